@@ -1,0 +1,1 @@
+"""What a person reads of a run: figures, tables and pages, made from its files only."""

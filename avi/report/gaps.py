@@ -1,0 +1,323 @@
+"""The gap section of a page: every number with the side on which it errs."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from avi.report import figures, images, page
+from avi.report.figures import Decomposition
+from avi.report.files import RunFiles, Value, estimate, lookup, number, text
+from avi.report.style import svg
+from avi.report.wording import (
+    count,
+    duration,
+    gap_name,
+    gap_title,
+    is_amortized,
+    loser,
+    objective_name,
+    plural,
+    plus_minus,
+    signed,
+)
+
+WORST_SHOWN = 10
+
+
+def splits(run: RunFiles) -> dict[str, Mapping[str, Any]]:
+    """Return the summaries of the splits that the report looked at, in the order of the file."""
+    found = lookup(run.gap, "splits") or {}
+    return {str(name): tree for name, tree in found.items() if isinstance(tree, Mapping)}
+
+
+def gap_value(run: RunFiles, split: str) -> Value:
+    """Return the mean gap of `split` and its paired standard error."""
+    return estimate(splits(run).get(split), "amortization_gap")
+
+
+def decompositions(run: RunFiles) -> dict[str, Decomposition]:
+    """Return what the stacked figure draws, per split."""
+    return {
+        name: Decomposition(
+            num_points=number(tree, "n"),
+            bound=estimate(tree, "bound"),
+            gap=estimate(tree, "amortization_gap"),
+            approximation_gap=estimate(tree, "approximation_gap"),
+            evidence=estimate(tree, "evidence"),
+            evidence_kind=text(tree, "evidence", "kind"),
+        )
+        for name, tree in splits(run).items()
+    }
+
+
+def point_gaps(run: RunFiles) -> dict[str, np.ndarray]:
+    """Return the per-point gaps of gap/points.csv, per split."""
+    names = dict.fromkeys(text(row, "split") for row in run.gap_points)
+    return {
+        name: np.array(
+            [
+                number(row, "amortization_gap")
+                for row in run.gap_points
+                if text(row, "split") == name
+            ]
+        )
+        for name in names
+        if name
+    }
+
+
+def section(run: RunFiles) -> str:
+    """Return the whole section, or what is missing and the command that makes it."""
+    if run.gap is None:
+        return page.section(
+            gap_name(run).capitalize(),
+            page.paragraph(
+                "This run has no gap report yet: how many nats inference loses is not known. "
+                "This command measures it for the last checkpoint:"
+            ),
+            page.code(f"avi gap run={run.folder}"),
+        )
+    points = point_gaps(run)
+    return page.section(
+        gap_title(run),
+        page.paragraph(_what_it_is(run)),
+        page.figure(
+            svg(figures.decomposition(decompositions(run), gap_name(run)), "Decomposition of gaps")
+        ),
+        _numbers(run),
+        _spread(run, points),
+        _worst(run),
+        "<h3>Can these numbers be believed?</h3>",
+        page.checks(_validity(run)),
+        page.banner(_skipped(run)),
+        page.paragraph(_provenance(run), "note"),
+    )
+
+
+def _what_it_is(run: RunFiles) -> str:
+    family = "the best member of the same family, found by optimising λ for each datapoint alone"
+    words = f"What {loser(run)} loses to {family}, and what that family itself loses to log p(x). "
+    if not is_amortized(run):
+        words += (
+            "No encoder is involved in this mode: what it leaves on the table is unfinished "
+            "optimisation, hence the name optimisation gap. "
+        )
+    trained = objective_name(run)
+    if trained != "ELBO":
+        words += (
+            f"The parameters were trained on the {trained} bound; all numbers here are in the "
+            "ELBO, so a part of the gap is the difference between the two aims. "
+        )
+    return words + "All numbers are nats per datapoint, means ± one standard error."
+
+
+def _numbers(run: RunFiles) -> str:
+    found = splits(run)
+    kinds = {text(tree, "evidence", "kind") for tree in found.values()}
+    rows = []
+    for label, key, words in _quantities(run, kinds - {""}):
+        values = [estimate(tree, key) for tree in found.values()]
+        if any(value.known for value in values):
+            rows.append([label, *map(plus_minus, values), words])
+    header = [
+        "",
+        *(f"{name} (n = {count(number(tree, 'n'))})" for name, tree in found.items()),
+        "which side it errs on",
+    ]
+    return page.table(header, rows, ["", *["number"] * len(found), "words"])
+
+
+def _quantities(run: RunFiles, kinds: set[str]) -> Iterator[tuple[str, str, str]]:
+    name = gap_name(run)
+    yield (
+        "ELBO at the mode's λ",
+        "bound",
+        "An unbiased estimate of a lower bound on log p(x); only the standard error is open.",
+    )
+    yield (
+        "ELBO at λ*",
+        "bound_star",
+        "Too low, never too high, for the family's best: any λ found is at most the best one. "
+        "Scored on draws that did not choose it.",
+    )
+    yield (
+        name.capitalize(),
+        "amortization_gap",
+        "A lower bound, whether or not λ* converged: a better λ* can only widen it. "
+        "Both ends share their draws, so the error is that of a paired difference.",
+    )
+    yield ("log p(x), the evidence", "evidence", _evidence_side(kinds))
+    yield ("Approximation gap", "approximation_gap", _approximation_side(kinds, name))
+    yield ("Inference gap, their sum", "inference_gap", _inference_side(kinds))
+    yield (
+        "Certificate",
+        "certificate",
+        "An estimate of what λ* still lacks (Newton decrement): nats that belong to the "
+        f"{name} but stand in the approximation gap. It sees the top it climbs, not another one.",
+    )
+
+
+def _evidence_side(kinds: set[str]) -> str:
+    if kinds == {"exact"}:
+        return "Exact: no error but the sample of datapoints."
+    if kinds == {"upper"}:
+        return "A stochastic upper bound: too high on average."
+    return "A stochastic lower bound: too low on average; the true value is this or more."
+
+
+def _approximation_side(kinds: set[str], name: str) -> str:
+    if kinds == {"exact"}:
+        return f"Too high by what λ* lacks: an unconverged λ* moves nats here from the {name}."
+    if kinds == {"upper"}:
+        return "Too high twice: by the upper bound on log p(x) and by what λ* lacks."
+    return "Too low where log p(x) is under-estimated, too high by what λ* lacks: no bound."
+
+
+def _inference_side(kinds: set[str]) -> str:
+    if kinds == {"exact"}:
+        return "Unbiased: λ* cancels out of the sum, and the evidence is exact."
+    if kinds == {"upper"}:
+        return "An upper bound: λ* cancels out of the sum, the evidence is too high."
+    return "A lower bound: λ* cancels out of the sum, the evidence is too low."
+
+
+def _spread(run: RunFiles, points: Mapping[str, np.ndarray]) -> str:
+    if not any(np.isfinite(values).any() for values in points.values()):
+        return ""
+    sentences = []
+    for name, tree in splits(run).items():
+        gap = [number(tree, "amortization_gap", key) for key in ("median", "p95", "max")]
+        if all(map(math.isfinite, gap)):
+            sentences.append(
+                f"{name.capitalize()}: half of the points lose less than {gap[0]:.3g} nats, "
+                f"one in twenty more than {gap[1]:.3g}, the worst {gap[2]:.3g}."
+            )
+    drawing = svg(figures.histogram(points, gap_name(run)), "Distribution of the per-point gaps")
+    return page.figure(drawing, signed(" ".join(sentences)))
+
+
+def _worst(run: RunFiles) -> str:
+    ranked = sorted(
+        (row for row in run.gap_points if math.isfinite(number(row, "amortization_gap"))),
+        key=lambda row: -number(row, "amortization_gap"),
+    )[:WORST_SHOWN]
+    if not ranked:
+        return ""
+    pictures = _pictures(run)
+    shown = [row for row in ranked if number(row, "row") in pictures]
+    heading = "<h3>Worst-inferred observations</h3>"
+    if shown:
+        cells = "".join(
+            page.figure(
+                page.image(pictures[number(row, "row")], f"row {text(row, 'row')}"),
+                signed(f"{text(row, 'split')} row {text(row, 'row')}: ")
+                + signed(f"gap {number(row, 'amortization_gap'):.2f}, ")
+                + signed(f"ELBO {number(row, 'bound'):.1f}"),
+            )
+            for row in shown
+        )
+        return f'{heading}<div class="tiles">{cells}</div>'
+    rows = [
+        [text(row, "split"), text(row, "row"), *_three(row), text(row, "flags")] for row in ranked
+    ]
+    header = ["split", "row", gap_name(run), "ELBO", "ELBO at λ*", "flags"]
+    return heading + page.table(header, rows, ["", "number", "number", "number", "number", ""])
+
+
+def _three(row: Mapping[str, Any]) -> list[str]:
+    values = [number(row, key) for key in ("amortization_gap", "bound", "bound_star")]
+    return [signed(f"{value:.2f}") for value in values]
+
+
+def _pictures(run: RunFiles) -> dict[float, bytes]:
+    """Return the images, by row id, of the observations that gap/worst.npz or snapshot.npz hold."""
+    found: dict[float, bytes] = {}
+    shape = images.shape_of(run.snapshot, run.fact("image_shape"))
+    for archive in (run.snapshot, run.worst):
+        rows, stack = archive.get("row"), images.stack(archive.get("inputs"), shape)
+        if rows is None or stack is None or len(rows) < len(stack):
+            continue
+        low, high = float(np.nanmin(stack)), float(np.nanmax(stack))
+        for row, one in zip(rows, stack, strict=False):
+            found[float(row)] = images.tile(one, low=low, high=high)
+    return found
+
+
+def _validity(run: RunFiles) -> Iterator[tuple[bool | None, str]]:
+    for name, tree in splits(run).items():
+        points, converged = number(tree, "n"), number(tree, "converged")
+        if math.isfinite(points) and math.isfinite(converged):
+            yield (
+                converged >= points,
+                f"{name}: λ* converged for {count(converged)} of {plural(points, 'point')}"
+                + (
+                    "."
+                    if converged >= points
+                    else "; for the others the gap is larger than reported."
+                ),
+            )
+        negative = number(tree, "negative")
+        if negative > 0:
+            yield (
+                None,
+                f"{name}: the gap of {plural(negative, 'point')} came out below zero; "
+                "a few near zero are noise of the draws.",
+            )
+    for key, good, bad in _FLAGS:
+        flag = lookup(run.gap, "validity", key)
+        if isinstance(flag, bool):
+            # The one flag whose name states the trouble instead of the virtue.
+            holds = not flag if key == "negative_gap" else flag
+            yield holds, good if holds else bad
+        elif key == "khat_ok":
+            yield None, "The evidence needed no importance weights, or k̂ was not computed."
+
+
+_FLAGS = (
+    (
+        "khat_ok",
+        "The importance weights behind the evidence are well behaved (k̂).",
+        "k̂ warns: the importance weights have too heavy a tail; read the evidence as a loose "
+        "lower bound.",
+    ),
+    (
+        "n_ok",
+        "There are enough datapoints for a standard error that means something.",
+        "Too few datapoints for an interval: gaps are skewed, fewer than 30 points say little.",
+    ),
+    (
+        "negative_gap",
+        "No mean gap is below zero beyond three standard errors.",
+        "A mean gap is below zero beyond three standard errors: the report contradicts itself.",
+    ),
+    (
+        "sandwich_ok",
+        "Bounds from both sides agree on simulated data.",
+        "Bounds from both sides disagree on simulated data: the evidence is not settled.",
+    ),
+)
+
+
+def _skipped(run: RunFiles) -> list[str]:
+    skipped = lookup(run.gap, "skipped")
+    return [str(sentence) for sentence in skipped] if isinstance(skipped, list) else []
+
+
+def _provenance(run: RunFiles) -> str:
+    parts = []
+    draws, tolerance = number(run.gap, "num_draws"), number(run.gap, "tolerance")
+    if math.isfinite(draws):
+        parts.append(f"{count(draws)} fresh draws per point, shared by both ends of each gap")
+    if math.isfinite(tolerance):
+        parts.append(f"converged means a certificate below {tolerance:g} nats")
+    seconds = number(run.gap, "seconds")
+    if math.isfinite(seconds):
+        parts.append(f"made in {duration(seconds)}")
+    first = "; ".join(parts)
+    return (
+        f"{first[:1].upper()}{first[1:]}{'. ' if first else ''}One training seed: how much these "
+        "numbers vary from one training to the next needs several. Every point is in "
+        "gap/points.csv; docs/how-to-read-a-gap-report.md explains the numbers at leisure."
+    )

@@ -1,0 +1,72 @@
+"""Images as PNG bytes: pixels repeated, never smoothed."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def mosaic(rows: Sequence[np.ndarray], *, columns: int = 12, wide: int = 1200) -> bytes:
+    """Return a PNG of image stacks [n, h, w(, 3)], shown one over another in bands.
+
+    All stacks share one grey scale, so that a reconstruction can be compared with its input; pixels
+    are repeated, never smoothed, and what lies between images is transparent.
+    """
+    columns = min(columns, *(len(stack) for stack in rows))
+    bands = range(0, min(len(stack) for stack in rows) // columns * columns, columns)
+    low, high = np.nanmin(rows[0]), np.nanmax(rows[0])
+    scale = max(1, wide // (columns * rows[0].shape[2]))
+    cuts = [stack[band : band + columns] for band in bands for stack in rows]
+    lines = [_line(cut, low, high, scale) for cut in cuts]
+    narrow, broad = scale, 3 * scale
+    parts = []
+    for index, line in enumerate(lines):
+        gap = narrow if (index + 1) % len(rows) else broad
+        parts += [line, np.zeros((gap, line.shape[1], 4), np.uint8)]
+    return _encode(np.concatenate(parts[:-1]))
+
+
+def _line(images: np.ndarray, low: float, high: float, scale: int) -> np.ndarray:
+    tiles = [_pixels(image, low, high, scale) for image in images]
+    gap = np.zeros((tiles[0].shape[0], scale, 4), np.uint8)
+    return np.concatenate([part for tile in tiles for part in (tile, gap)][:-1], axis=1)
+
+
+def _pixels(image: np.ndarray, low: float, high: float, scale: int) -> np.ndarray:
+    unit = np.nan_to_num((image - low) / max(high - low, 1e-12)).clip(0, 1)
+    coloured = unit.ndim == 3 and unit.shape[2] == 3
+    colour = unit if coloured else np.repeat(unit.reshape(*unit.shape[:2], 1), 3, axis=2)
+    opaque = np.concatenate([colour, np.ones((*colour.shape[:2], 1))], axis=2)
+    return np.round(255 * opaque).astype(np.uint8).repeat(scale, 0).repeat(scale, 1)
+
+
+def tile(image: np.ndarray, *, low: float = 0.0, high: float = 1.0, wide: int = 112) -> bytes:
+    """Return one image [h, w(, 3)] as a PNG of about `wide` pixels."""
+    return _encode(_pixels(image, low, high, max(1, wide // image.shape[1])))
+
+
+def _encode(pixels: np.ndarray) -> bytes:
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    imsave(buffer, pixels, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def shape_of(snapshot: Mapping[str, np.ndarray], recorded: Any) -> tuple[int, ...] | None:
+    """Return the image shape that a snapshot or run.json states, None for what is no image."""
+    stated = snapshot.get("image_shape")
+    sizes = stated.ravel().tolist() if stated is not None else recorded
+    if not isinstance(sizes, list) or len(sizes) not in (2, 3):
+        return None
+    return tuple(int(size) for size in sizes)
+
+
+def stack(rows: np.ndarray | None, shape: tuple[int, ...] | None) -> np.ndarray | None:
+    """Return rows as images [n, h, w(, 3)], None where they are not images of that shape."""
+    if rows is None or shape is None or rows.ndim < 2 or not len(rows):
+        return None
+    if rows[0].size != np.prod(shape) or not np.isfinite(rows).any():
+        return None
+    return rows.reshape(len(rows), *shape).astype(float)
