@@ -1,0 +1,142 @@
+"""Writes that happen wholly or not at all, and reads that a hostile file cannot make hang."""
+
+import contextlib
+import errno
+import json
+import numbers
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from avi.errors import ConfigError, ResourceError
+
+TEMPORARY = ".tmp-"  # prefix of whatever is not committed yet; safe to delete once the lock is held
+MEBIBYTE = 2**20
+TEXT_LIMIT = 64 * MEBIBYTE  # more than any text file of a run will ever hold
+
+
+@contextlib.contextmanager
+def resource_errors(path: Path) -> Iterator[None]:
+    """Turn an operating-system error into a ResourceError naming `path` and its free space."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(_explain(path, error)) from error
+
+
+def _explain(path: Path, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        advice = "Choose a folder you can write to, e.g. output=<folder>."
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        advice = "Free some space or choose another disk, e.g. output=<folder>."
+    elif error.errno == errno.ENAMETOOLONG:
+        advice = "Choose a shorter name, e.g. output=<folder>."
+    else:
+        advice = "Check the disk and the path."
+    return f"Cannot write {path}: {reason} ({free_bytes(path)} bytes free). {advice}"
+
+
+def free_bytes(path: Path) -> int:
+    """Return the free bytes on the disk of `path` or its nearest existing parent; 0 if unknown."""
+    for place in (path, *path.parents):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(place).free
+    return 0
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Create `path` (which must not exist) with `content`, on the disk when this returns."""
+    with open(path, "xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`: a reader, or a crash at any time, sees the old or the new file.
+
+    The temporary file lies in the same folder and is removed on failure; an operating-system error
+    becomes a ResourceError.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    with resource_errors(path):
+        try:
+            write_synced(temporary, content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def read_bounded(path: Path, limit: int = TEXT_LIMIT) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes.
+
+    A device or a pipe is refused before it is read: a folder from elsewhere must not block us.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ConfigError: it is not a regular file, too large, or unreadable.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{path} is not a regular file.")
+        if status.st_size > limit:
+            raise ConfigError(f"{path} has {status.st_size} bytes; expected at most {limit}.")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(limit)
+    finally:
+        os.close(descriptor)
+
+
+def encode(value: Any) -> str:
+    """Return one line of JSON; numpy's numbers become plain ones, NaN and infinity are refused."""
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def decode(text: bytes | str) -> Any:
+    """Parse strict JSON; anything else, however nested, is a ValueError."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse a symbolic link where we are about to write: it may lead out of the run folder."""
+    if path.is_symlink():
+        raise ConfigError(f"{path} is a symbolic link; a run folder must hold its own files.")
