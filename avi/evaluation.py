@@ -1,0 +1,119 @@
+"""Functions of one datapoint over many, in lanes of one fixed width."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PyTree
+
+from avi.problem import Problem
+from avi.types import Lam, Params, PRNGKey, X
+
+WIDTH = 100  # lanes side by side: part of a result's last bits, so the same for every caller
+
+
+class Points(NamedTuple):
+    """Recorded rows as reports see them: stored rows, their ids, and the ids' table rows if training."""
+
+    rows: PyTree[np.ndarray]  # leading axis M
+    ids: Int[np.ndarray, " M"]  # through the splits: training rows first
+
+    def __len__(self) -> int:
+        """Return M."""
+        return len(self.ids)
+
+
+def in_lanes(function: Callable[..., Any], width: int = WIDTH) -> Callable[..., Any]:
+    """Return `function` mapped over the leading axis of all arguments but the first.
+
+    The first argument is shared. Rows go through the device `width` at a time, the last lanes padded:
+    a row's result does not depend on how many rows there are, on their order or on which they are.
+    Results are float64 on the host.
+    """
+    compiled = jax.jit(lambda shared, rows: jax.vmap(lambda row: function(shared, *row))(rows))
+
+    def mapped(shared: Any, *arrays: PyTree) -> Any:
+        number = len(jax.tree.leaves(arrays)[0])
+        blocks = []
+        for start in range(0, number, width):
+            index = np.minimum(np.arange(start, start + width), number - 1)
+            block = compiled(shared, jax.tree.map(lambda leaf, index=index: leaf[index], arrays))
+            kept = min(width, number - start)
+            blocks.append(jax.tree.map(lambda leaf, kept=kept: _host(leaf)[:kept], block))
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
+
+    return mapped
+
+
+def _host(leaf: Array) -> np.ndarray:
+    values = np.asarray(leaf)
+    return values.astype(np.float64) if np.issubdtype(values.dtype, np.floating) else values
+
+
+class Evaluator:
+    """The compiled views of one problem on one data set, for rows seen in training and for others.
+
+    `view` must be the fixed one: one recorded draw per row.
+    """
+
+    def __init__(self, problem: Problem, view: Callable[..., X], num_data: int) -> None:
+        self.problem = problem
+        self.num_data = num_data
+        self._seen = _Compiled(problem, view)
+        unseen = Problem(
+            problem.model, problem.family, problem.inference.unseen(), problem.objective
+        )
+        # A mode without rows is its own mode for unseen data: one compilation serves both.
+        self._unseen = _Compiled(unseen, view) if problem.inference.per_datapoint else self._seen
+
+    def bounds(self, params: Params, points: Points, key: PRNGKey) -> np.ndarray:
+        """Return the bound of every point, float64[M] in nats."""
+        return self._over(points, params, key, "bound")
+
+    def lams(self, params: Params, points: Points, key: PRNGKey) -> np.ndarray:
+        """Return the lam that the mode gives every point, float64[M, P]."""
+        return self._over(points, params, key, "infer")
+
+    def _over(self, points: Points, params: Params, key: PRNGKey, what: str) -> np.ndarray:
+        seen = points.ids < self.num_data
+        parts: dict[bool, np.ndarray] = {}
+        for known in (True, False):
+            chosen = np.flatnonzero(seen == known)
+            if chosen.size:
+                compiled = self._seen if known else self._unseen
+                rows = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], points.rows)
+                parts[known] = compiled.over(what, params, rows, points.ids[chosen], key)
+        result = np.empty((len(points), *next(iter(parts.values())).shape[1:]))
+        for known, values in parts.items():
+            result[seen == known] = values
+        return result
+
+
+class _Compiled:
+    def __init__(self, problem: Problem, view: Callable[..., X]) -> None:
+        self.per_datapoint = problem.inference.per_datapoint
+
+        def x_of(row: PyTree, number: Array) -> X:
+            return view(row, number, jnp.zeros((), jnp.int32))
+
+        def bound(shared: tuple, row: PyTree, number: Array, phi_row: PyTree) -> Array:
+            (theta, phi, key) = shared
+            params = Params(theta, phi_row if self.per_datapoint else phi)
+            return problem.bound(params, x_of(row, number), jax.random.fold_in(key, number)).value
+
+        def infer(shared: tuple, row: PyTree, number: Array, phi_row: PyTree) -> Lam:
+            (theta, phi, key) = shared
+            params = Params(theta, phi_row if self.per_datapoint else phi)
+            infer_key, _ = jax.random.split(jax.random.fold_in(key, number))
+            return problem.infer(params, x_of(row, number), infer_key)
+
+        self._mapped = {"bound": in_lanes(bound), "infer": in_lanes(infer)}
+
+    def over(
+        self, what: str, params: Params, rows: PyTree, ids: np.ndarray, key: PRNGKey
+    ) -> np.ndarray:
+        phi_rows = jax.tree.map(lambda leaf: leaf[ids], params.phi) if self.per_datapoint else {}
+        phi = None if self.per_datapoint else params.phi
+        return self._mapped[what]((params.theta, phi, key), rows, ids, phi_rows)

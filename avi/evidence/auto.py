@@ -1,0 +1,23 @@
+"""The first estimator of log p(x) that the model and the family allow."""
+
+from dataclasses import dataclass
+
+from avi.types import Evidence, Family, Model, missing
+
+
+@dataclass(frozen=True)
+class FirstThatFits:
+    """Stands for the first of `candidates` whose needs are met."""
+
+    candidates: tuple[Evidence, ...]
+
+    def choose(self, model: Model, family: Family) -> Evidence:
+        """Return the estimator.
+
+        Raises:
+            ValueError: if none fits; list `none` last to allow that.
+        """
+        for candidate in self.candidates:
+            if not missing(candidate, model, family):
+                return candidate
+        raise ValueError("no evidence estimator fits this model and family. Try evidence=none.")

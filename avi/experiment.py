@@ -1,0 +1,113 @@
+"""Everything one run is made of, built and checked."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from avi.errors import ConfigError
+from avi.problem import Problem, fit, pose, require
+from avi.settings import Device, GapSettings, Precision, TrainSettings
+from avi.types import DataSpec, Dataset, Evidence, Family, Inference, Model, Params, Refine, Support
+
+HOLDS: dict[
+    Support, tuple[Support, ...]
+] = {  # support of a likelihood -> of data it gives a density to
+    "binary": ("binary",),
+    "unit": ("unit",),
+    "count": ("binary", "count"),
+    "real": ("binary", "unit", "count", "real"),
+}
+INSTEAD: dict[Support, str] = {
+    "binary": "likelihood=bernoulli",
+    "unit": "likelihood=continuous_bernoulli, likelihood=gaussian, or dataset.binarize=fixed",
+    "count": "likelihood=gaussian",
+    "real": "likelihood=gaussian",
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A problem, its data, its optimisers and its settings."""
+
+    problem: Problem
+    dataset: Dataset
+    optimizers: Params
+    refine: Refine
+    evidence: Evidence
+    train: TrainSettings
+    gap: GapSettings
+    seed: int
+    device: Device
+    precision: Precision
+
+
+def make_experiment(
+    *,
+    model: Model,
+    family: Family,
+    inference: Inference,
+    objective: Any,
+    dataset: Dataset,
+    optimizers: Params,
+    refine: Refine,
+    evidence: Any,
+    train: TrainSettings,
+    gap: GapSettings,
+    seed: int,
+    device: Device,
+    precision: Precision,
+) -> Experiment:
+    """Return the experiment.
+
+    Raises:
+        ConfigError: if two of the parts do not go together; says what to type instead.
+    """
+    problem = pose(model, family, inference, objective)
+    for component in (*optimizers, refine):
+        require(component, model, family)
+    _check_data(problem, dataset)
+    return Experiment(
+        problem=problem,
+        dataset=dataset,
+        optimizers=optimizers,
+        refine=refine,
+        evidence=fit(evidence, model, family),
+        train=train,
+        gap=gap,
+        seed=seed,
+        device=device,
+        precision=precision,
+    )
+
+
+def with_draws(problem: Problem, num_samples: int) -> Problem:
+    """Return the problem with `num_samples` draws per bound, where its objective draws at all."""
+    objective: Any = problem.objective
+    if "num_samples" not in {
+        field for field in getattr(type(objective), "__dataclass_fields__", {})
+    }:
+        return problem
+    return replace(problem, objective=replace(objective, num_samples=num_samples))
+
+
+def _check_data(problem: Problem, dataset: Dataset) -> None:
+    if problem.inference.per_datapoint and dataset.redraws:
+        raise ConfigError(
+            f"{type(problem.inference).__name__} keeps one q for one x, but these data are drawn anew at "
+            "every visit. Try dataset.binarize=fixed, or inference=amortized."
+        )
+    if dataset.support not in HOLDS[problem.model.support]:
+        raise ConfigError(
+            f"the likelihood of {type(problem.model).__name__} is a density of {problem.model.support} "
+            f"data; these are {dataset.support}. Try {INSTEAD[dataset.support]}."
+        )
+
+
+def check_batch(batch_size: int, data: DataSpec) -> None:
+    """Raise ConfigError if a batch is larger than the training set: no row may be in it twice."""
+    if batch_size > data.num_data:
+        raise ConfigError(
+            f"train.batch_size={batch_size} is larger than the training set of {data.num_data} rows. "
+            f"Try train.batch_size={max(1, min(data.num_data, int(np.sqrt(data.num_data) * 4)))}."
+        )

@@ -1,0 +1,1 @@
+"""Variational families: pure functions of the flat vector lam."""

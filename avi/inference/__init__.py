@@ -1,0 +1,1 @@
+"""Inference modes: where lam comes from."""

@@ -1,0 +1,1 @@
+"""Densities of one observation given the outputs of a network."""

@@ -1,0 +1,101 @@
+"""Probabilistic PCA and factor analysis: the model whose gaps are known in closed form."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from avi.types import DataSpec, Latent, PRNGKey, Scalar, Support, Theta, X, Z
+
+LOG_TWO_PI = 1.8378770664093453
+
+
+@dataclass(frozen=True)
+class LinearGaussian:
+    """z ~ N(0, I), x | z ~ N(W z + mu, Psi), Psi = s^2 I ("shared", PPCA) or diagonal ("diagonal").
+
+    theta = {"weight": W [size, d], "mean": mu [size], "log_scale": log s, [] or [size]}. With Tipping &
+    Bishop (1999). s never falls below `floor`: with d >= the rank of the data the evidence has no
+    maximum (Dai & Wipf 2019).
+    """
+
+    latent_size: int  # d
+    noise: Literal["shared", "diagonal"]
+    floor: float  # smallest s, in the units of x
+
+    def __post_init__(self) -> None:
+        if self.latent_size < 1:
+            raise ValueError(f"latent_size must be 1 or more; got {self.latent_size}.")
+        if not self.floor > 0:
+            raise ValueError(f"floor must be positive; got {self.floor}. Try model.floor=0.001.")
+
+    @property
+    def latent(self) -> Latent:
+        """R^d."""
+        return Latent("real", self.latent_size)
+
+    @property
+    def support(self) -> Support:
+        """The real line."""
+        return "real"
+
+    def init(self, key: PRNGKey, data: DataSpec) -> Theta:
+        """Return small random W, mu at the data mean and s = 1."""
+        mean = jnp.ravel(data.mean)
+        weight = 0.1 * jax.random.normal(key, (mean.size, self.latent_size))
+        shape = () if self.noise == "shared" else mean.shape
+        return {"weight": weight, "mean": jnp.asarray(mean, float), "log_scale": jnp.zeros(shape)}
+
+    def scale(self, theta: Theta) -> Float[Array, " size"]:
+        """Return s for every component of x."""
+        log_scale = jnp.maximum(theta["log_scale"], jnp.log(self.floor))
+        return jnp.broadcast_to(jnp.exp(log_scale), theta["mean"].shape)
+
+    def log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar:
+        """Return log N(x; W z + mu, Psi) in nats."""
+        residual = (jnp.ravel(x) - theta["weight"] @ z - theta["mean"]) / self.scale(theta)
+        return -0.5 * jnp.sum(residual**2 + LOG_TWO_PI) - jnp.sum(jnp.log(self.scale(theta)))
+
+    def log_joint(self, theta: Theta, x: X, z: Z) -> Scalar:
+        """Return log p(x | z) + log N(z; 0, I) in nats."""
+        return self.log_likelihood(theta, x, z) - 0.5 * jnp.sum(z**2 + LOG_TWO_PI)
+
+    def log_prior(self, theta: Theta) -> Scalar:
+        """Return 0: theta is a parameter, without a prior."""
+        del theta
+        return jnp.zeros(())
+
+    def posterior(self, theta: Theta, x: X) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+        """Return the mean m and the precision Lambda = I + W' Psi^-1 W of p(z | x)."""
+        scaled = theta["weight"] / self.scale(theta)[:, None]
+        precision = jnp.eye(self.latent_size) + scaled.T @ scaled
+        residual = (jnp.ravel(x) - theta["mean"]) / self.scale(theta)
+        return jnp.linalg.solve(precision, scaled.T @ residual), precision
+
+    def log_evidence(self, theta: Theta, x: X) -> Scalar:
+        """Return log N(x; mu, W W' + Psi) in nats, by the matrix determinant and inversion lemmas."""
+        mean, precision = self.posterior(theta, x)
+        residual = (jnp.ravel(x) - theta["mean"]) / self.scale(theta)
+        quadratic = jnp.sum(residual**2) - mean @ precision @ mean
+        log_determinant = jnp.linalg.slogdet(precision)[1] + 2 * jnp.sum(jnp.log(self.scale(theta)))
+        return -0.5 * (quadratic + log_determinant + residual.size * LOG_TWO_PI)
+
+    def sample(self, theta: Theta, key: PRNGKey, like: X) -> tuple[Z, X]:
+        """Draw (z, x) from the model; `like` gives the shape of x."""
+        latent_key, x_key = jax.random.split(key)
+        z = jax.random.normal(latent_key, (self.latent_size,))
+        noise = self.scale(theta).reshape(like.shape) * jax.random.normal(x_key, like.shape)
+        return z, self.decode(theta, z, like) + noise
+
+    def decode(self, theta: Theta, z: Z, like: X) -> X:
+        """Return E[x | z]; `like` gives the shape of x."""
+        return (theta["weight"] @ z + theta["mean"]).reshape(like.shape)
+
+    def remarks(self, theta: Theta) -> list[str]:
+        """Return a sentence if the floor holds a scale."""
+        held = int(jnp.sum(theta["log_scale"] <= jnp.log(self.floor)))
+        if not held:
+            return []
+        return [f"{held} scales of the noise are at the floor {self.floor}, which sets the bound."]

@@ -1,0 +1,76 @@
+"""Variational autoencoder: z ~ N(0, I), x | z from a likelihood whose parameters a network computes."""
+
+from dataclasses import dataclass
+from math import prod
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from avi.types import DataSpec, Latent, Likelihood, Network, PRNGKey, Scalar, Support, Theta, X, Z
+
+LOG_TWO_PI = 1.8378770664093453
+
+
+@dataclass(frozen=True)
+class VAE:
+    """The deep latent Gaussian model of Kingma & Welling (2014) and Rezende, Mohamed & Wierstra (2014).
+
+    theta = {"decoder": the network's weights, "likelihood": the likelihood's own parameters}.
+    """
+
+    latent_size: int  # D
+    decoder: Network
+    likelihood: Likelihood
+
+    def __post_init__(self) -> None:
+        if self.latent_size < 1:
+            raise ValueError(f"latent_size must be 1 or more; got {self.latent_size}.")
+
+    @property
+    def latent(self) -> Latent:
+        """R^D."""
+        return Latent("real", self.latent_size)
+
+    @property
+    def support(self) -> Support:
+        """The likelihood's."""
+        return self.likelihood.support
+
+    def init(self, key: PRNGKey, data: DataSpec) -> Theta:
+        """Return random weights whose output starts at the data mean."""
+        bias = self.likelihood.output_bias(jnp.ravel(data.mean))
+        decoder = self.decoder.init(key, jnp.zeros(self.latent_size), bias)
+        return {"decoder": decoder, "likelihood": self.likelihood.init()}
+
+    def log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar:
+        """Return log p(x | z) in nats."""
+        return self.likelihood.log_prob(theta["likelihood"], self._outputs(theta, z, x), x)
+
+    def log_joint(self, theta: Theta, x: X, z: Z) -> Scalar:
+        """Return log p(x | z) + log N(z; 0, I) in nats."""
+        return self.log_likelihood(theta, x, z) - 0.5 * jnp.sum(z**2 + LOG_TWO_PI)
+
+    def log_prior(self, theta: Theta) -> Scalar:
+        """Return 0: theta is a parameter, without a prior."""
+        del theta
+        return jnp.zeros(())
+
+    def sample(self, theta: Theta, key: PRNGKey, like: X) -> tuple[Z, X]:
+        """Draw (z, x) from the model; `like` gives the shape of x."""
+        latent_key, x_key = jax.random.split(key)
+        z = jax.random.normal(latent_key, (self.latent_size,))
+        outputs = self._outputs(theta, z, like)
+        return z, self.likelihood.sample(theta["likelihood"], outputs, x_key)
+
+    def decode(self, theta: Theta, z: Z, like: X) -> X:
+        """Return E[x | z]; `like` gives the shape of x."""
+        return self.likelihood.mean(theta["likelihood"], self._outputs(theta, z, like))
+
+    def remarks(self, theta: Theta) -> list[str]:
+        """Return what a report should say of the likelihood's parameters."""
+        return self.likelihood.remarks(theta["likelihood"])
+
+    def _outputs(self, theta: Theta, z: Z, x: Array) -> Array:
+        num_outputs = self.likelihood.num_outputs(prod(x.shape))
+        return self.decoder.apply(theta["decoder"], z, num_outputs).reshape(x.shape)

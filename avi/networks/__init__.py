@@ -1,0 +1,1 @@
+"""Encoders and decoders; the only importer of flax."""

@@ -1,0 +1,235 @@
+"""The evidence lower bound E_q[log p(x, z) - log q(z)], one class per estimator."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from avi.types import (
+    Bound,
+    ClosedForm,
+    Enumerable,
+    Family,
+    Lam,
+    Model,
+    PRNGKey,
+    Reparametrised,
+    StandardNormalKL,
+    StandardNormalPrior,
+    Target,
+)
+
+
+def draw_noise(family: Reparametrised, key: PRNGKey, num_samples: int, *, antithetic: bool) -> Array:
+    """Return [S, ...] draws of the family's noise; antithetic: the second half mirrors the first.
+
+    Mirrored draws keep every estimator unbiased because the noise of all families is symmetric.
+    """
+    num_drawn = num_samples // 2 if antithetic else num_samples
+    noise = jax.vmap(family.noise)(jax.random.split(key, num_drawn))
+    return jnp.concatenate([noise, -noise]) if antithetic else noise
+
+
+def refuse_draws(num_samples: int, *, antithetic: bool = False) -> None:
+    """Raise ValueError unless S is positive, and even if the draws are antithetic."""
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be 1 or more; got {num_samples}.")
+    if antithetic and num_samples % 2:
+        raise ValueError(
+            f"antithetic draws come in pairs; got num_samples={num_samples}. "
+            f"Try num_samples={num_samples + 1} or antithetic=false."
+        )
+
+
+@dataclass(frozen=True)
+class AnalyticKL:
+    """Mean of log p(x | z) over S reparametrised draws, minus the exact KL(q || N(0, I)).
+
+    Kingma & Welling (2014), eq. 10.
+    """
+
+    num_samples: int  # S
+    antithetic: bool
+    needs: ClassVar = (StandardNormalPrior, StandardNormalKL, Reparametrised)
+
+    def __post_init__(self) -> None:
+        refuse_draws(self.num_samples, antithetic=self.antithetic)
+
+    def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
+        """Return the bound at lam."""
+        noise = draw_noise(family, key, self.num_samples, antithetic=self.antithetic)
+
+        def reconstruction(eps: Array) -> Array:
+            return target.model.log_likelihood(target.theta, target.x, family.transport(lam, eps))
+
+        value = jax.vmap(reconstruction)(noise).mean() - family.kl_to_standard_normal(lam)
+        return Bound(value, value)
+
+    def evaluations(self, family: Family) -> int:
+        """S."""
+        del family
+        return self.num_samples
+
+
+@dataclass(frozen=True)
+class Pathwise:
+    """Mean of log p(x, z) over S reparametrised draws, plus the entropy of q (exact where known)."""
+
+    num_samples: int  # S
+    antithetic: bool
+    needs: ClassVar = (Reparametrised,)
+
+    def __post_init__(self) -> None:
+        refuse_draws(self.num_samples, antithetic=self.antithetic)
+
+    def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
+        """Return the bound at lam."""
+        noise = draw_noise(family, key, self.num_samples, antithetic=self.antithetic)
+
+        def one(eps: Array) -> Array:
+            z = family.transport(lam, eps)
+            return target.model.log_joint(target.theta, target.x, z) + family.entropy(lam, z)
+
+        value = jax.vmap(one)(noise).mean()
+        return Bound(value, value)
+
+    def evaluations(self, family: Family) -> int:
+        """S."""
+        del family
+        return self.num_samples
+
+
+@dataclass(frozen=True)
+class StickTheLanding:
+    """Pathwise with the score of q left out of the gradient (Roeder, Wu & Duvenaud 2017).
+
+    Its gradient has variance zero where q is the posterior. Costs one evaluation of log q per draw.
+    """
+
+    num_samples: int  # S
+    needs: ClassVar = (Reparametrised,)
+
+    def __post_init__(self) -> None:
+        refuse_draws(self.num_samples)
+
+    def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
+        """Return the bound at lam."""
+        noise = draw_noise(family, key, self.num_samples, antithetic=False)
+
+        def one(eps: Array) -> Array:
+            z = family.transport(lam, eps)
+            log_q = family.log_prob(jax.lax.stop_gradient(lam), z)
+            return target.model.log_joint(target.theta, target.x, z) - log_q
+
+        value = jax.vmap(one)(noise).mean()
+        return Bound(value, value)
+
+    def evaluations(self, family: Family) -> int:
+        """S."""
+        del family
+        return self.num_samples
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score-function gradient, for families that cannot be reparametrised; needs S >= 2.
+
+    Baseline: the mean over the other draws (Kool, van Hoof & Welling 2019), unbiased and free.
+    """
+
+    num_samples: int  # S
+    needs: ClassVar = ()
+
+    def __post_init__(self) -> None:
+        if self.num_samples < 2:
+            raise ValueError(
+                "the score estimator needs num_samples >= 2 (its baseline leaves one out); "
+                f"got {self.num_samples}. Try objective.num_samples=10."
+            )
+
+    def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
+        """Return the bound at lam."""
+
+        def one(draw_key: PRNGKey) -> tuple[Array, Array]:
+            z = jax.lax.stop_gradient(family.sample(lam, draw_key))
+            log_q = family.log_prob(lam, z)
+            return target.model.log_joint(target.theta, target.x, z) - log_q, log_q
+
+        log_ratio, log_q = jax.vmap(one)(jax.random.split(key, self.num_samples))
+        fixed = jax.lax.stop_gradient(log_ratio)
+        baseline = (fixed.sum() - fixed) / (self.num_samples - 1)
+        # E[grad log q] = 0, so the gradient of -log q in log_ratio costs no bias.
+        return Bound(log_ratio.mean(), (log_ratio + (fixed - baseline) * log_q).mean())
+
+    def evaluations(self, family: Family) -> int:
+        """S."""
+        del family
+        return self.num_samples
+
+
+@dataclass(frozen=True)
+class Enumerated:
+    """The exact ELBO of a finite latent: the sum over every z."""
+
+    needs: ClassVar = (Enumerable,)
+
+    def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
+        """Return the bound at lam; the key is not used."""
+        del key
+
+        def term(z: Array) -> Array:
+            log_q = family.log_prob(lam, z)
+            return jnp.exp(log_q) * (target.model.log_joint(target.theta, target.x, z) - log_q)
+
+        value = jax.vmap(term)(family.points()).sum()
+        return Bound(value, value)
+
+    def evaluations(self, family: Family) -> int:
+        """The number of categories."""
+        return family.latent.size
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The model's own closed-form ELBO."""
+
+    needs: ClassVar = (ClosedForm,)
+
+    def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
+        """Return the bound at lam; the key is not used."""
+        del key
+        value = target.model.elbo(target.theta, target.x, family, lam)  # type: ignore[attr-defined]
+        return Bound(value, value)
+
+    def evaluations(self, family: Family) -> int:
+        """One."""
+        del family
+        return 1
+
+
+@dataclass(frozen=True)
+class Elbo:
+    """The ELBO by the estimator with the least variance that the model and the family allow.
+
+    Exact, else Enumerated, AnalyticKL, Pathwise, Score.
+    """
+
+    num_samples: int  # S, where the estimator draws
+    antithetic: bool  # draws in mirrored pairs, where the estimator is reparametrised
+
+    def __post_init__(self) -> None:
+        refuse_draws(self.num_samples, antithetic=self.antithetic)
+
+    def choose(self, model: Model, family: Family) -> Any:
+        """Return the estimator."""
+        if isinstance(model, ClosedForm):
+            return Exact()
+        if isinstance(family, Enumerable):
+            return Enumerated()
+        if not isinstance(family, Reparametrised):
+            return Score(max(2, self.num_samples))
+        if isinstance(model, StandardNormalPrior) and isinstance(family, StandardNormalKL):
+            return AnalyticKL(self.num_samples, self.antithetic)
+        return Pathwise(self.num_samples, self.antithetic)

@@ -1,0 +1,41 @@
+"""The importance-weighted bound."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from avi.objectives.elbo import draw_noise, refuse_draws
+from avi.types import Bound, Family, Lam, PRNGKey, Reparametrised, Target
+
+
+@dataclass(frozen=True)
+class ImportanceWeighted:
+    """log of the mean of k importance weights p(x, z) / q(z) (Burda, Grosse & Salakhutdinov 2016, eq. 8).
+
+    At least the ELBO, at most the evidence, non-decreasing in k; k = 1 is the ELBO.
+    """
+
+    num_samples: int  # k
+    needs: ClassVar = (Reparametrised,)
+
+    def __post_init__(self) -> None:
+        refuse_draws(self.num_samples)
+
+    def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
+        """Return the bound at lam."""
+        noise = draw_noise(family, key, self.num_samples, antithetic=False)
+
+        def log_weight(eps: Array) -> Array:
+            z = family.transport(lam, eps)
+            return target.model.log_joint(target.theta, target.x, z) - family.log_prob(lam, z)
+
+        value = jax.nn.logsumexp(jax.vmap(log_weight)(noise)) - jnp.log(float(self.num_samples))
+        return Bound(value, value)
+
+    def evaluations(self, family: Family) -> int:
+        """Return k."""
+        del family
+        return self.num_samples

@@ -1,0 +1,40 @@
+"""One integer seed; every key is a function of it, of a purpose and of a step or a row's id."""
+
+from typing import Literal
+
+import jax
+
+from avi.types import PRNGKey
+
+Purpose = Literal[
+    "init",
+    "train",
+    "evaluate",
+    "infer",
+    "search",
+    "certificate",
+    "select",
+    "score",
+    "evidence",
+    "figures",
+    "audit",
+]
+# The numbers are part of every recorded result: append, never reorder.
+PURPOSES: tuple[Purpose, ...] = (
+    "init",
+    "train",
+    "evaluate",
+    "infer",
+    "search",
+    "certificate",
+    "select",
+    "score",
+    "evidence",
+    "figures",
+    "audit",
+)
+
+
+def key_for(seed: int, purpose: Purpose) -> PRNGKey:
+    """Return the root key of one purpose."""
+    return jax.random.fold_in(jax.random.key(seed), PURPOSES.index(purpose))

@@ -1,0 +1,1 @@
+"""Local optimisers of lam and the certificate of their convergence."""

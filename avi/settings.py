@@ -1,0 +1,64 @@
+"""The settings of a run that belong to no component: plain numbers, one dataclass per yaml block."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Split = Literal["train", "valid", "test"]
+Device = Literal["auto", "cpu", "gpu", "tpu"]
+Precision = Literal["float32", "float64"]
+
+
+def _refuse(condition: bool, sentence: str) -> None:
+    if condition:
+        raise ValueError(sentence)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How long, in which batches, from where, and how often to write."""
+
+    epochs: int  # visits to every training row
+    batch_size: int  # B, rows per step
+    start: str | None  # run folder whose theta (and phi where shapes fit) to start from
+    freeze: Literal["theta"] | None  # what keeps its initial value
+    log_every: int  # steps averaged in one line of metrics.jsonl
+    eval_every: int  # epochs between held-out bounds; 0: only at the end
+    eval_points: int  # rows of each held-out bound; 0: none
+    eval_draws: int  # draws S per row of a held-out bound
+    save_every: int  # epochs between checkpoints; the first and the last are always written
+    keep_last: int  # checkpoints kept, beside the best on validation
+
+    def __post_init__(self) -> None:
+        _refuse(self.epochs < 0, f"train.epochs must be 0 or more; got {self.epochs}.")
+        for name in ("batch_size", "log_every", "save_every", "keep_last", "eval_draws"):
+            value = getattr(self, name)
+            _refuse(value < 1, f"train.{name} must be 1 or more; got {value}.")
+        for name in ("eval_every", "eval_points"):
+            value = getattr(self, name)
+            _refuse(value < 0, f"train.{name} must be 0 or more; got {value}.")
+
+
+@dataclass(frozen=True)
+class GapSettings:
+    """How many rows a gap report looks at and what it accepts as converged."""
+
+    num_points: int  # rows per split; 0 turns the report off
+    splits: tuple[Split, ...]
+    num_draws: int  # S, fresh draws shared by both ends of every difference
+    search_draws: int  # S per step of the local optimiser
+    width: int  # lanes optimised side by side; part of the result's last bits
+    rounds: int  # the budget per point, in calls of the local optimiser
+    tolerance: float  # nats: a point is converged when its certificate is below
+    seconds: (
+        float | None
+    )  # stop starting new work after this many seconds (quick report); null: never
+
+    def __post_init__(self) -> None:
+        _refuse(self.num_points < 0, f"gap.num_points must be 0 or more; got {self.num_points}.")
+        for name in ("num_draws", "search_draws", "width", "rounds"):
+            value = getattr(self, name)
+            _refuse(value < 1, f"gap.{name} must be 1 or more; got {value}.")
+        _refuse(
+            not self.tolerance > 0, f"gap.tolerance must be positive (nats); got {self.tolerance}."
+        )
+        _refuse(not self.splits, "gap.splits must name at least one of train, valid, test.")

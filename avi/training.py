@@ -1,0 +1,179 @@
+"""The training loop: one step, and a generator around one jitted loop over steps."""
+
+from collections.abc import Callable, Iterator
+from time import perf_counter
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from avi.natural import bind
+from avi.problem import Problem
+from avi.rows import take
+from avi.types import Bound, Params, PRNGKey, StepMetrics, TrainState, X
+
+View = Callable[[PyTree, Array, Array], X]
+Step = Callable[[TrainState, PyTree, Int[Array, " B"]], tuple[TrainState, StepMetrics]]
+
+SECONDS_PER_CHUNK = 1.0  # on the device between two looks at the host: signals wait no longer
+
+
+class Chunk(NamedTuple):
+    """The state after some steps and what happened in them."""
+
+    state: TrainState
+    first_step: int
+    value: Float[np.ndarray, " n"]  # mean bound of each step's batch, nats per datapoint
+    variance: Float[np.ndarray, " n"]  # of the bounds within each batch
+    finite: bool  # False: the last of these steps met a number that is not finite
+    seconds: float
+
+
+def make_optimizers(problem: Problem, optimizers: Params) -> Params:
+    """Return the two optax transformations as the step applies them: phi's works on rows if it has rows."""
+    phi = problem.rows.each(bind(optimizers.phi, problem.family))
+    return Params(bind(optimizers.theta, problem.family), phi)
+
+
+def init_state(problem: Problem, optimizers: Params, params: Params) -> TrainState:
+    """Return the state before the first step."""
+    transforms = make_optimizers(problem, optimizers)
+    opt_state = Params(transforms.theta.init(params.theta), transforms.phi.init(params.phi))
+    return TrainState(jnp.zeros((), jnp.int32), params, opt_state)
+
+
+def make_step(
+    problem: Problem, optimizers: Params, view: View, num_data: int, key: PRNGKey
+) -> Step:
+    """Return the function from (state, rows, index of B rows) to (state, metrics).
+
+    The data are an argument because an array closed over would be compiled in. Randomness is a
+    function of `key`, the step and the row's id.
+    """
+    rows = problem.rows
+    transforms = make_optimizers(problem, optimizers)
+
+    def loss(params: Params, x: X, keys: PRNGKey) -> tuple[Array, Bound]:
+        in_axes = (Params(None, rows.axis), 0, 0)
+        bounds: Bound = jax.vmap(problem.bound, in_axes)(params, x, keys)
+        # The prior of theta counts once per data set, a bound once per datapoint.
+        prior = problem.model.log_prior(params.theta) / num_data
+        return -(bounds.surrogate.mean() + prior), Bound(bounds.value + prior, bounds.surrogate)
+
+    def step(state: TrainState, data: PyTree, index: Array) -> tuple[TrainState, StepMetrics]:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, state.step), index)
+        x = jax.vmap(view, (0, 0, None))(take(data, index), index, state.step)
+        params = Params(state.params.theta, rows.take(state.params.phi, index))
+        (_, bounds), gradients = jax.value_and_grad(loss, has_aux=True)(params, x, keys)
+
+        theta_update, theta_opt = transforms.theta.update(
+            gradients.theta, state.opt_state.theta, params.theta
+        )
+        phi_update, phi_opt = transforms.phi.update(
+            rows.rescale(gradients.phi, index.size),
+            rows.take(state.opt_state.phi, index),
+            params.phi,
+        )
+        theta = optax.apply_updates(params.theta, theta_update)
+        phi = optax.apply_updates(params.phi, phi_update)
+        new_state = TrainState(
+            state.step + 1,
+            Params(theta, rows.put(state.params.phi, index, phi)),
+            Params(theta_opt, rows.put(state.opt_state.phi, index, phi_opt)),
+        )
+        return new_state, StepMetrics(
+            bounds.value.mean(), bounds.value.var(), _all_finite((bounds, gradients))
+        )
+
+    return step
+
+
+def _all_finite(tree: PyTree) -> Array:
+    # The sum of a leaf is finite only if all of it is; one reduction each, fused with the update.
+    return jnp.isfinite(sum(jnp.sum(leaf) for leaf in jax.tree.leaves(tree)))
+
+
+def epoch_order(key: PRNGKey, epoch: int, num_data: int, batch_size: int) -> Int[Array, " n"]:
+    """Return the rows of one epoch in order: a permutation less the remainder of an incomplete batch."""
+    order = jax.random.permutation(jax.random.fold_in(key, epoch), num_data)
+    return order[: num_data // batch_size * batch_size]
+
+
+def make_run(step: Step, steps_per_epoch: int, batch_size: int) -> Callable[..., tuple]:
+    """Return the jitted loop `run(state, data, order, stop)` -> (state, value, variance, finite).
+
+    It ends at step `stop` or at the first step that is not finite. `stop` is an argument, so that one
+    compilation serves chunks of any length.
+    """
+
+    def run(state: TrainState, data: PyTree, order: Array, stop: Array) -> tuple:
+        def unfinished(carry: tuple) -> Array:
+            state, _, _, finite = carry
+            return finite & (state.step < stop)
+
+        def body(carry: tuple) -> tuple:
+            state, value, variance, _ = carry
+            number = state.step % steps_per_epoch
+            index = jax.lax.dynamic_slice(order, (number * batch_size,), (batch_size,))
+            state, metrics = step(state, data, index)
+            value = value.at[number].set(metrics.value)
+            return state, value, variance.at[number].set(metrics.variance), metrics.finite
+
+        record = jnp.zeros(steps_per_epoch)
+        return jax.lax.while_loop(unfinished, body, (state, record, record, jnp.array(True)))
+
+    return jax.jit(run, donate_argnums=0)
+
+
+def fit(
+    problem: Problem,
+    optimizers: Params,
+    view: View,
+    data: PyTree,
+    state: TrainState,
+    key: PRNGKey,
+    *,
+    num_steps: int,
+    batch_size: int,
+    log_every: int,
+) -> Iterator[Chunk]:
+    """Yield chunks of training up to step `num_steps`.
+
+    A chunk ends at a multiple of `log_every` within its epoch or at the epoch's end, and lasts about a
+    second; how the steps are cut into chunks changes no number. The yielded state is donated to the
+    next chunk: copy what must outlive it.
+    """
+    num_data = len(jax.tree.leaves(data)[0])
+    steps_per_epoch = num_data // batch_size
+    step_key, order_key = jax.random.split(key)
+    run = make_run(
+        make_step(problem, optimizers, view, num_data, step_key), steps_per_epoch, batch_size
+    )
+    first, length, order_epoch = int(state.step), log_every, -1
+    while first < num_steps:
+        epoch, number = divmod(first, steps_per_epoch)
+        if epoch != order_epoch:
+            order, order_epoch = epoch_order(order_key, epoch, num_data, batch_size), epoch
+        stop = epoch * steps_per_epoch + min(number + length, steps_per_epoch)
+        stop = min(stop, num_steps)
+        started = perf_counter()
+        state, value, variance, finite = run(state, data, order, stop)
+        reached = int(state.step)
+        seconds = perf_counter() - started
+        window = slice(number, number + reached - first)
+        yield Chunk(
+            state,
+            first,
+            np.asarray(value)[window],
+            np.asarray(variance)[window],
+            bool(finite),
+            seconds,
+        )
+        if not finite:
+            return
+        windows = max(1, int(SECONDS_PER_CHUNK / seconds * (reached - first) / log_every))
+        length = min(windows, 2 * -(-length // log_every)) * log_every
+        first = reached
