@@ -16,7 +16,7 @@ from avi import catalog
 from avi.catalog import config_dir
 from avi.errors import ConfigError
 from avi.plain_yaml import read_tree
-from avi.schema import build, build_settings, check, nearest
+from avi.schema import build, build_settings, check, nearest, parameters
 from avi.settings import Device, GapSettings, Precision, TrainSettings
 
 if TYPE_CHECKING:
@@ -108,40 +108,32 @@ def load_experiment(tree: Mapping[str, Any]) -> "Experiment":
     """Return the objects that a plain tree describes; refuse what does not fit its schema."""
     train, gap = check_settings(tree)
 
-    from avi.experiment import Experiment
-    from avi.problem import pose
-    from avi.types import (
-        Dataset,
-        Family,
-        Inference,
-        Model,
-        Params,
-        Refine,
-    )
+    from avi.experiment import make_experiment  # imports jax
+    from avi.types import Params
 
+    wanted = parameters(make_experiment)
+    names = ("model", "family", "inference", "objective", "dataset", "refine", "evidence")
     optimizers = tree["optimizer"]
     if not isinstance(optimizers, Mapping) or set(optimizers) != {"theta", "phi"}:
         raise ConfigError("optimizer: expected the two blocks theta and phi.")
-    return Experiment(
-        problem=pose(
-            check(tree["model"], Model, "model"),
-            check(tree["family"], Family, "family"),
-            check(tree["inference"], Inference, "inference"),
-            build(tree["objective"], "objective"),
-        ),
-        dataset=check(tree["dataset"], Dataset, "dataset"),
+    return make_experiment(
+        **{name: check(_node(tree[name], name), wanted[name].annotation, name) for name in names},
         optimizers=Params(
             theta=build(optimizers["theta"], "optimizer.theta"),
             phi=build(optimizers["phi"], "optimizer.phi"),
         ),
-        evidence=build(tree["evidence"], "evidence"),
-        refine=check(tree["refine"], Refine, "refine"),
         train=train,
         gap=gap,
         seed=tree["seed"],
-        precision=tree["precision"],
         device=tree["device"],
+        precision=tree["precision"],
     )
+
+
+def _node(value: Any, path: str) -> Any:
+    if not isinstance(value, Mapping) or "_target_" not in value:
+        raise ConfigError(f"{path}: expected a block with a `_target_`.")
+    return value
 
 
 def check_settings(tree: Mapping[str, Any]) -> tuple[TrainSettings, GapSettings]:
@@ -384,3 +376,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(child) for child in value]
     return getattr(value, "text", value)
+
+
+def as_yaml(tree: Mapping[str, Any]) -> str:
+    """Return the tree as people read it."""
+    import yaml
+
+    return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True).rstrip("\n")

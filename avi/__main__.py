@@ -1,0 +1,5 @@
+"""`python -m avi`."""
+
+from avi.cli import main
+
+main()

@@ -1,0 +1,213 @@
+"""What each command does with its words, up to the call of its plain function."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from avi import catalog, config, launch
+from avi.errors import ConfigError
+from avi.schema import nearest
+
+
+class Flags(NamedTuple):
+    """The few flags of `avi train`, and the words that are left."""
+
+    multirun: bool
+    print_config: bool
+    words: list[str]
+
+
+def train(words: list[str]) -> int:
+    """Compose the jobs and run, resume, list or print them."""
+    flags = _flags(words)
+    folder, others = _taken(flags.words, "resume")
+    if folder is not None:
+        if flags.multirun:
+            raise ConfigError("resume= goes on with one run; a sweep resumes its jobs by itself.")
+        return launch.resume(Path(folder), others)
+    jobs = config.compose(others, flags.multirun)
+    if flags.print_config:
+        print("\n---\n".join(config.as_yaml(job.tree) for job in jobs))
+        return 0
+    return launch.sweep(jobs) if flags.multirun else launch.train_one(jobs[0])
+
+
+def gap(words: list[str]) -> int:
+    """Measure a run's gap with its own configuration, a few settings changed."""
+    own, others = _own_words("gap", words, more=("gap.", "evidence", "refine", "device"))
+    run = _folder(own, "gap")
+    checkpoint = own.get("checkpoint")
+    tree = config.read_tree(run / "config.yaml")
+    chosen = {key: name for key, name in map(_halves, others) if key in config.REPLACEABLE}
+    tree = config.replace_groups(tree, chosen)
+    tree = config.override(tree, [word for word in others if _halves(word)[0] not in chosen])
+    config.check_settings(tree)
+
+    from avi.commands import gap as command
+
+    command.main(run, tree, None if checkpoint is None else _whole("checkpoint", checkpoint))
+    return 0
+
+
+def infer(words: list[str]) -> int:
+    """Write posteriors."""
+    own, _ = _own_words("infer", words)
+    run = _folder(own, "infer")
+    split, data, out, limit = (own.get(key) for key in ("split", "data", "out", "limit"))
+    splits = ("train", "valid", "test")
+    if split is not None and split not in splits:
+        raise ConfigError(f"split={split}: choose train, valid or test.{nearest(split, splits)}")
+    if data is not None and not Path(data).is_file():
+        raise ConfigError(f"data={data}: there is no such file.")
+
+    from avi.commands import infer as command
+
+    command.main(
+        run,
+        split or "test",
+        None if data is None else Path(data),
+        None if out is None else Path(out),
+        None if limit is None else _whole("limit", limit),
+    )
+    return 0
+
+
+def compare(words: list[str]) -> int:
+    """Put runs side by side."""
+    folders = [Path(word) for word in words if not word.startswith("out=")]
+    own, _ = _own_words("compare", [word for word in words if word.startswith("out=")])
+    if not folders:
+        raise ConfigError("Which runs? For example: avi compare outputs/train/*")
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"There is no folder {folder}.")
+
+    from avi.commands import compare as command
+
+    command.main(folders, Path(own["out"]) if "out" in own else None)
+    return 0
+
+
+def verify(words: list[str]) -> int:
+    """Check avi against exact answers."""
+    own, _ = _own_words("verify", words)
+
+    from avi.commands import verify as command
+
+    command.main(own.get("only"))
+    return 0
+
+
+def show_choices(words: list[str]) -> int:
+    """Print the choices of all groups or of those named."""
+    from avi.guide import choices
+
+    known = catalog.groups()
+    for word in words:
+        if word not in known:
+            names = ", ".join(known)
+            raise ConfigError(
+                f"There is no group {word}; choose from: {names}.{nearest(word, known)}"
+            )
+    print(choices(words or list(known)), end="")
+    return 0
+
+
+def completion(words: list[str]) -> int:
+    """Print the script that a shell sources."""
+    from avi.completion import SCRIPTS
+
+    if len(words) != 1 or words[0] not in SCRIPTS:
+        raise ConfigError("Which shell? Type: avi completion bash, zsh or fish.")
+    print(SCRIPTS[words[0]], end="")
+    return 0
+
+
+HANDLERS: Mapping[str, Callable[[list[str]], int]] = {
+    "train": train,
+    "gap": gap,
+    "infer": infer,
+    "compare": compare,
+    "verify": verify,
+    "list": show_choices,
+    "completion": completion,
+}
+
+
+def _flags(words: list[str]) -> Flags:
+    """Take the flags out of the words, wherever they stand."""
+    left, multirun, print_config = [], False, False
+    remaining = iter(words)
+    for word in remaining:
+        if word in ("-m", "--multirun"):
+            multirun = True
+        elif word in ("--cfg", "-c"):
+            print_config = True
+            if next(remaining, None) != "job":
+                raise ConfigError("--cfg takes one word: --cfg job prints the composed config.")
+        elif word in ("-cd", "--config-dir"):
+            _add_folder(next(remaining, None))
+        elif word.startswith("-"):
+            flags = ("-m", "--multirun", "--cfg", "-cd", "--config-dir", "--help")
+            raise ConfigError(
+                f"There is no flag {word}; settings are written key=value.{nearest(word, flags)}"
+            )
+        else:
+            left.append(word)
+    return Flags(multirun, print_config, left)
+
+
+def _add_folder(folder: str | None) -> None:
+    if folder is None or not Path(folder).is_dir():
+        raise ConfigError(f"-cd takes a folder of yaml files; there is no folder {folder}.")
+    before = os.environ.get("AVI_CONFIG_PATH", "")
+    os.environ["AVI_CONFIG_PATH"] = os.pathsep.join(filter(None, (folder, before)))
+
+
+def _own_words(
+    command: str, words: list[str], more: tuple[str, ...] = ()
+) -> tuple[dict[str, str], list[str]]:
+    """Split words into the command's own keys and those that begin with one of `more`."""
+    known = [setting.key for setting in catalog.settings(catalog.command_file(command))]
+    own, others = {}, []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and key in known:
+            own[key] = value
+        elif equals and key.startswith(more):
+            others.append(word)
+        else:
+            keys = ", ".join([*known, *(f"{name.rstrip('.')}.*" for name in more)])
+            raise ConfigError(
+                f"avi {command} does not know {word}; its keys are: {keys}.{nearest(key, known)}"
+            )
+    return {key: value for key, value in own.items() if value not in ("", "null")}, others
+
+
+def _folder(own: Mapping[str, str], command: str) -> Path:
+    if "run" not in own:
+        raise ConfigError(f"Which run? For example: avi {command} run=outputs/train/<folder>")
+    folder = Path(own["run"])
+    if not folder.is_dir():
+        raise ConfigError(f"There is no run folder {folder}.")
+    return folder
+
+
+def _whole(key: str, text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(f"{key}={text}: expected a whole number, 0 or more.")
+    return int(text)
+
+
+def _halves(word: str) -> tuple[str, str]:
+    key, _, value = word.partition("=")
+    return key, value
+
+
+def _taken(words: list[str], key: str) -> tuple[str | None, list[str]]:
+    """Return the value of `key` (null counts as absent) and the words without it."""
+    values = [value for name, value in map(_halves, words) if name == key]
+    others = [word for word in words if _halves(word)[0] != key]
+    value = values[-1].strip("'\"") if values else "null"
+    return (None if value in ("", "null") else value), others

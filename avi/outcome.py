@@ -1,0 +1,62 @@
+"""How a command ends: one line for the person, an exit code for the shell."""
+
+import errno
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from avi.errors import Refusal, ResourceError
+
+OF_THE_MACHINE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+}
+INTERRUPTED = 130
+
+
+def explain(error: BaseException, folder: Path | None = None) -> int:
+    """Print what went wrong and return the exit code; a bug's traceback goes to a file."""
+    if isinstance(error, Refusal):
+        say(str(error))
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        say("Interrupted.")
+        return INTERRUPTED
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, MemoryError):
+        say("Out of memory. Try a smaller train.batch_size, gap.width or gap.num_draws.")
+        return ResourceError.exit_code
+    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+        say(f"{error.filename or 'The file system'}: {error.strerror}.")
+        return ResourceError.exit_code
+    log = _write_traceback(error, folder)
+    reason = " ".join(str(error).split())[:200]
+    say(f"This is a bug: {type(error).__name__}: {reason}. The traceback is in {log}")
+    return 1
+
+
+def say(message: str) -> None:
+    """Print a message for the person at the keyboard, apart from the results."""
+    print(f"avi: {message}", file=sys.stderr, flush=True)
+
+
+def _write_traceback(error: BaseException, folder: Path | None) -> Path:
+    text = "".join(traceback.format_exception(error))
+    if folder is not None and folder.is_dir():
+        try:
+            with (folder / "log.txt").open("a", encoding="utf-8") as log:
+                log.write(text)
+        except OSError:
+            return _write_traceback(error, None)
+        return folder / "log.txt"
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="avi-", suffix=".log", delete=False, encoding="utf-8"
+    ) as log:
+        log.write(text)
+    return Path(log.name)
