@@ -10,6 +10,7 @@ from typing import Any, Self
 import yaml
 
 from avi.errors import BusyError, ConfigError, ResourceError
+from avi.plain_yaml import read_tree
 from avi.rundir import records
 from avi.rundir.files import (
     TEMPORARY,
@@ -23,8 +24,6 @@ from avi.rundir.files import (
 )
 from avi.rundir.lock import Lock
 from avi.rundir.names import config_digest
-
-CONFIG_LIMIT = 2**20  # bytes of config.yaml that are read
 
 # Everything a run writes: what `overwrite=true` deletes. Anything else in the folder is not ours.
 CONTENTS = (
@@ -144,22 +143,7 @@ class RunDir:
 
     def config_sha256(self) -> str:
         """Return the digest of the configuration without the keys that a resumed run may change."""
-        text = read_bounded(self.config_path, CONFIG_LIMIT)
-        try:
-            if any(
-                isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)
-            ):
-                raise ConfigError(
-                    f"{self.config_path} uses yaml aliases, which no run of ours writes."
-                )
-            tree = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{self.config_path} is not plain yaml: {error}.") from error
-        if not isinstance(tree, dict):
-            raise ConfigError(
-                f"{self.config_path} is not a configuration: expected a mapping of keys."
-            )
-        return config_digest(tree)
+        return config_digest(read_tree(self.config_path))
 
     def read_run(self) -> dict[str, Any]:
         """Return run.json; {} if there is none yet."""
