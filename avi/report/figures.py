@@ -111,7 +111,7 @@ def _focus(axes: "Axes", curves: Sequence[Curve]) -> str:
     if not curves:
         return ""
     ends = [curve.axis("epoch")[-1] for curve in curves]
-    late = [curve.means[curve.axis("epoch") >= 0.08 * max(ends)] for curve in curves]
+    late = [curve.means[curve.axis("epoch") >= 0.15 * max(ends)] for curve in curves]
     everything = finite(np.concatenate([curve.means for curve in curves]))
     shown = finite(np.concatenate(late))
     if not shown.size:
@@ -211,7 +211,7 @@ def draw_decomposition(axes: "Axes", splits: Mapping[str, Decomposition], name: 
     The axis counts from that bound, so that the paired standard errors of the differences, much
     smaller than those of the bounds, can be seen.
     """
-    axes.set_title(f"From the mode's bound up to the evidence: nats per datapoint, {name} first")
+    axes.set_title("What is lost, nats per datapoint")
     if not splits:
         say_empty(axes, "no gap report yet")
         return
@@ -220,13 +220,33 @@ def draw_decomposition(axes: "Axes", splits: Mapping[str, Decomposition], name: 
     for height, parts in enumerate(splits.values()):
         _label_stack(axes, height, parts, reach)
     axes.axvline(0, color=MUTED, linewidth=1)
-    axes.set_xlim(-0.02 * reach, 1.36 * reach)
+    _name_parts(axes, splits, name)
+    axes.set_xlim(-0.02 * reach, 1.3 * reach)
     axes.set_ylim(len(splits) - 0.45, -0.6)
     axes.set_yticks(range(len(splits)), [_split_label(*item) for item in splits.items()])
     axes.tick_params(axis="y", labelcolor=INK)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("nats above the bound at the mode's λ (bars: ± one paired standard error)")
+
+
+def _name_parts(axes: "Axes", splits: Mapping[str, Decomposition], name: str) -> None:
+    from matplotlib.patches import Patch
+
+    parts = [Patch(color=VERMILLION, label=name)]
+    known = [item for item in splits.values() if item.approximation_gap.known]
+    if known:
+        hatch = _hatch(known[0])
+        label = "approximation gap" + (", up to a bound on the evidence" if hatch else "")
+        parts.append(Patch(facecolor=BLUE, edgecolor=PAPER, lw=0, hatch=hatch, label=label))
+    axes.legend(
+        handles=parts, loc="lower right", bbox_to_anchor=(1, 0.99), ncols=2, borderpad=0.3,
+        fontsize=8.5, handlelength=1.2, columnspacing=1.4,
+    )  # fmt: skip
+
+
+def _hatch(parts: Decomposition) -> str | None:
+    return None if parts.evidence_kind in ("exact", "") else "////"
 
 
 def _split_label(split: str, parts: Decomposition) -> str:
@@ -239,12 +259,11 @@ def _width(value: Value) -> float:
 
 def _draw_stack(axes: "Axes", height: int, parts: Decomposition) -> float:
     gap, rest = _width(parts.gap), _width(parts.approximation_gap)
-    open_end = parts.evidence_kind not in ("exact", "")
     thickness = 0.34
     axes.barh(height, gap, thickness, color=VERMILLION)
     axes.barh(
         height, rest, thickness, left=gap, color=BLUE, edgecolor=PAPER, linewidth=0,
-        hatch="////" if open_end else None,
+        hatch=_hatch(parts),
     )  # fmt: skip
     for end, value in ((gap, parts.gap), (gap + rest, parts.approximation_gap)):
         if value.known and np.isfinite(value.standard_error):
@@ -260,8 +279,7 @@ def _label_stack(axes: "Axes", height: int, parts: Decomposition, reach: float) 
     if parts.approximation_gap.known:
         # Side by side where the first bar is too short to hold its own label.
         left = max(gap, 0.17 * reach)
-        words = f"{plus_minus(parts.approximation_gap)}  approximation gap"
-        axes.text(left, height - 0.2, words, color=BLUE, **above)
+        axes.text(left, height - 0.2, plus_minus(parts.approximation_gap), color=BLUE, **above)
     sign = {"lower": "≥ ", "upper": "≤ "}.get(parts.evidence_kind, "")
     if parts.evidence.known:
         words = f"evidence {sign}{plus_minus(parts.evidence)}"
@@ -282,7 +300,7 @@ def draw_histogram(axes: "Axes", points: Mapping[str, np.ndarray], name: str) ->
     edges = np.linspace(low, high, 31)
     for split, values in cleaned.items():
         colour = SPLIT_COLOURS.get(split, GREEN)
-        label = f"{split}: mean {values.mean():.3g}, median {np.median(values):.3g}"
+        label = f"{split}: mean {values.mean():.2g}, median {np.median(values):.2g}"
         axes.hist(values, edges, histtype="stepfilled", color=colour, alpha=0.22)
         axes.hist(values, edges, histtype="step", color=colour, linewidth=1.4, label=signed(label))
         axes.axvline(values.mean(), color=colour, linewidth=1.1, linestyle=(0, (3, 2)))
@@ -336,7 +354,7 @@ def _scatter(
         words = str(name)
         marker = f"${words}$" if re.fullmatch(r"\d", words) else "o"
         axes.scatter(
-            horizontal[chosen], vertical[chosen], s=26, color=palette[index], marker=marker,
+            horizontal[chosen], vertical[chosen], s=32, color=palette[index], marker=marker,
             alpha=0.85, label=words.replace("$", ""), **many,
         )  # fmt: skip
     if not all(re.fullmatch(r"\d", str(name)) for name in classes):

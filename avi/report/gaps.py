@@ -191,8 +191,8 @@ def _spread(run: RunFiles, points: Mapping[str, np.ndarray]) -> str:
         gap = [number(tree, "amortization_gap", key) for key in ("median", "p95", "max")]
         if all(map(math.isfinite, gap)):
             sentences.append(
-                f"{name.capitalize()}: half of the points lose less than {gap[0]:.3g} nats, "
-                f"one in twenty more than {gap[1]:.3g}, the worst {gap[2]:.3g}."
+                f"{name.capitalize()}: half of the points lose less than {gap[0]:.2g} nats, "
+                f"one in twenty more than {gap[1]:.2g}, the worst {gap[2]:.2g}."
             )
     drawing = svg(figures.histogram(points, gap_name(run)), "Distribution of the per-point gaps")
     return page.figure(drawing, signed(" ".join(sentences)))
@@ -212,9 +212,7 @@ def _worst(run: RunFiles) -> str:
         cells = "".join(
             page.figure(
                 page.image(pictures[number(row, "row")], f"row {text(row, 'row')}"),
-                signed(f"{text(row, 'split')} row {text(row, 'row')}: ")
-                + signed(f"gap {number(row, 'amortization_gap'):.2f}, ")
-                + signed(f"ELBO {number(row, 'bound'):.1f}"),
+                _tile_words(row),
             )
             for row in shown
         )
@@ -224,6 +222,12 @@ def _worst(run: RunFiles) -> str:
     ]
     header = ["split", "row", gap_name(run), "ELBO", "ELBO at λ*", "flags"]
     return heading + page.table(header, rows, ["", "number", "number", "number", "number", ""])
+
+
+def _tile_words(row: Mapping[str, Any]) -> str:
+    gap, bound = number(row, "amortization_gap"), number(row, "bound")
+    words = signed(f"gap {gap:.2f}, ELBO {bound:.1f}")
+    return f"{words} ({text(row, 'split')} row {text(row, 'row')})"
 
 
 def _three(row: Mapping[str, Any]) -> list[str]:
@@ -255,7 +259,7 @@ def _validity(run: RunFiles) -> Iterator[tuple[bool | None, str]]:
                 + (
                     "."
                     if converged >= points
-                    else "; for the others the gap is larger than reported."
+                    else "; for the others the gap may be larger than reported."
                 ),
             )
         negative = number(tree, "negative")

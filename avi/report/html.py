@@ -139,9 +139,9 @@ def _facts(run: RunFiles) -> list[tuple[str, str, str]]:
         ("data set", choice(run, "dataset"), f"N = {count(data)} training rows" * (data > 0)),
         ("model parameters θ", count(theta) * math.isfinite(theta), ""),
         ("variational parameters φ", count(phi) * math.isfinite(phi), growth(run)),
-        ("one new observation costs", new_observation(run).replace("—", ""), ""),
+        ("a new observation costs", *new_observation(run)),
         ("epochs", epochs, gradients),
-        ("time", _time(run), f"of it compiling {duration(compiling)}" * math.isfinite(compiling)),
+        ("time", _time(run), f"compiling took {duration(compiling)}" * math.isfinite(compiling)),
         ("seed", _words(run.setting("seed")), _words(run.setting("precision"))),
         ("started from", _words(run.setting("train", "start")), _frozen(run)),
     ]

@@ -7,22 +7,25 @@ from typing import Any
 import numpy as np
 
 
-def mosaic(rows: Sequence[np.ndarray], *, columns: int = 12, wide: int = 1200) -> bytes:
-    """Return a PNG of image stacks [n, h, w(, 3)], shown one over another in bands.
+def mosaic(
+    rows: Sequence[np.ndarray], *, columns: int = 12, bands: int = 2, wide: int = 1200
+) -> bytes:
+    """Return a PNG of image stacks [n, h, w(, 3)], shown one over another in at most `bands` bands.
 
     All stacks share one grey scale, so that a reconstruction can be compared with its input; pixels
     are repeated, never smoothed, and what lies between images is transparent.
     """
     columns = min(columns, *(len(stack) for stack in rows))
-    bands = range(0, min(len(stack) for stack in rows) // columns * columns, columns)
+    full = min(len(stack) for stack in rows) // columns
+    starts = [columns * band for band in range(min(bands, full))]
     low, high = np.nanmin(rows[0]), np.nanmax(rows[0])
     scale = max(1, wide // (columns * rows[0].shape[2]))
-    cuts = [stack[band : band + columns] for band in bands for stack in rows]
+    cuts = [stack[start : start + columns] for start in starts for stack in rows]
     lines = [_line(cut, low, high, scale) for cut in cuts]
     narrow, broad = scale, 3 * scale
     parts = []
     for index, line in enumerate(lines):
-        gap = narrow if (index + 1) % len(rows) else broad
+        gap = narrow if len(rows) == 1 or (index + 1) % len(rows) else broad
         parts += [line, np.zeros((gap, line.shape[1], 4), np.uint8)]
     return _encode(np.concatenate(parts[:-1]))
 

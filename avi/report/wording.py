@@ -129,19 +129,19 @@ def growth(run: RunFiles) -> str:
     return ""
 
 
-def new_observation(run: RunFiles) -> str:
-    """Return in words what the posterior of one observation outside the training set costs."""
+def new_observation(run: RunFiles) -> tuple[str, str]:
+    """Return what one observation outside the training set costs: the kind of work, its price."""
     kind = text(run.facts, "new_observation", "kind")
     if not kind:
-        return MISSING
+        return "", ""
     gradients = number(run.facts, "new_observation", "gradient_evaluations")
     one = number(run.facts, "new_observation", "milliseconds_one")
     batch = number(run.facts, "new_observation", "milliseconds_batch")
-    words = [f"one {kind}" if kind == "forward pass" else f"an {kind}"]
+    price = []
     if gradients > 0:
-        words.append(f"of {plural(gradients, 'gradient evaluation')}")
+        price.append(plural(gradients, "gradient evaluation"))
     if math.isfinite(one):
-        words.append(f"· {milliseconds(one)} alone")
+        price.append(f"{milliseconds(one)} alone")
     if math.isfinite(batch):
-        words.append(f"· {milliseconds(batch)} each in a batch")
-    return " ".join(words)
+        price.append(f"{milliseconds(batch)} each in a batch")
+    return f"one {kind}", " · ".join(price)

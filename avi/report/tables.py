@@ -1,0 +1,249 @@
+"""A comparison as a table for the terminal, for Markdown and for programs."""
+
+import csv
+import io
+import math
+import textwrap
+from collections.abc import Sequence
+
+from avi.report.runs import Row, held_out_split, summaries
+from avi.report.files import SPLITS, Value
+from avi.report.wording import MINUS, MISSING, count, duration, milliseconds, plus_minus
+
+WIDTH = 80
+Cells = Sequence[Sequence[str]]
+
+
+def header(rows: Sequence[Row]) -> list[str]:
+    """Return the column names of `cells`."""
+    split = held_out_split(rows)
+    return [
+        "run", "seed", *(f"{name} bound" for name in SPLITS if _shown(rows, name, split)),
+        "gap", "evidence", "λ-parameters", "N", "new x: gradients", "new x: time",
+        "epochs", "time", "gradient evaluations",
+    ]  # fmt: skip
+
+
+def cells(rows: Sequence[Row]) -> list[list[str]]:
+    """Return every run as words, one cell per column of `header`."""
+    split = held_out_split(rows)
+    return [
+        [
+            row.label,
+            count(row.seed),
+            *(plus_minus(row.bounds[name]) for name in SPLITS if _shown(rows, name, split)),
+            _gap(row),
+            {"lower": "≥ ", "upper": "≤ "}.get(row.evidence_kind, "") + plus_minus(row.evidence),
+            count(row.num_variational_parameters),
+            count(row.num_data),
+            count(row.new_gradient_evaluations),
+            milliseconds(row.new_milliseconds),
+            f"{row.epochs:g}" if math.isfinite(row.epochs) else MISSING,
+            duration(row.seconds),
+            count(row.gradient_evaluations),
+        ]
+        for row in rows
+    ]
+
+
+def _shown(rows: Sequence[Row], name: str, split: str) -> bool:
+    return name == split or any(row.bounds[name].known for row in rows)
+
+
+def _gap(row: Row) -> str:
+    words = plus_minus(row.gap)
+    return words if row.gap_split in ("test", "") else f"{words} ({row.gap_split})"
+
+
+def seed_header(rows: Sequence[Row]) -> list[str]:
+    """Return the column names of `seed_cells`."""
+    return ["mean ± sd over runs", "runs", f"{held_out_split(rows)} bound", "gap"]
+
+
+def seed_cells(rows: Sequence[Row]) -> list[list[str]]:
+    """Return every configuration that ran several times, as words."""
+    return [
+        [each.label, str(each.num_runs), plus_minus(each.bound), plus_minus(each.gap)]
+        for each in summaries(rows)
+    ]
+
+
+def terminal(rows: Sequence[Row], paragraphs: Sequence[str] = ()) -> str:
+    """Return the table in at most 80 columns, then what the runs say, as plain text."""
+    split = held_out_split(rows)
+    body = [
+        [
+            _seeded(row, rows),
+            plus_minus(row.bounds[split]),
+            _gap(row),
+            _short(row.num_variational_parameters),
+            _short(row.new_gradient_evaluations),
+            milliseconds(row.new_milliseconds),
+        ]
+        for row in rows
+    ]
+    names = ["run", f"{split} bound", "gap", "params", "grads/x", "time/x"]
+    parts = [_aligned(names, body)]
+    several = seed_cells(rows)
+    if several:
+        parts.append(_aligned(seed_header(rows), several))
+    parts.append(
+        textwrap.fill(
+            "Bounds in nats per datapoint (higher is better), ± one standard error. "
+            f"gap: {_which(rows)}. params: variational parameters kept. grads/x, time/x: cost of one new observation.",
+            WIDTH,
+        )
+    )
+    parts += [textwrap.fill(words, WIDTH, subsequent_indent="  ") for words in paragraphs]
+    return "\n\n".join(parts).replace(MINUS, "-").replace(MISSING, "-") + "\n"
+
+
+def _which(rows: Sequence[Row]) -> str:
+    """Return what the column `gap` holds: each mode's own name for what it loses."""
+    names = list(dict.fromkeys(row.gap_name for row in rows))
+    if len(names) == 1:
+        return names[0]
+    return "amortization gap of encoders, optimisation gap of the other modes"
+
+
+def _seeded(row: Row, rows: Sequence[Row]) -> str:
+    alone = sum(other.label == row.label for other in rows) == 1
+    return row.label if alone else f"{row.label}, seed {count(row.seed)}"
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return count(value)
+
+
+def _aligned(names: Sequence[str], body: Cells) -> str:
+    widths = [max(len(row[column]) for row in [names, *body]) for column in range(1, len(names))]
+    room = WIDTH - sum(widths) - 2 * len(widths)
+    longest = max(len(row[0]) for row in [names, *body])
+    first = max(8, min(room, longest))
+    lines = []
+    for row in [names, *body]:
+        label, *more = textwrap.wrap(_plain(row[0]), first, subsequent_indent="  ") or [""]
+        numbers = "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths, strict=True))
+        lines += [(label.ljust(first) + numbers).rstrip(), *more]
+    rule = "-" * min(WIDTH, first + sum(widths) + 2 * len(widths))
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _plain(words: str) -> str:
+    # A run's settings are somebody else's words: no escape sequence reaches the terminal.
+    return "".join(letter if letter.isprintable() else "?" for letter in words)
+
+
+def markdown(rows: Sequence[Row], paragraphs: Sequence[str]) -> str:
+    """Return the comparison as a Markdown page."""
+    parts = [
+        "# Comparison",
+        "Bounds in nats per datapoint, higher is better, ± one standard error; "
+        f"gap: {_which(rows)}.",
+        _markdown_table(header(rows), cells(rows)),
+    ]
+    several = seed_cells(rows)
+    if several:
+        parts.append(_markdown_table(seed_header(rows), several))
+    parts.append("\n".join(f"- {_markdown_words(words)}" for words in paragraphs))
+    parts.append("![bounds against epochs, seconds and gradient evaluations](comparison.png)")
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(names: Sequence[str], body: Cells) -> str:
+    lines = [list(names), ["---"] + ["---:"] * (len(names) - 1), *map(list, body)]
+    return "\n".join(
+        "| "
+        + " | ".join(cell if line is lines[1] else _markdown_words(cell) for cell in line)
+        + " |"
+        for line in lines
+    )
+
+
+def _markdown_words(words: str) -> str:
+    for letter in "\\`*_[]|":
+        words = words.replace(letter, f"\\{letter}")
+    return _plain(words.replace("\n", " ")).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """Return every number of every run, unrounded; what is not known is empty."""
+    return _csv([_record(row) for row in rows])
+
+
+def seeds_as_csv(rows: Sequence[Row]) -> str:
+    """Return mean and standard deviation over runs, unrounded."""
+    return _csv(
+        [
+            {
+                "label": each.label,
+                "runs": each.num_runs,
+                "split": each.split,
+                "bound_mean": _number(each.bound.mean),
+                "bound_sd": _number(each.bound.standard_error),
+                "gap_mean": _number(each.gap.mean),
+                "gap_sd": _number(each.gap.standard_error),
+            }
+            for each in summaries(rows)
+        ]
+    )
+
+
+def _record(row: Row) -> dict[str, object]:
+    return {
+        "folder": str(row.folder),
+        "label": row.label,
+        "inference": row.inference,
+        "seed": _number(row.seed),
+        "status": row.status,
+        "bound_name": row.bound_name,
+        **{key: _number(value) for key, value in _bounds(row)},
+        "gap_name": row.gap_name,
+        "gap_split": row.gap_split,
+        **_estimate("gap", row.gap),
+        **_estimate("evidence", row.evidence),
+        "evidence_kind": row.evidence_kind,
+        "num_variational_parameters": _number(row.num_variational_parameters),
+        "params_per_datapoint": _number(row.params_per_datapoint),
+        "num_data": _number(row.num_data),
+        "new_observation": row.new_kind,
+        "new_gradient_evaluations": _number(row.new_gradient_evaluations),
+        "new_milliseconds_one": _number(row.new_milliseconds),
+        "new_milliseconds_batch": _number(row.new_milliseconds_batch),
+        "epochs": _number(row.epochs),
+        "seconds": _number(row.seconds),
+        "gradient_evaluations": _number(row.gradient_evaluations),
+    }
+
+
+def _bounds(row: Row) -> list[tuple[str, float]]:
+    return [
+        entry
+        for split in SPLITS
+        for entry in (
+            (f"{split}_bound", row.bounds[split].mean),
+            (f"{split}_bound_se", row.bounds[split].standard_error),
+        )
+    ]
+
+
+def _estimate(name: str, value: Value) -> dict[str, str]:
+    return {name: _number(value.mean), f"{name}_se": _number(value.standard_error)}
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return ""
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def _csv(records: Sequence[dict[str, object]]) -> str:
+    buffer = io.StringIO()
+    if records:
+        writer = csv.DictWriter(buffer, list(records[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+    return buffer.getvalue()
