@@ -79,11 +79,15 @@ def description(path: Path) -> str:
 
 def settings(path: Path) -> list[Setting]:
     """Return the settings of a yaml file, with the comments behind them."""
-    found, parents = [], []
+    found, parents, item = [], [], None
     for line in _lines(path):
+        indent = len(line) - len(line.lstrip())
+        if line.lstrip().startswith("- "):
+            item = indent  # what is inside a list has no dotted key
         match = SETTING.match(line)
-        if match is None:
+        if match is None or (item is not None and indent > item):
             continue
+        item = None
         depth = len(match["indent"]) // 2
         parents = [*parents[:depth], match["key"]]
         if parents[0] not in ("defaults", "hydra") and match["key"] != "_target_":
@@ -120,12 +124,12 @@ def packages(chosen: dict[str, str]) -> dict[str, Default]:
 
 def keys(chosen: dict[str, str]) -> Iterator[str]:
     """Yield every dotted key of `avi train`, given what is `chosen` (package -> choice)."""
-    yield from (setting.key for setting in settings(command_file("train")))
+    yield from (setting.key for setting in settings(command_file("train")) if setting.value)
     files = groups()
     for package, entry in packages(chosen).items():
         path = files.get(entry.group, {}).get(entry.choice)
         if path is not None:
-            yield from (f"{package}.{setting.key}" for setting in settings(path))
+            yield from (f"{package}.{setting.key}" for setting in settings(path) if setting.value)
 
 
 def _lines(path: Path) -> list[str]:

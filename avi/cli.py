@@ -65,7 +65,7 @@ def run(words: list[str]) -> int:
     if command == "complete":  # asked by the scripts that `avi completion` prints
         from avi.completion import complete
 
-        print("\n".join(complete(rest)))
+        print("\n".join(complete(" ".join(rest), COMMANDS)))
         return 0
     if command not in COMMANDS:
         return _refuse_command(command)
