@@ -10,17 +10,14 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from avi import catalog
 from avi.catalog import config_dir
 from avi.errors import ConfigError
+from avi.loading import check_settings, load_experiment
 from avi.plain_yaml import read_tree
-from avi.schema import build, build_settings, check, nearest, parameters
-from avi.settings import Device, GapSettings, Precision, TrainSettings
-
-if TYPE_CHECKING:
-    from avi.experiment import Experiment
+from avi.schema import build, check, nearest
 
 __all__ = [
     "Job",
@@ -33,19 +30,6 @@ __all__ = [
     "replace_groups",
 ]
 
-COMPONENTS = (
-    "model",
-    "likelihood",
-    "family",
-    "inference",
-    "objective",
-    "evidence",
-    "refine",
-    "dataset",
-    "optimizer",
-)
-SETTINGS = ("train", "gap", "seed", "device", "precision")
-OF_THE_RUN = ("output", "resume", "overwrite")  # where it goes, not what it computes
 PATHS = ("output", "resume", "sweep", "train.start")  # taken as they are, without quoting
 WORD = re.compile(r"(?P<key>[+~]*[A-Za-z_][\w./@-]*)=(?P<value>.*)", re.DOTALL)
 
@@ -102,58 +86,6 @@ def replace_groups(tree: Mapping[str, Any], choices: Mapping[str, str]) -> dict[
             _require_choice(group, name)
             merged = OmegaConf.merge(merged, hydra_compose(f"{group}/{name}"))
         return _resolved(merged)
-
-
-def load_experiment(tree: Mapping[str, Any]) -> "Experiment":
-    """Return the objects that a plain tree describes; refuse what does not fit its schema."""
-    train, gap = check_settings(tree)
-
-    from avi.experiment import make_experiment  # imports jax
-    from avi.types import Params
-
-    wanted = parameters(make_experiment)
-    names = ("model", "family", "inference", "objective", "dataset", "refine", "evidence")
-    optimizers = tree["optimizer"]
-    if not isinstance(optimizers, Mapping) or set(optimizers) != {"theta", "phi"}:
-        raise ConfigError("optimizer: expected the two blocks theta and phi.")
-    return make_experiment(
-        **{name: check(_node(tree[name], name), wanted[name].annotation, name) for name in names},
-        optimizers=Params(
-            theta=build(optimizers["theta"], "optimizer.theta"),
-            phi=build(optimizers["phi"], "optimizer.phi"),
-        ),
-        train=train,
-        gap=gap,
-        seed=tree["seed"],
-        device=tree["device"],
-        precision=tree["precision"],
-    )
-
-
-def _node(value: Any, path: str) -> Any:
-    if not isinstance(value, Mapping) or "_target_" not in value:
-        raise ConfigError(f"{path}: expected a block with a `_target_`.")
-    return value
-
-
-def check_settings(tree: Mapping[str, Any]) -> tuple[TrainSettings, GapSettings]:
-    """Return the settings in `tree` after checking all that can be checked without jax."""
-    known = (*COMPONENTS, *SETTINGS, *OF_THE_RUN)
-    for key in tree:
-        if key not in known:
-            raise ConfigError(f"Unknown key {key}.{nearest(str(key), known)}")
-    missing = [key for key in (*COMPONENTS, *SETTINGS) if key not in tree]
-    if missing:
-        raise ConfigError(f"The configuration lacks {', '.join(missing)}.")
-    if check(tree["seed"], int, "seed") < 0:
-        raise ConfigError(f"seed must be 0 or more; got {tree['seed']}.")
-    check(tree["device"], Device, "device")
-    check(tree["precision"], Precision, "precision")
-    for key, annotation in zip(OF_THE_RUN, (str | None, str | None, bool), strict=True):
-        if key in tree:
-            check(tree[key], annotation, key)
-    train = build_settings(TrainSettings, tree["train"], "train")
-    return train, build_settings(GapSettings, tree["gap"], "gap")
 
 
 # Composing with Hydra: it reads yaml and returns a tree, and touches nothing else.

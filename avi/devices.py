@@ -1,0 +1,58 @@
+"""What jax runs on, decided once per process and before the first array."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from avi.errors import ConfigError
+from avi.settings import Device, Precision
+
+PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
+
+
+def configure(device: Device, precision: Precision) -> None:
+    """Choose platform, precision and compilation cache.
+
+    Raises:
+        ConfigError: the device asked for is not there; says how to install it.
+    """
+    import jax
+
+    jax.config.update("jax_enable_x64", precision == "float64")
+    if device != "auto":
+        jax.config.update("jax_platforms", PLATFORMS[device])
+    _use_cache()
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        extra = {
+            "gpu": " Install it with pip install 'avi[cuda]'.",
+            "tpu": " pip install 'avi[tpu]'.",
+        }
+        raise ConfigError(
+            f"device={device} is not available here.{extra.get(device, '')} Try device=auto."
+        ) from error
+
+
+def description() -> str:
+    """Return the device in words, e.g. `cpu` or `gpu: NVIDIA H100`."""
+    import jax
+
+    device = jax.devices()[0]
+    return (
+        device.platform if device.platform == "cpu" else f"{device.platform}: {device.device_kind}"
+    )
+
+
+def _use_cache() -> None:
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    # A home that is missing or cannot be written to costs compilations, not the run.
+    with contextlib.suppress(OSError, RuntimeError):
+        folder = Path(os.environ.get("AVI_CACHE_DIR") or Path.home() / ".cache" / "avi") / "xla"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -1,0 +1,69 @@
+"""Progress: a live bar on a terminal, one plain line per epoch otherwise."""
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+
+class Progress:
+    """Shows epoch, bound, speed and time left.
+
+    A closed standard output (`avi train | head`) silences it; the run goes on.
+    """
+
+    def __init__(self, total_steps: int, steps_per_epoch: int, name: str) -> None:
+        """Begin at step 0 of `total_steps`; `name` says what the bound is."""
+        self.total = total_steps
+        self.steps_per_epoch = steps_per_epoch
+        self.name = name
+        self._bar: Any = None
+        self._task: Any = None
+        self._epoch_printed = -1
+
+    def __enter__(self) -> Self:
+        if sys.stdout.isatty():
+            from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+            self._bar = Bar(
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(bar_width=None),
+                TextColumn(self.name + " {task.fields[bound]} nats"),
+                TextColumn("{task.fields[speed]} steps/s"),
+                TimeRemainingColumn(compact=True),
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("", total=self.total, epoch=0, bound="", speed="")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, step: int, bound: float, steps_per_second: float) -> None:
+        """Show that `step` steps are done and the mean bound of the last ones."""
+        epoch = step // self.steps_per_epoch
+        if self._bar is not None:
+            self._bar.update(
+                self._task,
+                completed=step,
+                epoch=epoch,
+                bound=f"{bound:.2f}",
+                speed=f"{steps_per_second:.0f}",
+            )
+        elif epoch > self._epoch_printed:
+            self._epoch_printed = epoch
+            say(f"epoch {epoch:4d}  {self.name} {bound:9.3f} nats  {steps_per_second:6.0f} steps/s")
+
+
+def say(line: str) -> None:
+    """Print a line, unless nobody listens any more."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        # Later prints, and the flush at exit, would raise again.
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115

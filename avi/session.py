@@ -1,0 +1,112 @@
+"""What every command that computes begins with: device, experiment, data, and a state restored or new."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from avi import devices
+from avi.errors import CheckpointError, ConfigError
+from avi.evaluation import Evaluator, Points
+from avi.experiment import Experiment, check_batch, with_draws
+from avi.loading import check_settings, load_experiment
+from avi.randomness import key_for
+from avi.rundir import RunDir, checkpoints
+from avi.rundir.trees import unflatten_like
+from avi.settings import Split
+from avi.training import init_state
+from avi.types import DataSpec, Params, Splits, TrainState
+
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+
+class Session(NamedTuple):
+    """An experiment with its data in memory."""
+
+    experiment: Experiment
+    splits: Splits
+    spec: DataSpec
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in the training set."""
+        return self.spec.num_data // self.experiment.train.batch_size
+
+    def evaluator(self, num_draws: int | None = None) -> Evaluator:
+        """Return the views of the problem on the recorded data, with `num_draws` per bound."""
+        problem = self.experiment.problem
+        if num_draws is not None:
+            problem = with_draws(problem, num_draws)
+        return Evaluator(problem, self.experiment.dataset.fixed().view, self.spec.num_data)
+
+    def points(self, split: Split, limit: int | None = None) -> Points:
+        """Return the rows of a split, or a recorded random subset of `limit` of them, in row order."""
+        rows = getattr(self.splits, split)
+        sizes = [len(jax.tree.leaves(getattr(self.splits, name))[0]) for name in SPLITS]
+        number = SPLITS.index(split)
+        chosen = np.arange(sizes[number])
+        if limit is not None and limit < sizes[number]:
+            # A function of the split alone: every mode, seed and epoch looks at the same rows.
+            chosen = np.sort(np.random.default_rng(number).permutation(sizes[number])[:limit])
+        return Points(jax.tree.map(lambda leaf: leaf[chosen], rows), sum(sizes[:number]) + chosen)
+
+    def initial_state(self) -> TrainState:
+        """Return the state before the first step, from `train.start` if that names a run."""
+        params = self._initial_params()
+        start = self.experiment.train.start
+        return self._state(params if start is None else _started(params, Path(start)))
+
+    @property
+    def optimizers(self) -> Params:
+        """The two optimisers; that of a frozen theta does nothing."""
+        optimizers = self.experiment.optimizers
+        frozen = self.experiment.train.freeze == "theta"
+        return optimizers._replace(theta=optax.set_to_zero()) if frozen else optimizers
+
+    def restore(self, checkpoint: checkpoints.Checkpoint) -> TrainState:
+        """Return the state of a checkpoint; CheckpointError if it is of another shape."""
+        template = jax.eval_shape(lambda: self._state(self._initial_params()))
+        return jax.tree.map(jax.numpy.asarray, unflatten_like(template, checkpoint.arrays))
+
+    def _initial_params(self) -> Params:
+        key = key_for(self.experiment.seed, "init")
+        return self.experiment.problem.init(key, self.spec)
+
+    def _state(self, params: Params) -> TrainState:
+        return init_state(self.experiment.problem, self.optimizers, params)
+
+
+def open_session(tree: Mapping[str, Any]) -> Session:
+    """Build what a plain config tree describes and load its data."""
+    check_settings(tree)
+    devices.configure(tree["device"], tree["precision"])
+    experiment = load_experiment(tree)
+    from avi.datasets.base import describe
+
+    splits = experiment.dataset.load()
+    spec = describe(experiment.dataset, splits)
+    check_batch(experiment.train.batch_size, spec)
+    return Session(experiment, splits, spec)
+
+
+def restored(session: Session, run: RunDir, step: int | None = None) -> tuple[TrainState, int]:
+    """Return the newest state of a run, or that of `step`, and its step."""
+    checkpoint = checkpoints.load(run, step)
+    return session.restore(checkpoint), checkpoint.step
+
+
+def _started(params: Params, folder: Path) -> Params:
+    """Return `params` with theta, and phi where it has the same shapes, from the run in `folder`."""
+    arrays = checkpoints.load(RunDir.open(folder)).arrays
+    try:
+        theta = unflatten_like(params.theta, arrays, ".params.theta")
+    except CheckpointError as error:
+        raise ConfigError(f"train.start={folder} holds another model. {error}") from error
+    try:
+        phi = unflatten_like(params.phi, arrays, ".params.phi")
+    except CheckpointError:
+        phi = params.phi
+    return jax.tree.map(jax.numpy.asarray, Params(theta, phi))
