@@ -4,8 +4,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from avi.report.runs import Row, mean_and_deviation
 from avi.report.files import Value
+from avi.report.runs import Row, mean_and_deviation
 from avi.report.wording import count, milliseconds, plural, plus_minus
 
 _WIDTH = re.compile(r"^inference\..*(width|hidden)")

@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 from avi.report import figures, page, tables
 from avi.report.claims import claims
-from avi.report.runs import Row, collect
 from avi.report.files import write_atomically
+from avi.report.runs import Row, collect
 from avi.report.style import png, svg
+
+_SPLIT_WORDS = {"train": "Training", "valid": "Validation"}
 
 
 class Comparison(NamedTuple):
@@ -27,7 +29,7 @@ def write_comparison(folders: Iterable[Path], out: Path) -> Comparison:
     words = claims(rows)
     split = curve_split(rows)
     series = [figures.Series(row.label, row.curves[split]) for row in rows]
-    drawing = figures.comparison(series, f"{split} bound")
+    drawing = figures.comparison(series, f"{_SPLIT_WORDS[split]} {tables.bound_name(rows)}")
     contents: dict[str, bytes | str] = {
         "comparison.csv": tables.as_csv(rows),
         "comparison.md": tables.markdown(rows, words),
@@ -47,7 +49,7 @@ def curve_split(rows: Sequence[Row]) -> str:
 
 
 def _page(rows: Sequence[Row], words: Sequence[str], drawing: str, out: Path) -> str:
-    names = tables.header(rows)
+    names = tables.result_header(rows)
     several = tables.seed_cells(rows)
     return page.page(
         f"avi: comparison of {len(rows)} runs",
@@ -58,14 +60,23 @@ def _page(rows: Sequence[Row], words: Sequence[str], drawing: str, out: Path) ->
             "Only the third axis is fair between modes: one gradient evaluation is one reverse "
             "pass of log p(x, z) for one datapoint and one draw.",
         ),
-        page.section("What these runs say", *(page.paragraph(each) for each in words)),
+        page.section("What these runs say", *map(page.claim, words)),
         page.section(
-            "Every run",
-            page.table(names, tables.cells(rows), ["", *["number"] * (len(names) - 1)]),
+            "What they reached",
+            page.table(names, tables.result_cells(rows), _kinds(names)),
             page.table(tables.seed_header(rows), several, ["", *["number"] * 3]) if several else "",
             page.paragraph(
-                "Bounds and gaps in nats per datapoint, ± one standard error over datapoints; "
+                "Nats per datapoint, ± one standard error over datapoints; "
                 "over runs, ± one standard deviation.",
+                "note",
+            ),
+        ),
+        page.section(
+            "What they keep and cost",
+            page.table(tables.COST_HEADER, tables.cost_cells(rows), _kinds(tables.COST_HEADER)),
+            page.paragraph(
+                "Parameters φ: variational parameters kept. New x: one observation outside the "
+                "training set. Gradients: gradient evaluations.",
                 "note",
             ),
         ),
@@ -73,10 +84,14 @@ def _page(rows: Sequence[Row], words: Sequence[str], drawing: str, out: Path) ->
     )
 
 
+def _kinds(names: Sequence[str]) -> list[str]:
+    return ["", *["number"] * (len(names) - 1)]
+
+
 def _link(row: Row, out: Path) -> str:
     report = row.folder / "report.html"
     if not report.is_file():
-        return page.paragraph(f"{row.folder.name}: no report yet", "note")
+        return ""
     target = quote(os.path.relpath(report, out).replace(os.sep, "/"))
     name = page.escape(row.folder.name)
     return f'<p class="note"><a href="./{target}">{name}</a> {page.escape(row.label)}</p>'

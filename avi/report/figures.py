@@ -65,7 +65,8 @@ def elbo_curves(curves: Mapping[str, Curve], bound_name: str = "ELBO") -> "Figur
         panels = figure.subplots(
             1, 1 + has_seconds, sharey=True, squeeze=False, gridspec_kw=ratios
         )[0]
-        for axes, axis in zip(panels, ("epoch", "seconds"), strict=False):
+        axes_names: tuple[Axis, ...] = ("epoch", "seconds")
+        for axes, axis in zip(panels, axes_names, strict=False):
             for split in SPLITS:
                 _draw_split(axes, split, curves.get(split, Curve()), axis)
             axes.set_xlabel(_LABELS[axis])
@@ -274,7 +275,7 @@ def _draw_stack(axes: "Axes", height: int, parts: Decomposition) -> float:
 
 def _label_stack(axes: "Axes", height: int, parts: Decomposition, reach: float) -> None:
     gap, rest = _width(parts.gap), _width(parts.approximation_gap)
-    above = {"va": "bottom", "fontsize": 8.5}
+    above: dict[str, Any] = {"va": "bottom", "fontsize": 8.5}
     axes.text(0, height - 0.2, plus_minus(parts.gap), color=VERMILLION, **above)
     if parts.approximation_gap.known:
         # Side by side where the first bar is too short to hold its own label.
@@ -289,6 +290,8 @@ def _label_stack(axes: "Axes", height: int, parts: Decomposition, reach: float) 
 
 def draw_histogram(axes: "Axes", points: Mapping[str, np.ndarray], name: str) -> None:
     """Draw the per-point gaps of every split over shared bins, with their means."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title(f"{name.capitalize()} per datapoint, nats")
     cleaned = {split: finite(np.asarray(values, float)) for split, values in points.items()}
     cleaned = {split: values for split, values in cleaned.items() if values.size}
@@ -297,13 +300,14 @@ def draw_histogram(axes: "Axes", points: Mapping[str, np.ndarray], name: str) ->
         return
     together = np.concatenate(list(cleaned.values()))
     low, high = min(0.0, together.min()), max(together.max(), 1e-3)
-    edges = np.linspace(low, high, 31)
+    edges = np.linspace(low, high, 31).tolist()
     for split, values in cleaned.items():
         colour = SPLIT_COLOURS.get(split, GREEN)
         label = f"{split}: mean {values.mean():.2g}, median {np.median(values):.2g}"
         axes.hist(values, edges, histtype="stepfilled", color=colour, alpha=0.22)
         axes.hist(values, edges, histtype="step", color=colour, linewidth=1.4, label=signed(label))
         axes.axvline(values.mean(), color=colour, linewidth=1.1, linestyle=(0, (3, 2)))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("datapoints")
     axes.set_xlabel("nats")
     axes.grid(visible=False, axis="x")
@@ -342,9 +346,9 @@ def latent_space(
 def _scatter(
     axes: "Axes", horizontal: np.ndarray, vertical: np.ndarray, labels: np.ndarray | None
 ) -> None:
-    many = {"linewidths": 0, "rasterized": True}
-    classes = np.unique(labels) if labels is not None and len(labels) == len(horizontal) else []
-    if not 1 < len(classes) <= 10:
+    many: dict[str, Any] = {"linewidths": 0, "rasterized": True}
+    classes = np.unique(labels) if labels is not None else np.zeros(0)
+    if labels is None or len(labels) != len(horizontal) or not 1 < len(classes) <= 10:
         axes.scatter(horizontal, vertical, s=9, color=BLUE, alpha=0.6, **many)
         return
     # The marker is the label itself, so that the figure needs neither colour nor legend.

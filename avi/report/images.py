@@ -53,7 +53,7 @@ def _encode(pixels: np.ndarray) -> bytes:
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()
-    imsave(buffer, pixels, format="png", metadata={"Software": None})
+    imsave(buffer, pixels, format="png")
     return buffer.getvalue()
 
 

@@ -27,6 +27,12 @@ def paragraph(words: str, kind: str = "") -> str:
     return f"<p{_class(kind)}>{escape(words)}</p>" if words else ""
 
 
+def claim(words: str) -> str:
+    """Return "Subject: what is said" as a paragraph that begins with its subject set off."""
+    subject, _, rest = words.partition(": ")
+    return f"<p><strong>{escape(subject)}.</strong> {escape(rest[:1].upper() + rest[1:])}</p>"
+
+
 def banner(sentences: Iterable[str]) -> str:
     """Return sentences that must not be overlooked."""
     inside = "".join(paragraph(sentence) for sentence in sentences)

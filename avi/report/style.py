@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Iterator
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def style() -> Iterator[None]:
     """Set the one style of all figures for the time of a `with` block."""
     import matplotlib as mpl
 
-    settings = {
+    settings: dict[Any, Any] = {
         "font.family": "DejaVu Sans",
         "font.size": 9,
         "axes.titlesize": 10,
@@ -44,7 +44,6 @@ def style() -> Iterator[None]:
         "axes.grid": True,
         "axes.axisbelow": True,
         "axes.unicode_minus": True,
-        "axes.prop_cycle": mpl.cycler(color=SERIES),
         "grid.color": GRID,
         "grid.linewidth": 0.6,
         "xtick.color": MUTED,

@@ -6,34 +6,46 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from avi.report.runs import Row, held_out_split, summaries
 from avi.report.files import SPLITS, Value
+from avi.report.runs import Row, held_out_split, summaries
 from avi.report.wording import MINUS, MISSING, count, duration, milliseconds, plus_minus
 
 WIDTH = 80
 Cells = Sequence[Sequence[str]]
 
 
-def header(rows: Sequence[Row]) -> list[str]:
-    """Return the column names of `cells`."""
-    split = held_out_split(rows)
-    return [
-        "run", "seed", *(f"{name} bound" for name in SPLITS if _shown(rows, name, split)),
-        "gap", "evidence", "λ-parameters", "N", "new x: gradients", "new x: time",
-        "epochs", "time", "gradient evaluations",
-    ]  # fmt: skip
+def result_header(rows: Sequence[Row]) -> list[str]:
+    """Return the column names of `result_cells`."""
+    bounds = [f"{name} {bound_name(rows)}" for name in SPLITS if _shown(rows, name)]
+    return ["run", "seed", *bounds, "gap", "evidence"]
 
 
-def cells(rows: Sequence[Row]) -> list[list[str]]:
-    """Return every run as words, one cell per column of `header`."""
-    split = held_out_split(rows)
+def result_cells(rows: Sequence[Row]) -> list[list[str]]:
+    """Return what every run reached, in words."""
     return [
         [
             row.label,
             count(row.seed),
-            *(plus_minus(row.bounds[name]) for name in SPLITS if _shown(rows, name, split)),
+            *(plus_minus(row.bounds[name]) for name in SPLITS if _shown(rows, name)),
             _gap(row),
             {"lower": "≥ ", "upper": "≤ "}.get(row.evidence_kind, "") + plus_minus(row.evidence),
+        ]
+        for row in rows
+    ]
+
+
+COST_HEADER = [
+    "run", "seed", "parameters φ", "N", "new x: gradients", "new x: time", "epochs", "time",
+    "gradients",
+]  # fmt: skip
+
+
+def cost_cells(rows: Sequence[Row]) -> list[list[str]]:
+    """Return what every run keeps and costs, in words, under `COST_HEADER`."""
+    return [
+        [
+            row.label,
+            count(row.seed),
             count(row.num_variational_parameters),
             count(row.num_data),
             count(row.new_gradient_evaluations),
@@ -46,8 +58,14 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
     ]
 
 
-def _shown(rows: Sequence[Row], name: str, split: str) -> bool:
-    return name == split or any(row.bounds[name].known for row in rows)
+def bound_name(rows: Sequence[Row]) -> str:
+    """Return the name of the bound where all runs share it."""
+    names = {row.bound_name for row in rows}
+    return names.pop() if len(names) == 1 else "bound"
+
+
+def _shown(rows: Sequence[Row], name: str) -> bool:
+    return any(row.bounds[name].known for row in rows)
 
 
 def _gap(row: Row) -> str:
@@ -57,7 +75,7 @@ def _gap(row: Row) -> str:
 
 def seed_header(rows: Sequence[Row]) -> list[str]:
     """Return the column names of `seed_cells`."""
-    return ["mean ± sd over runs", "runs", f"{held_out_split(rows)} bound", "gap"]
+    return ["mean ± sd over runs", "runs", f"{held_out_split(rows)} {bound_name(rows)}", "gap"]
 
 
 def seed_cells(rows: Sequence[Row]) -> list[list[str]]:
@@ -82,7 +100,7 @@ def terminal(rows: Sequence[Row], paragraphs: Sequence[str] = ()) -> str:
         ]
         for row in rows
     ]
-    names = ["run", f"{split} bound", "gap", "params", "grads/x", "time/x"]
+    names = ["run", f"{split} {bound_name(rows)}", "gap", "params", "grads/x", "time/x"]
     parts = [_aligned(names, body)]
     several = seed_cells(rows)
     if several:
@@ -90,7 +108,8 @@ def terminal(rows: Sequence[Row], paragraphs: Sequence[str] = ()) -> str:
     parts.append(
         textwrap.fill(
             "Bounds in nats per datapoint (higher is better), ± one standard error. "
-            f"gap: {_which(rows)}. params: variational parameters kept. grads/x, time/x: cost of one new observation.",
+            f"gap: {_which(rows)}. params: variational parameters kept. "
+            "grads/x, time/x: cost of one new observation.",
             WIDTH,
         )
     )
@@ -143,11 +162,15 @@ def markdown(rows: Sequence[Row], paragraphs: Sequence[str]) -> str:
         "# Comparison",
         "Bounds in nats per datapoint, higher is better, ± one standard error; "
         f"gap: {_which(rows)}.",
-        _markdown_table(header(rows), cells(rows)),
+        _markdown_table(result_header(rows), result_cells(rows)),
+        _markdown_table(COST_HEADER, cost_cells(rows)),
+        "Parameters φ: variational parameters kept. New x: the cost of one observation outside "
+        "the training set. Gradients: gradient evaluations, one reverse pass of log p(x, z) for "
+        "one datapoint and one draw each.",
     ]
     several = seed_cells(rows)
     if several:
-        parts.append(_markdown_table(seed_header(rows), several))
+        parts.insert(3, _markdown_table(seed_header(rows), several))
     parts.append("\n".join(f"- {_markdown_words(words)}" for words in paragraphs))
     parts.append("![bounds against epochs, seconds and gradient evaluations](comparison.png)")
     return "\n\n".join(parts) + "\n"

@@ -28,7 +28,7 @@ def make_run(
     overrides: list[str] | None = None,
     config: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a finished run on 8 x 8 images whose test bound ends at `final` and return its folder."""
+    """Write a finished run on 8 x 8 images whose test bound ends at `final`."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng([seed, width, len(inference)])
     amortized = inference in ("amortized", "semi_amortized")
@@ -41,7 +41,9 @@ def make_run(
     }
     _write_config(folder, choices, seed, width, config or {})
     _write_facts(folder, choices, amortized, width, num_data, overrides, seed)
-    _write_metrics(folder, rng, final, gradients=1 if amortized else 20)
+    _write_metrics(
+        folder, rng, final, gradients={"amortized": 1, "semi_amortized": 6}.get(inference, 20)
+    )
     _write_snapshot(folder, rng)
     _write_gap(folder, rng, gap, final, amortized, objective)
     return folder
