@@ -1,0 +1,36 @@
+"""What several test modules need: a folder of one's own, and `avi` as a shell would call it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """Work in an empty folder, with runs going to a folder in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AVI_OUTPUT_DIR", str(tmp_path / "outputs"))
+    return tmp_path
+
+
+@pytest.fixture
+def avi(workplace):
+    """Run `avi <words>` in a process of its own; returns what subprocess.run does."""
+
+    def run(*words, timeout=300, **environment):
+        return subprocess.run(
+            [sys.executable, "-m", "avi", *words],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"} | environment,
+            cwd=workplace,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

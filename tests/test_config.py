@@ -1,0 +1,224 @@
+"""Words become a tree; a tree read back from a folder is data and nothing else."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from avi import config
+from avi.errors import ConfigError
+
+
+def refused(*words, multirun=False):
+    """Return the sentence with which these words are refused."""
+    with pytest.raises(ConfigError) as caught:
+        config.compose(list(words), multirun)
+    return str(caught.value)
+
+
+def one(*words):
+    """Return the only job of these words."""
+    (job,) = config.compose(list(words))
+    return job
+
+
+def test_the_defaults_are_an_amortized_vae_on_digits():
+    job = one()
+    assert {key: job.choices[key] for key in ("model", "inference", "dataset")} == {
+        "model": "vae",
+        "inference": "amortized",
+        "dataset": "digits",
+    }
+    assert job.tree == one("model=vae", "dataset=digits", "inference=amortized").tree
+
+
+def test_a_composed_tree_is_plain_and_survives_yaml(tmp_path):
+    tree = one().tree
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    assert config.read_tree(path) == tree
+
+
+def test_one_word_changes_one_block():
+    before, after = one().tree, one("objective=iwae").tree
+    assert {key for key in after if after[key] != before[key]} == {"objective"}
+
+
+def test_a_nested_choice_is_written_like_any_other():
+    assert one("optimizer.theta=sgd").tree["optimizer"]["theta"]["_target_"] == "optax.sgd"
+    assert one("model.decoder=linear").tree["model"]["decoder"]["widths"] == []
+    assert one("optimizer.theta=sgd").choices["optimizer.theta"] == "sgd"
+
+
+def test_a_path_needs_no_quoting():
+    for path in ("/tmp/ü=1,b 空", "it's", "back\\", "a, b", "[x", "'", "${x}"[1:]):
+        assert one(f"output={path}").tree["output"] == path
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("model=vea", "There is no model named vea. Choose from: .*vae.* Did you mean vae?"),
+        ("modle=vae", "There is no key modle. Did you mean model?"),
+        ("train.epoch=3", "There is no key train.epoch. Did you mean train.epochs?"),
+        ("latent_size=3", "There is no key latent_size. Did you mean model.latent_size?"),
+        ("train.epochs=fast", "train.epochs: expected an integer, got 'fast'."),
+        ("train.epochs=-1", "train.epochs must be 0 or more; got -1."),
+        ("seed=1.5", "seed: expected an integer, got 1.5."),
+        ("seed=-1", "seed must be 0 or more"),
+        ("precision=float16", "precision: 'float16' is not one of: float32, float64."),
+        ("device=cuda", "device: 'cuda' is not one of: auto, cpu, gpu, tpu."),
+        ("seed=1,2", "seed=1,2 names several values: add -m"),
+        ("vae", "'vae' is not of the form key=value. Did you mean model=vae?"),
+        ("model.decoder=mpl", "There is no network named mpl.*Did you mean mlp?"),
+        ("experiment=mnist_va", "There is no experiment .* Did you mean mnist_vae?"),
+        ("train=3", "train: expected a block of settings, got 3."),
+        ("+tarin.epochs=3", "Unknown key tarin. Did you mean train?"),
+        ("gap.splits=[train,tset]", r"gap.splits\[1\]: 'tset' is not one of: train, valid, test"),
+        ("model.latent_size=${nothing.there}", "nothing"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(word, sentence):
+    import re
+
+    message = refused(word)
+    assert re.search(sentence, message)
+    assert "\n" not in message
+
+
+def test_composing_imports_no_jax_and_writes_nothing(workplace):
+    program = (
+        "import sys; from avi import config; config.compose(['seed=0,1'], True);"
+        "assert not {'jax', 'optax', 'flax'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": _path()})
+    assert list(workplace.iterdir()) == []
+
+
+def test_a_sweep_is_the_product_of_its_values():
+    jobs = config.compose(["seed=0,1", "inference=svi,amortized", "train.epochs=1"], True)
+    found = [(job.tree["seed"], job.choices["inference"]) for job in jobs]
+    assert found == [(0, "svi"), (0, "amortized"), (1, "svi"), (1, "amortized")]
+    assert jobs[0].swept == ["seed=0", "inference=svi"]
+
+
+def test_an_experiment_can_bring_its_own_sweep_and_the_words_come_first():
+    jobs = config.compose(["experiment=width"], True)
+    widths = [job.tree["inference"]["network"]["widths"] for job in jobs]
+    assert len(jobs) == 9
+    assert [widths[0], widths[3], widths[6]] == [[4], [32], [256]]
+    assert len(config.compose(["experiment=width", "seed=7"], True)) == 3
+
+
+def test_own_folders_of_yaml_come_before_the_built_in_ones(tmp_path, monkeypatch):
+    (tmp_path / "objective").mkdir()
+    (tmp_path / "objective" / "elbo.yaml").write_text("# Mine\n_target_: mine.Objective\n")
+    (tmp_path / "objective" / "other.yaml").write_text("# Mine\n_target_: mine.Other\n")
+    monkeypatch.setenv("AVI_CONFIG_PATH", str(tmp_path))
+    assert one().tree["objective"] == {"_target_": "mine.Objective"}
+    assert one("objective=other").tree["objective"] == {"_target_": "mine.Other"}
+    assert one("objective=iwae").choices["objective"] == "iwae"
+
+
+# Reading back.
+
+HOSTILE = {
+    "python object": "a: !!python/object/apply:os.system ['touch owned']",
+    "python name": "a: !!python/name:os.system",
+    "interpolation": "a: ${oc.env:HOME}",
+    "interpolation inside": "a: [{b: 'x ${oc.env:HOME} y'}]",
+    "alias": "a: &x [1]\nb: *x",
+    "many laughs": "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]",
+    "merge key": "a: &a {x: 1}\nb:\n  <<: *a",
+    "not a mapping": "- 1\n- 2",
+    "text": "hello",
+    "empty": "",
+    "args": "a: {_target_: optax.adam, _args_: [1]}",
+    "partial": "a: {_partial_: true}",
+    "call": "a: {_call_: os.system}",
+    "number as key": "1: 2",
+    "null as key": "null: 2",
+    "date": "a: 2024-01-01",
+    "bytes": "a: !!binary aGVsbG8=",
+    "set": "a: !!set {x, y}",
+    "two documents": "a: 1\n---\nb: 2",
+    "deep": "a: " + "[" * 100_000 + "]" * 100_000,
+    "unclosed": "a: [1, 2",
+    "tab": "a:\n\t- b",
+    "large": "a: " + "x" * (1 << 21),
+    "long number": "a: " + "9" * 10_000,
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_config_is_refused_and_runs_nothing(content, workplace):
+    path = workplace / "config.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match="config.yaml"):
+        config.read_tree(path)
+    assert [entry.name for entry in workplace.iterdir()] == ["config.yaml"]
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(bytes(range(128, 256)))
+    with pytest.raises(ConfigError, match="not plain yaml"):
+        config.read_tree(path)
+
+
+def test_a_folder_without_a_config_is_not_a_run(tmp_path):
+    with pytest.raises(ConfigError, match="is not a run folder"):
+        config.read_tree(tmp_path / "nowhere" / "config.yaml")
+
+
+def test_a_float_without_a_point_is_a_number_as_in_yaml_1_2(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("a: 1e-3\nb: 1E+2\nc: e3\n")
+    assert config.read_tree(path) == {"a": 1e-3, "b": 100.0, "c": "e3"}
+
+
+# Changing what was read back.
+
+TREE = {"train": {"epochs": 3, "start": None}, "gap": {"splits": ["train"]}, "seed": 0}
+
+
+def test_words_change_a_copy_of_the_tree():
+    changed = config.override(TREE, ["train.epochs=5", "gap.splits=[test]", "train.start='a b'"])
+    assert changed == {
+        "train": {"epochs": 5, "start": "a b"},
+        "gap": {"splits": ["test"]},
+        "seed": 0,
+    }
+    assert TREE["train"]["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("train.epoch=5", "no key train.epoch in this run. Did you mean train.epochs"),
+        ("train=5", "train is fixed by the run"),
+        ("seed=1,2", "expected one plain key=value"),
+        ("~seed", "expected one plain key=value"),
+        ("+new=1", "expected one plain key=value"),
+        ("train.epochs.more=1", "no key train.epochs.more"),
+    ],
+)
+def test_only_a_setting_that_exists_can_be_changed(word, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        config.override(TREE, [word])
+
+
+def test_a_group_is_replaced_from_its_yaml_file():
+    tree = one().tree
+    changed = config.replace_groups(tree, {"evidence": "none"})
+    assert changed["evidence"] == one("evidence=none").tree["evidence"]
+    assert {key for key in tree if tree[key] != changed[key]} == {"evidence"}
+    with pytest.raises(ConfigError, match="There is no evidence named iwea. .*Did you mean iwae"):
+        config.replace_groups(tree, {"evidence": "iwea"})
+
+
+def _path():
+    from pathlib import Path
+
+    return str(Path(config.__file__).parent.parent)
