@@ -15,7 +15,7 @@ WIDTH = 100  # lanes side by side: part of a result's last bits, so the same for
 
 
 class Points(NamedTuple):
-    """Recorded rows as reports see them: stored rows, their ids, and the ids' table rows if training."""
+    """Recorded rows as reports see them, and their ids."""
 
     rows: PyTree[np.ndarray]  # leading axis M
     ids: Int[np.ndarray, " M"]  # through the splits: training rows first
@@ -28,9 +28,9 @@ class Points(NamedTuple):
 def in_lanes(function: Callable[..., Any], width: int = WIDTH) -> Callable[..., Any]:
     """Return `function` mapped over the leading axis of all arguments but the first.
 
-    The first argument is shared. Rows go through the device `width` at a time, the last lanes padded:
-    a row's result does not depend on how many rows there are, on their order or on which they are.
-    Results are float64 on the host.
+    The first argument is shared. Rows go through the device `width` at a time, the last lanes
+    padded: a row's result does not depend on how many rows there are, on their order or on which
+    they are. Results are float64 on the host.
     """
     compiled = jax.jit(lambda shared, rows: jax.vmap(lambda row: function(shared, *row))(rows))
 
@@ -72,11 +72,13 @@ class Evaluator:
         """Return the bound of every point, float64[M] in nats."""
         return self._over(points, params, key, "bound")
 
-    def lams(self, params: Params, points: Points, key: PRNGKey) -> np.ndarray:
+    def lams(self, params: Params, points: Points, key: PRNGKey, width: int = WIDTH) -> np.ndarray:
         """Return the lam that the mode gives every point, float64[M, P]."""
-        return self._over(points, params, key, "infer")
+        return self._over(points, params, key, "infer", width)
 
-    def _over(self, points: Points, params: Params, key: PRNGKey, what: str) -> np.ndarray:
+    def _over(
+        self, points: Points, params: Params, key: PRNGKey, what: str, width: int = WIDTH
+    ) -> np.ndarray:
         seen = points.ids < self.num_data
         parts: dict[bool, np.ndarray] = {}
         for known in (True, False):
@@ -84,7 +86,7 @@ class Evaluator:
             if chosen.size:
                 compiled = self._seen if known else self._unseen
                 rows = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], points.rows)
-                parts[known] = compiled.over(what, params, rows, points.ids[chosen], key)
+                parts[known] = compiled.over(what, params, rows, points.ids[chosen], key, width)
         result = np.empty((len(points), *next(iter(parts.values())).shape[1:]))
         for known, values in parts.items():
             result[seen == known] = values
@@ -109,11 +111,19 @@ class _Compiled:
             infer_key, _ = jax.random.split(jax.random.fold_in(key, number))
             return problem.infer(params, x_of(row, number), infer_key)
 
-        self._mapped = {"bound": in_lanes(bound), "infer": in_lanes(infer)}
+        self._functions = {"bound": bound, "infer": infer}
+        self._mapped: dict[tuple[str, int], Callable[..., Any]] = {}
 
     def over(
-        self, what: str, params: Params, rows: PyTree, ids: np.ndarray, key: PRNGKey
+        self,
+        what: str,
+        params: Params,
+        rows: PyTree,
+        ids: np.ndarray,
+        key: PRNGKey,
+        width: int,
     ) -> np.ndarray:
         phi_rows = jax.tree.map(lambda leaf: leaf[ids], params.phi) if self.per_datapoint else {}
         phi = None if self.per_datapoint else params.phi
-        return self._mapped[what]((params.theta, phi, key), rows, ids, phi_rows)
+        mapped = self._mapped.setdefault((what, width), in_lanes(self._functions[what], width))
+        return mapped((params.theta, phi, key), rows, ids, phi_rows)

@@ -3,12 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from avi.errors import ConfigError
 from avi.problem import Problem, fit, pose, require
 from avi.settings import Device, GapSettings, Precision, TrainSettings
-from avi.types import DataSpec, Dataset, Evidence, Family, Inference, Model, Params, Refine, Support
+from avi.types import Dataset, DataSpec, Evidence, Family, Inference, Model, Params, Refine, Support
 
 HOLDS: dict[
     Support, tuple[Support, ...]
@@ -94,13 +92,14 @@ def with_draws(problem: Problem, num_samples: int) -> Problem:
 def _check_data(problem: Problem, dataset: Dataset) -> None:
     if problem.inference.per_datapoint and dataset.redraws:
         raise ConfigError(
-            f"{type(problem.inference).__name__} keeps one q for one x, but these data are drawn anew at "
-            "every visit. Try dataset.binarize=fixed, or inference=amortized."
+            f"{type(problem.inference).__name__} keeps one q for one x, but these data are drawn "
+            "anew at every visit. Try dataset.binarize=fixed, or inference=amortized."
         )
     if dataset.support not in HOLDS[problem.model.support]:
         raise ConfigError(
-            f"the likelihood of {type(problem.model).__name__} is a density of {problem.model.support} "
-            f"data; these are {dataset.support}. Try {INSTEAD[dataset.support]}."
+            f"the likelihood of {type(problem.model).__name__} is a density of "
+            f"{problem.model.support} data; these are {dataset.support}. "
+            f"Try {INSTEAD[dataset.support]}."
         )
 
 
@@ -108,6 +107,6 @@ def check_batch(batch_size: int, data: DataSpec) -> None:
     """Raise ConfigError if a batch is larger than the training set: no row may be in it twice."""
     if batch_size > data.num_data:
         raise ConfigError(
-            f"train.batch_size={batch_size} is larger than the training set of {data.num_data} rows. "
-            f"Try train.batch_size={max(1, min(data.num_data, int(np.sqrt(data.num_data) * 4)))}."
+            f"train.batch_size={batch_size} is larger than the training set of {data.num_data} "
+            f"rows. Try train.batch_size={max(1, data.num_data // 10)}."
         )

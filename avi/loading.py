@@ -1,7 +1,7 @@
 """From the plain tree of a run to the objects it describes. Knows nothing of Hydra."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from avi.errors import ConfigError
 from avi.schema import build, build_settings, check, nearest, parameters
@@ -75,9 +75,7 @@ def check_settings(tree: Mapping[str, Any]) -> tuple[TrainSettings, GapSettings]
         raise ConfigError(f"seed must be 0 or more; got {tree['seed']}.")
     check(tree["device"], Device, "device")
     check(tree["precision"], Precision, "precision")
-    for key, annotation in zip(
-        OF_THE_RUN, (str | None, str | None, Literal["skip", "fail"], bool), strict=True
-    ):
+    for key, annotation in OF_THE_RUN.items():
         if key in tree:
             check(tree[key], annotation, key)
     train = build_settings(TrainSettings, tree["train"], "train")

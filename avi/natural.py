@@ -17,7 +17,7 @@ def bind(optimizer: Any, family: Family) -> optax.GradientTransformation:
 
 @dataclass(frozen=True)
 class NaturalGradient:
-    """lam moves by the family's natural step (Amari 1998; Khan & Rue 2023); rate 1 solves a conjugate bound."""
+    """lam moves by the family's natural step (Amari 1998); rate 1 solves a conjugate bound."""
 
     rate: float
     needs: ClassVar = (Natural,)

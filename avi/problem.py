@@ -87,12 +87,12 @@ class Problem:
 
 
 def pose(model: Model, family: Family, inference: Inference, objective: Any) -> Problem:
-    """Return the problem, with an objective that stands for several replaced by the one that fits."""
+    """Return the problem; an objective that stands for several is replaced by the one that fits."""
     return Problem(model, family, inference, fit(objective, model, family))
 
 
 def fit(component: Any, model: Model, family: Family) -> Any:
-    """Return `component`, or what it chooses for this model and family; refuse what does not fit."""
+    """Return `component`, or what it chooses for this model and family; refuse what cannot be."""
     chosen = component.choose(model, family) if isinstance(component, Chooser) else component
     require(chosen, model, family)
     return chosen
@@ -103,8 +103,8 @@ def require(component: Any, model: Model, family: Family) -> None:
     for part in _parts(component):
         for need in missing(part, model, family):
             raise ConfigError(
-                f"{_name(part)} needs {(need.__doc__ or need.__name__).rstrip('.')}; got {_name(model)} "
-                f"with {_name(family)}. {INSTEAD.get(need.__name__, '')}".rstrip()
+                f"{_name(part)} needs {(need.__doc__ or '').rstrip('.')}; got {_name(model)} with "
+                f"{_name(family)}. {INSTEAD.get(need.__name__, '')}".rstrip()
             )
 
 

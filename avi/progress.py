@@ -22,7 +22,8 @@ class Progress:
 
     def __enter__(self) -> Self:
         if sys.stdout.isatty():
-            from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
 
             self._bar = Bar(
                 TextColumn("epoch {task.fields[epoch]}"),

@@ -1,7 +1,8 @@
 """Where phi lives: shared by all datapoints, or one row of a table for each.
 
 The training step gathers the batch's rows of phi and of their optimiser state, differentiates only
-those and puts them back in place: its cost is O(batch), never O(N), and other rows do not move by a bit.
+those and puts them back in place: its cost is O(batch), never O(N), and other rows do not move by a
+bit.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What every command that computes begins with: device, experiment, data, and a state restored or new."""
+"""What every command that computes begins with: an experiment with its data, and its state."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,7 +43,7 @@ class Session(NamedTuple):
         return Evaluator(problem, self.experiment.dataset.fixed().view, self.spec.num_data)
 
     def points(self, split: Split, limit: int | None = None) -> Points:
-        """Return the rows of a split, or a recorded random subset of `limit` of them, in row order."""
+        """Return the rows of a split, or a recorded random `limit` of them, in row order."""
         rows = getattr(self.splits, split)
         sizes = [len(jax.tree.leaves(getattr(self.splits, name))[0]) for name in SPLITS]
         number = SPLITS.index(split)
@@ -99,7 +99,7 @@ def restored(session: Session, run: RunDir, step: int | None = None) -> tuple[Tr
 
 
 def _started(params: Params, folder: Path) -> Params:
-    """Return `params` with theta, and phi where it has the same shapes, from the run in `folder`."""
+    """Return `params` with theta, and phi where it has the same shapes, from another run."""
     arrays = checkpoints.load(RunDir.open(folder)).arrays
     try:
         theta = unflatten_like(params.theta, arrays, ".params.theta")

@@ -1,4 +1,4 @@
-"""The settings of a run that belong to no component: plain numbers, one dataclass per yaml block."""
+"""The settings of a run that belong to no component, one dataclass per yaml block."""
 
 from dataclasses import dataclass
 from typing import Literal

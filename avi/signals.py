@@ -1,8 +1,8 @@
 """Signals that ask a run to stop: finish the step, save, exit 75.
 
-Python handlers do not run while the main thread is inside XLA's compiler. The operating system's own
-handler does, and writes the signal's number to a pipe; a thread reads it and, if the main thread has
-not ended the process by then, does so: the last committed checkpoint stands.
+Python handlers do not run while the main thread is inside XLA's compiler. The interpreter's own C
+handler does, and writes the signal's number to a pipe; a thread reads it and, if the main thread
+has not ended the process in time, does so: the last committed checkpoint stands.
 """
 
 import os

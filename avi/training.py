@@ -33,7 +33,7 @@ class Chunk(NamedTuple):
 
 
 def make_optimizers(problem: Problem, optimizers: Params) -> Params:
-    """Return the two optax transformations as the step applies them: phi's works on rows if it has rows."""
+    """Return the optax transformations of the step; that of phi goes row by row if phi has rows."""
     phi = problem.rows.each(bind(optimizers.phi, problem.family))
     return Params(bind(optimizers.theta, problem.family), phi)
 
@@ -97,7 +97,7 @@ def _all_finite(tree: PyTree) -> Array:
 
 
 def epoch_order(key: PRNGKey, epoch: int, num_data: int, batch_size: int) -> Int[Array, " n"]:
-    """Return the rows of one epoch in order: a permutation less the remainder of an incomplete batch."""
+    """Return the rows of one epoch in order: a permutation less an incomplete last batch."""
     order = jax.random.permutation(jax.random.fold_in(key, epoch), num_data)
     return order[: num_data // batch_size * batch_size]
 
@@ -105,8 +105,8 @@ def epoch_order(key: PRNGKey, epoch: int, num_data: int, batch_size: int) -> Int
 def make_run(step: Step, steps_per_epoch: int, batch_size: int) -> Callable[..., tuple]:
     """Return the jitted loop `run(state, data, order, stop)` -> (state, value, variance, finite).
 
-    It ends at step `stop` or at the first step that is not finite. `stop` is an argument, so that one
-    compilation serves chunks of any length.
+    It ends at step `stop` or at the first step that is not finite. `stop` is an argument, so that
+    one compilation serves chunks of any length.
     """
 
     def run(state: TrainState, data: PyTree, order: Array, stop: Array) -> tuple:
@@ -142,9 +142,9 @@ def fit(
 ) -> Iterator[Chunk]:
     """Yield chunks of training up to step `num_steps`.
 
-    A chunk ends at a multiple of `log_every` within its epoch or at the epoch's end, and lasts about a
-    second; how the steps are cut into chunks changes no number. The yielded state is donated to the
-    next chunk: copy what must outlive it.
+    A chunk ends at a multiple of `log_every` within its epoch or at the epoch's end, and lasts
+    about a second; how the steps are cut into chunks changes no number. The yielded state is
+    donated to the next chunk: copy what must outlive it.
     """
     num_data = len(jax.tree.leaves(data)[0])
     steps_per_epoch = num_data // batch_size

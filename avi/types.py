@@ -37,7 +37,7 @@ Support = Literal["binary", "unit", "count", "real"]
 
 
 class Latent(NamedTuple):
-    """The space a latent lives in: `real` R^size, `simplex` of `size` parts, one `category` of `size`."""
+    """Where a latent lives: R^size, the simplex of `size` parts, or one category of `size`."""
 
     space: Space
     size: int
@@ -51,14 +51,14 @@ class Params(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """One datapoint's bound in nats: log `value`, differentiate `surrogate` (their means over draws agree)."""
+    """One datapoint's bound in nats: log `value`, differentiate `surrogate`."""
 
     value: Scalar
     surrogate: Scalar
 
 
 class Estimate(NamedTuple):
-    """An estimate of log p(x) in nats with what is known about its quality (NaN where undefined)."""
+    """An estimate of log p(x) in nats and what is known of its quality (NaN where undefined)."""
 
     value: Scalar
     standard_error: Scalar
@@ -78,7 +78,7 @@ class DataSpec(NamedTuple):
 class Splits(NamedTuple):
     """Rows as stored (compact dtypes, leading axis N); train, valid and test share one structure.
 
-    Row ids count through the splits: training rows are 0..N-1, then validation rows, then test rows.
+    Row ids count through the splits: training rows are 0..N-1, then validation, then test rows.
     """
 
     train: PyTree[np.ndarray]
@@ -331,7 +331,7 @@ class TrainState(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-    """What a person wants to know of one step: the bound per datapoint (nats) and whether all was finite."""
+    """What a person wants to know of one step: the mean bound (nats) and whether all was finite."""
 
     value: Scalar
     variance: Scalar  # of the bound over the batch
@@ -339,7 +339,7 @@ class StepMetrics(NamedTuple):
 
 
 def missing(component: Any, model: Model, family: Family) -> list[type]:
-    """Return the optional protocols that `component` needs and neither the model nor the family offers."""
+    """Return the protocols that `component` needs and neither the model nor the family offers."""
     return [
         need
         for need in component.needs

@@ -11,7 +11,7 @@ from avi.types import Lam, Latent, PRNGKey, Scalar, Z
 
 @dataclass(frozen=True)
 class Categorical:
-    """P(z = k) = softmax(lam)_k with lam float[K]; every posterior over K categories is a member."""
+    """P(z = k) = softmax(lam)_k, lam float[K]; every posterior over K categories is a member."""
 
     latent_size: int  # K, categories
 
@@ -61,10 +61,10 @@ class Categorical:
         return jnp.sqrt(probability * (1 - probability))
 
     def natural_step(self, lam: Lam, gradient: Lam, rate: Scalar | float) -> Lam:
-        """Return lam after one natural-gradient step: log q moves by `rate` times the gradient in q.
+        """Return lam after log q has moved by `rate` times the gradient in q.
 
-        The gradient in lam is q * (g - <q, g>) for g the gradient in q, so dividing by q recovers g up to
-        a constant, which the softmax ignores. Rate 1 solves the bound exactly.
+        The gradient in lam is q * (g - <q, g>) for g the gradient in q, so dividing by q recovers g
+        up to a constant, which the softmax ignores. Rate 1 solves the bound exactly.
         """
         probability = jax.nn.softmax(lam)
         return lam + rate * gradient / jnp.maximum(probability, jnp.finfo(lam.dtype).tiny)

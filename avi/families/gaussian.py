@@ -77,17 +77,21 @@ class DiagonalGaussian:
         return jnp.exp(self.split(lam)[1])
 
     def kl_to_standard_normal(self, lam: Lam) -> Scalar:
-        """Return KL(q || N(0, I)) = sum(s^2 + mean^2 - 1 - 2 log s) / 2 (Kingma & Welling 2014, app. B)."""
+        """Return KL(q || N(0, I)), sum(s^2 + mean^2 - 1 - 2 log s) / 2.
+
+        Kingma & Welling (2014), appendix B.
+        """
         mean, log_scale = self.split(lam)
         return 0.5 * jnp.sum(jnp.exp(2 * log_scale) + mean**2 - 1) - jnp.sum(log_scale)
 
     def natural_step(self, lam: Lam, gradient: Lam, rate: Scalar | float) -> Lam:
         """Return lam after one natural-gradient step on a bound with `gradient` at lam.
 
-        By the theorems of Bonnet and Price the gradient in the variance is g_(log s) / (2 s^2), so the
-        precision moves by the factor 1 - a, a = rate * g_(log s). Rate 1 lands on the optimum of a
-        quadratic bound. Where noise or a convex log p would make the precision negative, the term a^2 / 2
-        keeps it positive (Lin, Schmidt & Khan 2020, "Handling the positive-definite constraint", eq. 12).
+        By the theorems of Bonnet and Price the gradient in the variance is g_(log s) / (2 s^2), so
+        the precision moves by the factor 1 - a, a = rate * g_(log s). Rate 1 lands on the optimum
+        of a quadratic bound. Where noise or a convex log p would make the precision negative, the
+        term a^2 / 2 keeps it positive (Lin, Schmidt & Khan 2020, "Handling the positive-definite
+        constraint", eq. 12).
         """
         mean, log_scale = self.split(lam)
         mean_gradient, scale_gradient = self.split(gradient)
@@ -97,7 +101,7 @@ class DiagonalGaussian:
 
 
 def _positive(factor: Array) -> Array:
-    """Return the factor 1 - a of a precision, or 1 - a + a^2 / 2 where 1 - a is not safely positive."""
+    """Return the factor 1 - a of a precision, plus a^2 / 2 where it is not safely positive."""
     return jnp.where(factor > 1e-3, factor, factor + 0.5 * (1 - factor) ** 2)
 
 
@@ -127,11 +131,12 @@ class FullRankGaussian:
     def split(self, lam: Lam) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
         """Return (mean, L)."""
         size = self.latent_size
-        lower = jnp.zeros((size, size), lam.dtype).at[jnp.tril_indices(size, -1)].set(lam[2 * size :])
+        lower = jnp.zeros((size, size), lam.dtype)
+        lower = lower.at[jnp.tril_indices(size, -1)].set(lam[2 * size :])
         return lam[:size], lower + jnp.diag(jnp.exp(lam[size : 2 * size]))
 
     def join(self, mean: Float[Array, " d"], scale: Float[Array, "d d"]) -> Lam:
-        """Return lam of N(mean, scale scale'), `scale` lower triangular with a positive diagonal."""
+        """Return lam of N(mean, scale scale') for a lower triangle with a positive diagonal."""
         lower = scale[jnp.tril_indices(self.latent_size, -1)]
         return jnp.concatenate([mean, jnp.log(jnp.diag(scale)), lower])
 
@@ -176,9 +181,10 @@ class FullRankGaussian:
     def natural_step(self, lam: Lam, gradient: Lam, rate: Scalar | float) -> Lam:
         """Return lam after one natural-gradient step on a bound with `gradient` at lam.
 
-        With G the gradient in L and D the gradient in the covariance, tril(L' G) = tril(2 L' D L), which
-        determines the symmetric A = 2 L' D L; the precision L^-T L^-1 becomes L^-T (I - rate A) L^-1.
-        Directions in which that is not positive get the correction of `DiagonalGaussian.natural_step`.
+        With G the gradient in L and D the gradient in the covariance, tril(L' G) = tril(2 L' D L),
+        which determines the symmetric A = 2 L' D L; the precision L^-T L^-1 becomes
+        L^-T (I - rate A) L^-1. Directions in which that is not positive get the correction of
+        `DiagonalGaussian.natural_step`.
         """
         size = self.latent_size
         mean, scale = self.split(lam)

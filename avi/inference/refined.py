@@ -13,10 +13,10 @@ from avi.types import Family, Inference, Lam, Local, Phi, PRNGKey, Refine, X
 class Refined:
     """lam = refine(base(x)): K ascent steps on this datapoint's bound from where `base` puts it.
 
-    Over `Start` and without backprop this is stochastic variational inference (Hoffman et al. 2013): at
-    the local optimum the bound does not move with lam (the envelope theorem), so the gradient in theta
-    needs none through the steps. Over an encoder, with backprop, it is semi-amortized inference (Kim et
-    al. 2018): the encoder learns to be a good start.
+    Over `Start` and without backprop this is stochastic variational inference (Hoffman et al.
+    2013): at the local optimum the bound does not move with lam (the envelope theorem), so the
+    gradient in theta needs none through the steps. Over an encoder, with backprop, it is
+    semi-amortized inference (Kim et al. 2018): the encoder learns to be a good start.
     """
 
     base: Inference
@@ -31,8 +31,8 @@ class Refined:
         starts_cold = isinstance(self.base, Start)
         if starts_cold and self.refine.steps < 2:
             raise ValueError(
-                f"svi with {self.refine.steps} inner step is a step from the prior, not a local optimum. "
-                "Try inference.refine.steps=20."
+                f"svi with {self.refine.steps} inner step is a step from the prior, not a local "
+                "optimum. Try inference.refine.steps=20."
             )
         if not starts_cold and not self.backprop:
             raise ValueError(

@@ -13,9 +13,10 @@ SMALL = 0.05  # below, series in the logit: their error is under 1e-9, and the e
 
 @dataclass(frozen=True)
 class ContinuousBernoulli:
-    """Independent x_i in [0, 1] with density C(l) exp(l x) / (1 + e^l) (Loaiza-Ganem & Cunningham 2019).
+    """Independent x_i in [0, 1] with density C(l) exp(l x) / (1 + e^l), l the network's logit.
 
-    A Bernoulli cross-entropy on grey values is not a density; this is, by the normaliser C.
+    Loaiza-Ganem & Cunningham (2019): a Bernoulli cross-entropy on grey values is not a density;
+    the normaliser C makes it one.
     """
 
     @property
@@ -32,7 +33,7 @@ class ContinuousBernoulli:
         return {}
 
     def output_bias(self, mean: Array) -> Array:
-        """Return the logit of the data mean, kept within [0.05, 0.95]: close to the l with that mean."""
+        """Return the logit of the data mean, kept within [0.05, 0.95], near the l of that mean."""
         mean = jnp.clip(mean, 0.05, 0.95)
         return jnp.log(mean) - jnp.log1p(-mean)
 
@@ -56,7 +57,9 @@ class ContinuousBernoulli:
         negative = -jnp.maximum(jnp.abs(outputs), SMALL)
         exact = jnp.log1p(uniform * jnp.expm1(negative)) / negative
         magnitude = jnp.abs(outputs)
-        series = uniform - magnitude / 2 * uniform * (1 - uniform) * (1 - magnitude * (1 - 2 * uniform) / 6)
+        series = uniform - magnitude / 2 * uniform * (1 - uniform) * (
+            1 - magnitude * (1 - 2 * uniform) / 6
+        )
         low = jnp.where(magnitude < SMALL, series, exact)
         return jnp.clip(jnp.where(outputs > 0, 1 - low, low), 0.0, 1.0)
 

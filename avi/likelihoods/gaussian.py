@@ -15,8 +15,8 @@ LOG_TWO_PI = 1.8378770664093453
 class Gaussian:
     """Independent x_i ~ N(outputs_i, s^2) with one s for all components.
 
-    With a learned s the ELBO of a flexible decoder has no maximum (Dai & Wipf 2019), hence the floor;
-    `at_floor` says whether it is active.
+    With a learned s the ELBO of a flexible decoder has no maximum (Dai & Wipf 2019), hence the
+    floor; `at_floor` says whether it is active.
     """
 
     scale: float  # s; where learning starts if learned
@@ -27,7 +27,7 @@ class Gaussian:
         if not 0 < self.floor <= self.scale:
             raise ValueError(
                 f"needs 0 < floor <= scale; got floor={self.floor}, scale={self.scale}. "
-                f"Try floor={min(self.scale, 0.01) if self.scale > 0 else 0.01} scale={max(self.scale, 0.1)}."
+                "Try likelihood.floor=0.01 likelihood.scale=1."
             )
 
     @property
@@ -65,7 +65,9 @@ class Gaussian:
         """Return a sentence if the floor holds the learned scale."""
         if not self.learn_scale or float(params["log_scale"]) > float(jnp.log(self.floor)):
             return []
-        return [f"The likelihood's learned scale is at its floor {self.floor}, which sets the bound."]
+        return [
+            f"The likelihood's learned scale is at its floor {self.floor}, which sets the bound."
+        ]
 
     def _scale(self, params: dict[str, Array]) -> Array:
         if not self.learn_scale:

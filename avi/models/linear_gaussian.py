@@ -16,9 +16,9 @@ LOG_TWO_PI = 1.8378770664093453
 class LinearGaussian:
     """z ~ N(0, I), x | z ~ N(W z + mu, Psi), Psi = s^2 I ("shared", PPCA) or diagonal ("diagonal").
 
-    theta = {"weight": W [size, d], "mean": mu [size], "log_scale": log s, [] or [size]}. With Tipping &
-    Bishop (1999). s never falls below `floor`: with d >= the rank of the data the evidence has no
-    maximum (Dai & Wipf 2019).
+    theta = {"weight": W [size, d], "mean": mu [size], "log_scale": log s, [] or [size]}.
+    Tipping & Bishop (1999). s never falls below `floor`: with d >= the rank of the data the
+    evidence has no maximum (Dai & Wipf 2019).
     """
 
     latent_size: int  # d
@@ -75,7 +75,7 @@ class LinearGaussian:
         return jnp.linalg.solve(precision, scaled.T @ residual), precision
 
     def log_evidence(self, theta: Theta, x: X) -> Scalar:
-        """Return log N(x; mu, W W' + Psi) in nats, by the matrix determinant and inversion lemmas."""
+        """Return log N(x; mu, W W' + Psi) in nats, by the determinant and inversion lemmas."""
         mean, precision = self.posterior(theta, x)
         residual = (jnp.ravel(x) - theta["mean"]) / self.scale(theta)
         quadratic = jnp.sum(residual**2) - mean @ precision @ mean

@@ -16,8 +16,8 @@ LOG_TWO_PI = 1.8378770664093453
 class Mixture:
     """z ~ Categorical(softmax(logits)), x | z = k ~ N(mean_k, diag(s_k^2)).
 
-    theta = {"logits": [K], "mean": [K, size], "log_scale": [size] ("shared") or [K, size] ("own")}. With
-    shared scales the posterior is an affine softmax of x; with own scales it is quadratic in x.
+    theta = {"logits": [K], "mean": [K, size], "log_scale": [size] or [K, size]}. With shared scales
+    the posterior is an affine softmax of x; with own scales it is quadratic in x.
     """
 
     latent_size: int  # K, components
@@ -53,7 +53,9 @@ class Mixture:
         scale = jnp.exp(jnp.maximum(theta["log_scale"], jnp.log(self.floor)))
         scale = jnp.broadcast_to(scale, theta["mean"].shape)
         residual = (jnp.ravel(x) - theta["mean"]) / scale
-        log_density = -0.5 * jnp.sum(residual**2 + LOG_TWO_PI, axis=1) - jnp.sum(jnp.log(scale), axis=1)
+        log_density = -0.5 * jnp.sum(residual**2 + LOG_TWO_PI, axis=1) - jnp.sum(
+            jnp.log(scale), axis=1
+        )
         return jax.nn.log_softmax(theta["logits"]) + log_density
 
     def log_joint(self, theta: Theta, x: X, z: Z) -> Scalar:

@@ -1,4 +1,4 @@
-"""Variational autoencoder: z ~ N(0, I), x | z from a likelihood whose parameters a network computes."""
+"""Variational autoencoder: z ~ N(0, I), a network decodes z to the parameters of p(x | z)."""
 
 from dataclasses import dataclass
 from math import prod
@@ -14,7 +14,9 @@ LOG_TWO_PI = 1.8378770664093453
 
 @dataclass(frozen=True)
 class VAE:
-    """The deep latent Gaussian model of Kingma & Welling (2014) and Rezende, Mohamed & Wierstra (2014).
+    """The deep latent Gaussian model.
+
+    Kingma & Welling (2014); Rezende, Mohamed & Wierstra (2014).
 
     theta = {"decoder": the network's weights, "likelihood": the likelihood's own parameters}.
     """

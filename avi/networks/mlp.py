@@ -47,7 +47,8 @@ class MLP:
     """Dense layers of the given widths on the flattened x; no widths: an affine map.
 
     Weights start as flax does (LeCun normal), hidden biases at zero, and the output layer at
-    `output_scale` times that around the given output bias, so that an encoder with a small scale begins near the start of its family.
+    `output_scale` times that around the given output bias: an encoder with a small scale begins
+    near the start of its family.
     """
 
     widths: tuple[int, ...]

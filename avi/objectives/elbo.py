@@ -22,7 +22,9 @@ from avi.types import (
 )
 
 
-def draw_noise(family: Reparametrised, key: PRNGKey, num_samples: int, *, antithetic: bool) -> Array:
+def draw_noise(
+    family: Reparametrised, key: PRNGKey, num_samples: int, *, antithetic: bool
+) -> Array:
     """Return [S, ...] draws of the family's noise; antithetic: the second half mirrors the first.
 
     Mirrored draws keep every estimator unbiased because the noise of all families is symmetric.
@@ -75,7 +77,7 @@ class AnalyticKL:
 
 @dataclass(frozen=True)
 class Pathwise:
-    """Mean of log p(x, z) over S reparametrised draws, plus the entropy of q (exact where known)."""
+    """Mean of log p(x, z) over S reparametrised draws plus the entropy of q, exact where known."""
 
     num_samples: int  # S
     antithetic: bool

@@ -13,9 +13,10 @@ from avi.types import Bound, Family, Lam, PRNGKey, Reparametrised, Target
 
 @dataclass(frozen=True)
 class ImportanceWeighted:
-    """log of the mean of k importance weights p(x, z) / q(z) (Burda, Grosse & Salakhutdinov 2016, eq. 8).
+    """Log of the mean of k importance weights p(x, z) / q(z).
 
-    At least the ELBO, at most the evidence, non-decreasing in k; k = 1 is the ELBO.
+    Burda, Grosse & Salakhutdinov (2016), eq. 8. At least the ELBO, at most the evidence,
+    non-decreasing in k; k = 1 is the ELBO.
     """
 
     num_samples: int  # k

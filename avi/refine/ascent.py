@@ -25,8 +25,8 @@ class AscentState(NamedTuple):
 class Ascent:
     """K steps of `optimizer` on one datapoint's bound, a fresh draw at each.
 
-    With `average`, the result is the mean of the second half of the iterates (Polyak & Juditsky 1992),
-    which removes the noise floor of a constant rate; averaging a decaying rate gains nothing.
+    With `average`, the result is the mean of the second half of the iterates (Polyak & Juditsky
+    1992), which removes the noise floor of a constant rate; with a decaying rate it gains nothing.
     """
 
     optimizer: Any  # an optax transformation, or one that binds to the family
@@ -55,7 +55,9 @@ class Ascent:
         lam = optax.apply_updates(state.lam, update)
         # Every K steps the average starts anew with the second half.
         weight = state.count % self.steps - self.steps // 2 + 1
-        average = jnp.where(weight > 1, state.average + (lam - state.average) / jnp.maximum(weight, 1), lam)
+        average = jnp.where(
+            weight > 1, state.average + (lam - state.average) / jnp.maximum(weight, 1), lam
+        )
         return AscentState(lam, opt_state, average, state.count + 1)
 
     def estimate(self, state: AscentState) -> Lam:

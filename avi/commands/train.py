@@ -1,0 +1,369 @@
+"""`avi train`: fit a model under one mode, then measure what it reached."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from avi import devices
+from avi.errors import ConfigError, NonFiniteError, Preempted
+from avi.evaluation import Points
+from avi.new_observation import measure
+from avi.plain_yaml import read_tree
+from avi.progress import Progress, say
+from avi.randomness import key_for
+from avi.rundir import (
+    RunDir,
+    atomic_write,
+    checkpoints,
+    config_differences,
+    instruction_set,
+    versions,
+)
+from avi.rundir.trees import flatten_tree
+from avi.session import SPLITS, Session, open_session
+from avi.settings import Split
+from avi.signals import Stop
+from avi.snapshot import write_snapshot
+from avi.training import Chunk, fit
+from avi.types import TrainState
+
+
+class Line(NamedTuple):
+    """One line of metrics.jsonl and the moment that goes to timing.jsonl."""
+
+    step: int
+    split: Split
+    value: float
+    standard_error: float
+    num_points: int
+
+
+def main(
+    tree: Mapping[str, Any],
+    choices: Mapping[str, str],
+    overrides: list[str],
+    folder: Path,
+    resume: bool,
+) -> None:
+    """Train in `folder`; the last line printed is the report's path.
+
+    Raises:
+        ConfigError, DataError, BusyError, CheckpointError, ResourceError: what cannot be done.
+        NonFiniteError: a bound or gradient stopped being finite.
+        Preempted: a signal came; everything is saved and the same command goes on.
+    """
+    session = open_session(tree)
+    with Stop() as stop, _folder(tree, folder, resume) as run:
+        training = _Training(session, run, stop)
+        state = training.resume(tree) if resume else training.begin(tree, choices, overrides)
+        try:
+            state = training.run(state)
+            training.finish(state)
+        except Preempted:
+            run.update_run(status="interrupted")
+            raise
+        except (Exception, KeyboardInterrupt):
+            run.update_run(status="failed")
+            raise
+
+
+def _folder(tree: Mapping[str, Any], folder: Path, resume: bool) -> RunDir:
+    if resume:
+        return RunDir.open(folder).locked()
+    return RunDir.create(folder, bool(tree.get("overwrite", False)))
+
+
+class _Training:
+    """One run under way: what its phases share."""
+
+    def __init__(self, session: Session, run: RunDir, stop: Stop) -> None:
+        self.session = session
+        self.run_dir = run
+        self.stop = stop
+        self.settings = session.experiment.train
+        self.steps_per_epoch = session.steps_per_epoch
+        self.num_steps = self.settings.epochs * self.steps_per_epoch
+        self.evaluator = session.evaluator(self.settings.eval_draws)
+        self.seconds = 0.0  # of training, over all starts
+        self.last_valid: float | None = None
+
+    def begin(
+        self, tree: Mapping[str, Any], choices: Mapping[str, str], overrides: list[str]
+    ) -> TrainState:
+        """Write what is known before the first step, and the checkpoint of step 0."""
+        state = self.session.initial_state()
+        num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        self.run_dir.require_free(3 * num_bytes)
+        self.run_dir.write_config(tree)
+        self.run_dir.update_run(
+            choices=dict(choices),
+            overrides=overrides,
+            starts=[],
+            bit_exact=True,
+            **self._facts(state),
+        )
+        self._started(0)
+        self._save(state, 0)
+        return state
+
+    def resume(self, tree: Mapping[str, Any]) -> TrainState:
+        """Go back to the newest valid checkpoint, and the logs to where they were then."""
+        old = read_tree(self.run_dir.config_path)
+        if differences := config_differences(old, tree):
+            raise ConfigError(
+                f"resume cannot change what was trained: {'; '.join(differences[:5])}. "
+                "Start a new run, from this one's parameters with train.start=..."
+            )
+        on_damage = tree.get("resume_damaged", "skip")
+        checkpoint = checkpoints.load(self.run_dir, on_damage=on_damage)
+        for sentence in checkpoint.damaged:
+            say(sentence)
+        state = self.session.restore(checkpoint)
+        manifest = checkpoint.manifest
+        self.run_dir.truncate_metrics(manifest.metrics_offset)
+        self.run_dir.truncate_timing(manifest.timing_offset)
+        self.seconds = float(manifest.extra.get("seconds", 0.0))
+        self.last_valid = manifest.extra.get("valid")
+        self.run_dir.write_config(tree)
+        if not checkpoint.bit_exact:
+            say("This machine or its versions differ from those of the checkpoint: not bit-exact.")
+            self.run_dir.update_run(bit_exact=False)
+        self._started(checkpoint.step)
+        say(f"Resuming {self.run_dir.path} at step {checkpoint.step}.")
+        return state
+
+    def run(self, state: TrainState) -> TrainState:
+        """Train to the last step, logging, evaluating and saving on the way."""
+        experiment = self.session.experiment
+        name = type(experiment.problem.objective).__name__
+        chunks = fit(
+            experiment.problem,
+            self.session.optimizers,
+            experiment.dataset.view,
+            jax.device_put(self.session.splits.train),
+            state,
+            key_for(experiment.seed, "train"),
+            num_steps=self.num_steps,
+            batch_size=self.settings.batch_size,
+            log_every=self.settings.log_every,
+        )
+        with Progress(self.num_steps, self.steps_per_epoch, name) as progress:
+            for chunk in chunks:
+                state = chunk.state
+                self._after(chunk, progress)
+        return state
+
+    def _after(self, chunk: Chunk, progress: Progress) -> None:
+        step = chunk.first_step + len(chunk.value)
+        self.seconds += chunk.seconds
+        if not chunk.finite:
+            self._dump(chunk)
+        self._log(_train_lines(chunk, self.settings.log_every, self.settings.batch_size))
+        epoch, left = divmod(step, self.steps_per_epoch)
+        last = step == self.num_steps
+        if not left and (
+            last or (self.settings.eval_every and epoch % self.settings.eval_every == 0)
+        ):
+            self._log(self._evaluate(chunk.state, step, ("valid",)))
+        if not left and (last or epoch % self.settings.save_every == 0):
+            self._save(chunk.state, step)
+        elif self.stop.caught is not None:
+            self._save(chunk.state, step)
+        self.stop.check()
+        progress.update(step, float(chunk.value[-1]), len(chunk.value) / chunk.seconds)
+
+    def finish(self, state: TrainState) -> None:
+        """Evaluate, report the gap, draw, and say where it all is."""
+        run, session = self.run_dir, self.session
+        done = {(line["step"], line["split"]) for line in run.metrics()}
+        splits: tuple[Split, ...] = ("valid", "test")
+        due = tuple(split for split in splits if (self.num_steps, split) not in done)
+        self._log(self._evaluate(state, self.num_steps, due))
+        self.stop.check()
+        run.update_run(
+            new_observation=measure(session, state.params)._asdict(),
+            remarks=_remarks(session, state),
+        )
+        write_snapshot(session, state.params, run.path)
+        self.stop.check()
+        if session.experiment.gap.num_points:
+            self._report_gap(state)
+        run.update_run(status="done")
+        from avi.report.html import write_report
+
+        report = write_report(run.path)
+        for line in self._summary():
+            say(line)
+        say(str(report))
+
+    def _report_gap(self, state: TrainState) -> None:
+        from avi import gap
+
+        session = self.session
+        gap.report(
+            session.experiment,
+            state.params,
+            session.splits,
+            settings=session.experiment.gap,
+            run=self.run_dir,
+            on_progress=lambda *_: self.stop.check(),
+        )
+
+    def _evaluate(self, state: TrainState, step: int, splits: tuple[Split, ...]) -> list[Line]:
+        """Return the held-out bounds: the same rows and the same draws at every call."""
+        lines = []
+        for split in splits:
+            points = self.session.points(split, self.settings.eval_points)
+            if not len(points):
+                continue
+            key = key_for(self.session.experiment.seed, "evaluate")
+            bounds = self.evaluator.bounds(state.params, points, key)
+            if not np.isfinite(bounds).all():
+                raise self._non_finite_evaluation(points, bounds, split)
+            error = bounds.std(ddof=1) / np.sqrt(len(points)) if len(points) > 1 else 0.0
+            lines.append(Line(step, split, bounds.mean(), error, len(points)))
+            if split == "valid":
+                self.last_valid = float(bounds.mean())
+        return lines
+
+    def _log(self, lines: list[Line]) -> None:
+        self.run_dir.append_metrics(self._records(lines))
+        self.run_dir.append_timing(
+            {"step": line.step, "split": line.split, "seconds": round(self.seconds, 4)}
+            for line in lines
+        )
+
+    def _records(self, lines: list[Line]) -> list[dict[str, Any]]:
+        per_step = self.session.experiment.problem.gradient_evaluations() * self.settings.batch_size
+        return [
+            {
+                "step": line.step,
+                "epoch": line.step // self.steps_per_epoch,
+                "split": line.split,
+                "gradient_evaluations": line.step * per_step,
+                "value": line.value,
+                "standard_error": line.standard_error,
+                "num_points": line.num_points,
+            }
+            for line in lines
+        ]
+
+    def _save(self, state: TrainState, step: int) -> None:
+        extra = {"seconds": self.seconds, "valid": self.last_valid}
+        arrays = flatten_tree(state)
+        checkpoints.save(self.run_dir, step, arrays, extra, keep_last=self.settings.keep_last)
+
+    def _started(self, step: int) -> None:
+        import datetime
+        import os
+        import socket
+
+        starts = [*self.run_dir.read_run().get("starts", [])]
+        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        starts.append({"time": now, "pid": os.getpid(), "host": socket.gethostname(), "step": step})
+        self.run_dir.update_run(
+            status="running",
+            starts=starts,
+            machine=socket.gethostname(),
+            device=devices.description(),
+        )
+
+    def _facts(self, state: TrainState) -> dict[str, Any]:
+        experiment, spec = self.session.experiment, self.session.spec
+        family, inference = experiment.problem.family, experiment.problem.inference
+        return {
+            **versions(),
+            "instruction_set": instruction_set(),
+            "command": sys.argv,
+            "num_data": spec.num_data,
+            "steps_per_epoch": self.steps_per_epoch,
+            "num_model_parameters": _count(state.params.theta),
+            "num_variational_parameters": _count(state.params.phi),
+            "params_per_datapoint": family.num_params,
+            "latent_size": family.latent.size,
+            "image_shape": experiment.dataset.image_shape,
+            "mode_amortized": not inference.per_datapoint
+            and bool(jax.tree.leaves(state.params.phi)),
+        }
+
+    def _dump(self, chunk: Chunk) -> None:
+        """Write what is known of the first bad step, then end the run."""
+        import io
+
+        from avi.training import epoch_order
+
+        step = chunk.first_step + len(chunk.value) - 1
+        epoch, number = divmod(step, self.steps_per_epoch)
+        _, order_key = jax.random.split(key_for(self.session.experiment.seed, "train"))
+        size = self.settings.batch_size
+        order = epoch_order(order_key, epoch, self.session.spec.num_data, size)
+        rows = np.asarray(order)[number * size : (number + 1) * size]
+        norms = {
+            name: np.linalg.norm(array.astype(np.float64))
+            for name, array in flatten_tree(chunk.state.params).items()
+        }
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            step=step,
+            rows=rows,
+            seed=self.session.experiment.seed,
+            value=chunk.value,
+            names=np.array(list(norms)),
+            norms=np.array(list(norms.values())),
+        )
+        path = self.run_dir.path / "nan_dump.npz"
+        atomic_write(path, buffer.getvalue())
+        good = checkpoints.steps(self.run_dir)[-1]
+        raise NonFiniteError(
+            f"The bound or its gradient was not finite at step {step} (epoch {epoch}), rows "
+            f"{', '.join(map(str, rows[:5]))}, ... {path} holds all rows and the norms of the "
+            f"parameters; the last good checkpoint is step {good}. Try a smaller "
+            "optimizer.theta.learning_rate or optimizer.phi.learning_rate."
+        )
+
+    def _non_finite_evaluation(
+        self, points: Points, bounds: np.ndarray, split: str
+    ) -> NonFiniteError:
+        bad = points.ids[~np.isfinite(bounds)]
+        return NonFiniteError(
+            f"The bound of {len(bad)} {split} rows is not finite (row ids "
+            f"{', '.join(map(str, bad[:5]))}). The last good checkpoint is step "
+            f"{checkpoints.steps(self.run_dir)[-1]}. Try a smaller learning rate."
+        )
+
+    def _summary(self) -> list[str]:
+        final = {line["split"]: line for line in self.run_dir.metrics()}
+        return [
+            f"{split:5}  {final[split]['value']:10.3f} +- {final[split]['standard_error']:.3f} nats"
+            for split in SPLITS
+            if split in final
+        ]
+
+
+def _train_lines(chunk: Chunk, log_every: int, batch_size: int) -> list[Line]:
+    """Return one line per `log_every` steps and at the chunk's end: chunks end where lines do."""
+    lines = []
+    for start in range(0, len(chunk.value), log_every):
+        window = slice(start, start + log_every)
+        value, variance = chunk.value[window], chunk.variance[window]
+        number = len(value) * batch_size
+        error = float(np.sqrt(variance.astype(np.float64).mean() / number))
+        step = chunk.first_step + start + len(value)
+        lines.append(Line(step, "train", float(value.astype(np.float64).mean()), error, number))
+    return lines
+
+
+def _count(tree: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def _remarks(session: Session, state: TrainState) -> list[str]:
+    from avi.types import Remarkable
+
+    model = session.experiment.problem.model
+    return model.remarks(state.params.theta) if isinstance(model, Remarkable) else []
