@@ -139,6 +139,13 @@ class StandardNormalPrior(Protocol):
 
 
 @runtime_checkable
+class LogConcave(Protocol):
+    """a model with prior z ~ N(0, I) and a likelihood that is log-concave in z."""
+
+    def concave_log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar: ...
+
+
+@runtime_checkable
 class ClosedForm(Protocol):
     """a model whose ELBO under the family is known in closed form."""
 
@@ -212,6 +219,17 @@ class Natural(Protocol):
     def natural_step(
         self, lam: Lam, gradient: Lam, rate: Scalar | float
     ) -> Lam: ...  # rate 1 solves a conjugate bound
+
+
+@runtime_checkable
+class LocationScale(Protocol):
+    """a family of Gaussians z = m + C eps."""
+
+    def member(self, mean: Array, deviation: Array) -> Lam: ...  # independent coordinates
+    def displace(
+        self, lam: Lam, step: Lam
+    ) -> Lam: ...  # `step` in coordinates in which the Fisher matrix at lam is I
+    def location_scale(self, lam: Lam) -> Array: ...  # the entries of (m, C), elementwise in lam
 
 
 class Objective(Protocol):

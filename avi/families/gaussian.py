@@ -99,6 +99,22 @@ class DiagonalGaussian:
         log_scale = log_scale - 0.5 * jnp.log(_positive(1 - step))
         return jnp.concatenate([mean + rate * jnp.exp(2 * log_scale) * mean_gradient, log_scale])
 
+    def member(self, mean: Float[Array, " d"], deviation: Float[Array, " d"]) -> Lam:
+        """Return lam of N(mean, diag(deviation^2))."""
+        return jnp.concatenate([mean, jnp.log(deviation)])
+
+    def displace(self, lam: Lam, step: Lam) -> Lam:
+        """Return lam of mean + s * u and log s + v / sqrt(2), step = [u, v]: unit Fisher matrix at 0."""
+        mean, log_scale = self.split(lam)
+        mean_step, scale_step = self.split(step)
+        mean = mean + jnp.exp(log_scale) * mean_step
+        return jnp.concatenate([mean, log_scale + jnp.sqrt(0.5) * scale_step])
+
+    def location_scale(self, lam: Lam) -> Lam:
+        """Return [mean, s], in which the entropy is concave."""
+        mean, log_scale = self.split(lam)
+        return jnp.concatenate([mean, jnp.exp(log_scale)])
+
 
 def _positive(factor: Array) -> Array:
     """Return the factor 1 - a of a precision, plus a^2 / 2 where it is not safely positive."""
@@ -201,6 +217,25 @@ class FullRankGaussian:
         new_scale = upper.T * jnp.sign(jnp.diag(upper))
         new_mean = mean + rate * (new_scale @ (new_scale.T @ gradient[:size]))
         return self.join(new_mean, new_scale)
+
+    def member(self, mean: Float[Array, " d"], deviation: Float[Array, " d"]) -> Lam:
+        """Return lam of N(mean, diag(deviation^2))."""
+        return self.join(mean, jnp.diag(deviation))
+
+    def displace(self, lam: Lam, step: Lam) -> Lam:
+        """Return lam of mean + L u and L T, step = [u, v, w]: unit Fisher matrix at 0.
+
+        T is lower triangular with diagonal exp(v / sqrt(2)) and w below it.
+        """
+        mean, scale = self.split(lam)
+        half = step.at[self.latent_size : 2 * self.latent_size].multiply(jnp.sqrt(0.5))
+        mean_step, factor = self.split(half)
+        return self.join(mean + scale @ mean_step, scale @ factor)
+
+    def location_scale(self, lam: Lam) -> Lam:
+        """Return [mean, diag(L), strictly lower triangle of L], in which the entropy is concave."""
+        size = self.latent_size
+        return lam.at[size : 2 * size].set(jnp.exp(lam[size : 2 * size]))
 
     def _log_determinant(self, lam: Lam) -> Scalar:
         return jnp.sum(lam[self.latent_size : 2 * self.latent_size])

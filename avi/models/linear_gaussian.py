@@ -58,6 +58,8 @@ class LinearGaussian:
         residual = (jnp.ravel(x) - theta["weight"] @ z - theta["mean"]) / self.scale(theta)
         return -0.5 * jnp.sum(residual**2 + LOG_TWO_PI) - jnp.sum(jnp.log(self.scale(theta)))
 
+    concave_log_likelihood = log_likelihood  # quadratic in z
+
     def log_joint(self, theta: Theta, x: X, z: Z) -> Scalar:
         """Return log p(x | z) + log N(z; 0, I) in nats."""
         return self.log_likelihood(theta, x, z) - 0.5 * jnp.sum(z**2 + LOG_TWO_PI)
