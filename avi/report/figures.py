@@ -88,7 +88,10 @@ def _draw_split(axes: "Axes", split: str, curve: Curve, axis: Axis) -> None:
     colour = SPLIT_COLOURS[split]
     label = f"{split}  {plus_minus(curve.last.bound)}"
     if split == "train":
-        axes.plot(horizontal[seen], means[seen], color=colour, label=label, linewidth=1.2)
+        marker = "o" if seen.sum() == 1 else ""
+        axes.plot(
+            horizontal[seen], means[seen], marker=marker, color=colour, label=label, linewidth=1.2
+        )
         return
     errors = np.nan_to_num(curve.standard_errors)
     axes.errorbar(

@@ -273,7 +273,8 @@ def _table(path: Path, damage: list[str]) -> tuple[Mapping[str, str], ...]:
 
 def _arrays(path: Path, damage: list[str]) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: numpy leaves the file open when it is no archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         return {}

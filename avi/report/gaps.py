@@ -243,7 +243,7 @@ def _pictures(run: RunFiles) -> dict[float, bytes]:
         rows, stack = archive.get("row"), images.stack(archive.get("inputs"), shape)
         if rows is None or stack is None or len(rows) < len(stack):
             continue
-        low, high = float(np.nanmin(stack)), float(np.nanmax(stack))
+        low, high = float(stack.min()), float(stack.max())
         for row, one in zip(rows, stack, strict=False):
             found[float(row)] = images.tile(one, low=low, high=high)
     return found

@@ -18,7 +18,7 @@ def mosaic(
     columns = min(columns, *(len(stack) for stack in rows))
     full = min(len(stack) for stack in rows) // columns
     starts = [columns * band for band in range(min(bands, full))]
-    low, high = np.nanmin(rows[0]), np.nanmax(rows[0])
+    low, high = float(rows[0].min()), float(rows[0].max())
     scale = max(1, wide // (columns * rows[0].shape[2]))
     cuts = [stack[start : start + columns] for start in starts for stack in rows]
     lines = [_line(cut, low, high, scale) for cut in cuts]
@@ -37,7 +37,7 @@ def _line(images: np.ndarray, low: float, high: float, scale: int) -> np.ndarray
 
 
 def _pixels(image: np.ndarray, low: float, high: float, scale: int) -> np.ndarray:
-    unit = np.nan_to_num((image - low) / max(high - low, 1e-12)).clip(0, 1)
+    unit = ((image - low) / max(high - low, 1e-12)).clip(0, 1)
     coloured = unit.ndim == 3 and unit.shape[2] == 3
     colour = unit if coloured else np.repeat(unit.reshape(*unit.shape[:2], 1), 3, axis=2)
     opaque = np.concatenate([colour, np.ones((*colour.shape[:2], 1))], axis=2)
@@ -70,6 +70,6 @@ def stack(rows: np.ndarray | None, shape: tuple[int, ...] | None) -> np.ndarray 
     """Return rows as images [n, h, w(, 3)], None where they are not images of that shape."""
     if rows is None or shape is None or rows.ndim < 2 or not len(rows):
         return None
-    if rows[0].size != np.prod(shape) or not np.isfinite(rows).any():
+    if rows[0].size != np.prod(shape) or not np.isfinite(rows).all():
         return None
     return rows.reshape(len(rows), *shape).astype(float)

@@ -1,11 +1,13 @@
 """Synthetic run folders: every file of the contract, with numbers that a test can recompute."""
 
 import csv
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 
 GAP_FIELDS = (
@@ -15,7 +17,13 @@ GAP_FIELDS = (
 ).split()
 
 
-def make_run(
+@pytest.fixture(scope="session")
+def make_run():
+    """Return the function that writes a synthetic run folder."""
+    return write_run
+
+
+def write_run(
     folder: Path,
     *,
     inference: str = "amortized",
@@ -139,10 +147,15 @@ def write_lines(path: Path, entries: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
-def _write_snapshot(folder, rng) -> None:
+@functools.cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
+    return load_digits(return_X_y=True)
+
+
+def _write_snapshot(folder, rng) -> None:
+    images, labels = _digits()
     order = rng.permutation(len(images))
     images, labels = images[order] / 16, labels[order]
     centres = rng.normal(size=(10, 8)) * np.array([2.2, 0.05, 1.8, 0.9, 0.02, 0.6, 0.05, 0.4])

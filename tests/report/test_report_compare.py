@@ -1,0 +1,231 @@
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avi.errors import ConfigError
+from avi.report.claims import claims
+from avi.report.compare import write_comparison
+from avi.report.runs import collect, mean_and_deviation, summaries
+from avi.report.tables import terminal
+
+MODES = {"free_form": 0.02, "svi": 0.3, "amortized": 1.3, "semi_amortized": 0.2}
+
+
+@pytest.fixture(scope="module")
+def modes(tmp_path_factory, make_run) -> list[Path]:
+    root = tmp_path_factory.mktemp("modes")
+    return [
+        make_run(root / f"{mode}-{seed}", inference=mode, seed=seed, gap=gap, final=-20 - seed / 8)
+        for mode, gap in MODES.items()
+        for seed in (0, 1, 2)
+    ]
+
+
+@pytest.fixture(scope="module")
+def widths(tmp_path_factory, make_run) -> list[Path]:
+    root = tmp_path_factory.mktemp("widths")
+    return [
+        make_run(
+            root / f"{width}-{seed}",
+            width=width,
+            seed=seed,
+            gap=4 / width**0.5,
+            config={"train.freeze": "theta"},
+            overrides=[f"inference.network.widths=[{width},{width}]", f"seed={seed}"],
+        )
+        for width in (4, 32, 256)
+        for seed in (0, 1)
+    ]
+
+
+@pytest.fixture(scope="module")
+def written(modes, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    return write_comparison(modes, out), out
+
+
+def test_the_csv_repeats_the_numbers_of_the_files(written, modes):
+    with (written[1] / "comparison.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["folder"] for row in rows] == list(map(str, modes))
+    for row, folder in zip(rows, modes, strict=True):
+        facts = json.loads((folder / "run.json").read_text())
+        gap = json.loads((folder / "gap" / "summary.json").read_text())["splits"]["test"]
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        last = {line["split"]: line for line in lines}
+        new = facts["new_observation"]
+        expected = {
+            "test_bound": last["test"]["value"],
+            "test_bound_se": last["test"]["standard_error"],
+            "valid_bound": last["valid"]["value"],
+            "train_bound": last["train"]["value"],
+            "gap": gap["amortization_gap"]["mean"],
+            "gap_se": gap["amortization_gap"]["se"],
+            "evidence": gap["evidence"]["mean"],
+            "num_variational_parameters": facts["num_variational_parameters"],
+            "num_data": facts["num_data"],
+            "new_gradient_evaluations": new["gradient_evaluations"],
+            "new_milliseconds_one": new["milliseconds_one"],
+            "gradient_evaluations": last["train"]["gradient_evaluations"],
+            "seconds": 0.02 * last["train"]["step"],
+        }
+        # Exactly: the table writes what it read, without rounding.
+        assert {key: float(row[key]) for key in expected} == expected
+
+
+def test_seeds_are_summarised_as_numpy_does(modes):
+    rows = collect(modes)
+    for summary in summaries(rows):
+        group = [row for row in rows if row.label == summary.label]
+        bounds = [row.bounds["test"].mean for row in group]
+        gaps = [row.gap.mean for row in group]
+        assert summary.num_runs == 3
+        assert summary.bound == (np.mean(bounds), np.std(bounds, ddof=1))
+        assert summary.gap == (np.mean(gaps), np.std(gaps, ddof=1))
+
+
+def test_one_run_has_no_deviation():
+    assert np.isnan(mean_and_deviation([1.0]).standard_error)
+    assert not mean_and_deviation([float("nan")]).known
+
+
+def test_labels_name_only_what_differs(modes, widths):
+    assert {row.label for row in collect(modes)} == set(MODES)
+    assert {row.label for row in collect(widths)} == {
+        f"amortized widths=[{width},{width}]" for width in (4, 32, 256)
+    }
+
+
+def test_runs_that_differ_in_the_config_alone_are_not_taken_for_seeds(tmp_path, make_run):
+    folders = [
+        make_run(tmp_path / str(size), config={"train.batch_size": size}, overrides=[])
+        for size in (64, 128)
+    ]
+    assert [row.label for row in collect(folders)] == [
+        "amortized train.batch_size=64",
+        "amortized train.batch_size=128",
+    ]
+
+
+@pytest.mark.parametrize("chosen", ["modes", "widths", "long"])
+def test_the_terminal_table_fits_in_eighty_columns(chosen, request, tmp_path, make_run):
+    if chosen == "long":
+        words = "x" * 150 + "\x1b[31m"
+        folders = [
+            make_run(
+                tmp_path / name,
+                num_data=10**9,
+                inference="free_form",
+                final=-123456.789,
+                overrides=[f"dataset.path={words}{name}"],
+            )
+            for name in "ab"
+        ]
+    else:
+        folders = request.getfixturevalue(chosen)
+    rows = collect(folders)
+    table = terminal(rows, claims(rows))
+    assert max(map(len, table.splitlines())) <= 80
+    assert "\x1b" not in table
+
+
+def test_the_claims_hold_the_numbers_of_the_runs(modes):
+    parameters, observation, capacity, *rest = claims(collect(modes))
+    assert "free_form keeps 22,992 numbers for N = 1,437: N × 16" in parameters
+    assert "svi keeps nothing" in parameters
+    assert "amortized keeps 8,592 weights" in parameters
+    assert "amortized pays one forward pass (0.21 ms)" in observation
+    assert "4,000 gradient evaluations, 38 ms), 181 times" in observation  # 38 / 0.21
+    assert "not shown by these runs" in capacity
+    assert not rest
+
+
+def test_parameters_are_shown_to_grow_with_n_where_two_sizes_were_run(tmp_path, make_run):
+    folders = [
+        make_run(tmp_path / f"{mode}-{size}", inference=mode, num_data=size)
+        for mode in ("free_form", "amortized")
+        for size in (500, 1000)
+    ]
+    parameters, *_ = claims(collect(folders))
+    assert "8,000 numbers for N = 500, 16,000 numbers for N = 1,000" in parameters
+    assert "the same 8,592 weights at N = 500 and 1,000" in parameters
+
+
+def test_the_gap_against_width_is_read_off_in_the_order_of_capacity(widths):
+    rows = collect(list(reversed(widths)))
+    words = claims(rows)[2]
+    gaps = [
+        np.mean([row.gap.mean for row in rows if f"[{width}," in row.label])
+        for width in (4, 32, 256)
+    ]
+    assert words.startswith("Gap against encoder width, on one frozen decoder")
+    assert words.index("[4,4]") < words.index("[32,32]") < words.index("[256,256]")
+    assert f"falls at every step, from {gaps[0]:.2f} to {gaps[2]:.2f} nats" in words
+
+
+def test_widths_without_a_frozen_decoder_carry_a_warning(tmp_path, make_run):
+    folders = [make_run(tmp_path / str(width), width=width) for width in (4, 32)]
+    assert "trained with a decoder of its own" in claims(collect(folders))[2]
+
+
+def test_different_bounds_are_not_silently_compared(tmp_path, make_run):
+    folders = [make_run(tmp_path / name, objective=name) for name in ("elbo", "iwae")]
+    assert any("different bounds (ELBO, IWAE-5)" in words for words in claims(collect(folders)))
+
+
+def test_a_sweep_folder_stands_for_its_runs(modes):
+    assert len(collect([modes[0].parent])) == len(modes)
+    assert len(collect([modes[0], modes[0]])) == 1
+
+
+def test_a_comparison_writes_its_five_files_and_nothing_else(written):
+    names = ["comparison.csv", "comparison.html", "comparison.md", "comparison.png"]
+    comparison, out = written
+    assert sorted(path.name for path in out.iterdir()) == sorted([*names, "comparison_seeds.csv"])
+    assert set(comparison.paths) == set(out.iterdir())
+
+
+def test_hostile_words_do_not_reach_markdown_or_page(tmp_path, make_run):
+    words = "<script>alert(1)</script>|`x`"
+    folders = [
+        make_run(tmp_path / name, overrides=[f"dataset.path={words}{name}"]) for name in "ab"
+    ]
+    write_comparison(folders, tmp_path / "out")
+    markdown = (tmp_path / "out" / "comparison.md").read_text("utf-8")
+    assert "<script>" not in (tmp_path / "out" / "comparison.html").read_text("utf-8")
+    assert "<script>" not in markdown
+    assert r"\|\`x\`" in markdown
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda run: shutil.rmtree(run), "is not a run folder: it does not exist"),
+        (lambda run: (run / "metrics.jsonl").unlink(), "has no metrics yet"),
+        (lambda run: (run / "run.json").write_text("{"), "has no readable run.json"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_with_a_sentence(tmp_path, damage, words, make_run):
+    folder = make_run(tmp_path / "run")
+    damage(folder)
+    with pytest.raises(ConfigError, match=words):
+        collect([folder])
+
+
+def test_nothing_to_compare_is_refused_with_what_to_type():
+    with pytest.raises(ConfigError, match="avi compare"):
+        collect([])
+
+
+def test_a_run_without_gap_and_timing_still_has_its_row(tmp_path, make_run):
+    folder = make_run(tmp_path / "run")
+    shutil.rmtree(folder / "gap")
+    (folder / "timing.jsonl").unlink()
+    comparison = write_comparison([folder], tmp_path / "out")
+    assert comparison.rows[0].bounds["test"].mean == -20.0
+    assert not comparison.rows[0].gap.known
+    assert np.isnan(comparison.rows[0].seconds)

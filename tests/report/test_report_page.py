@@ -1,0 +1,254 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from avi.errors import ConfigError
+from avi.report.files import read_run
+from avi.report.html import headline, report, write_report
+
+HOSTILE = "<script>alert('x')</script>"
+
+
+class Links(HTMLParser):
+    """Collects what a browser would fetch or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.handlers: list[str] = []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href", "srcset", "data", "action"):
+                self.links.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+
+def parse(page: str) -> Links:
+    links = Links()
+    links.feed(page)
+    return links
+
+
+def write_lines(path: Path, entries: list[dict]) -> None:
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+
+def change(path: Path, **entries) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, make_run) -> Path:
+    folder = make_run(tmp_path_factory.mktemp("runs") / "a-run", final=-97.84, gap=1.3)
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path) -> Path:
+    """A copy of the finished run, to be damaged."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def test_the_headline_states_bound_and_gap_of_the_files(finished):
+    gap = json.loads((finished / "gap" / "summary.json").read_text())["splits"]["test"]
+    mean, error = gap["amortization_gap"]["mean"], gap["amortization_gap"]["se"]
+    assert headline(read_run(finished)) == (
+        f"Test ELBO −97.8 ± 0.3 nats per datapoint; the encoder loses {mean:.2f} ± {error:.2f} "
+        "nats to the best member of its own family."
+    )
+
+
+def test_a_page_fetches_nothing_and_runs_nothing(finished):
+    page = (finished / "report.html").read_text("utf-8")
+    found = parse(page)
+    assert found.links
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in found.links)
+    assert not {"script", "link", "iframe", "object", "embed"} & set(found.tags)
+    assert not found.handlers
+    assert not re.search(r"@import|url\((?!#)", page)  # clip paths are url(#...)
+
+
+def test_every_number_says_which_side_it_errs_on(finished):
+    page = (finished / "report.html").read_text("utf-8")
+    for words in (
+        "An unbiased estimate of a lower bound",
+        "A lower bound, whether or not λ* converged",
+        "A stochastic lower bound",
+        "no bound.",
+        "λ* cancels out of the sum",
+        "It sees the top it climbs",
+    ):
+        assert words in page
+    assert "97 of 100 points" in page
+    assert "The sandwich of the evidence was left out" in page
+
+
+def test_with_exact_evidence_the_sum_is_said_to_be_unbiased(run):
+    path = run / "gap" / "summary.json"
+    summary = json.loads(path.read_text())
+    for split in summary["splits"].values():
+        split["evidence"]["kind"] = "exact"
+    path.write_text(json.dumps(summary))
+    page = report(read_run(run))
+    assert "Exact: no error but the sample" in page
+    assert "Unbiased: λ* cancels" in page
+    assert "stochastic lower bound" not in page
+
+
+@pytest.mark.parametrize("place", ["name", "choices", "overrides", "config", "gap", "skipped"])
+def test_hostile_words_are_shown_and_not_run(run, place):
+    if place == "name":
+        # A slash cannot stand in a file name, everything else can.
+        run = run.rename(run.with_name(HOSTILE.replace("/", "")))
+    elif place == "choices":
+        names = ("model", "inference", "family", "dataset", "objective")
+        change(run / "run.json", choices=dict.fromkeys(names, HOSTILE))
+    elif place == "overrides":
+        change(run / "run.json", overrides=[HOSTILE], machine=HOSTILE, status=HOSTILE)
+    elif place == "config":
+        (run / "config.yaml").write_text(yaml.safe_dump({"train": {"start": HOSTILE}}))
+    elif place == "gap":
+        summary = json.loads((run / "gap" / "summary.json").read_text())
+        summary["splits"] = {HOSTILE: summary["splits"]["test"]}
+        (run / "gap" / "summary.json").write_text(json.dumps(summary))
+        points = run / "gap" / "points.csv"
+        points.write_text(points.read_text().replace(",test,", f",{HOSTILE},"))
+    else:
+        change(run / "gap" / "summary.json", skipped=[HOSTILE])
+    page = report(read_run(run))
+    assert "script" not in parse(page).tags
+    assert "&lt;script&gt;" in page
+
+
+def test_a_run_without_gap_names_the_command_that_makes_one(run):
+    shutil.rmtree(run / "gap")
+    page = report(read_run(run))
+    assert f"avi gap run={run}" in page
+    assert "has not been measured" in page
+    assert not (run / "gap").exists()
+
+
+def test_a_run_without_test_bound_says_which_bound_it_reports(run):
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    write_lines(run / "metrics.jsonl", [json.loads(line) for line in lines if "test" not in line])
+    shutil.rmtree(run / "gap")
+    words = headline(read_run(run))
+    assert words.startswith("Validation ELBO")
+    assert "No bound on test rows was measured" in report(read_run(run))
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["run.json", "config.yaml", "metrics.jsonl", "timing.jsonl", "snapshot.npz", "gap/points.csv"],
+)
+def test_any_one_file_may_be_missing(run, missing):
+    (run / missing).unlink()
+    assert "nats per datapoint" in report(read_run(run))
+
+
+@pytest.mark.parametrize(
+    "torn", ["run.json", "config.yaml", "snapshot.npz", "gap/summary.json", "metrics.jsonl"]
+)
+@pytest.mark.parametrize("share", [0.0, 0.7])
+def test_any_one_file_may_be_torn(run, torn, share):
+    content = (run / torn).read_bytes()
+    (run / torn).write_bytes(content[: int(share * len(content))])
+    assert report(read_run(run)).endswith("</html>\n")
+
+
+def test_a_torn_line_is_left_out_and_counted(run):
+    metrics = run / "metrics.jsonl"
+    whole = read_run(run).curves["train"]
+    metrics.write_text(metrics.read_text() + '{"step": 999, "epoch": 90.8, "split": "tra')
+    torn = read_run(run)
+    assert torn.curves["train"] == whole
+    assert any("1 torn" in sentence for sentence in torn.damage)
+    assert "1 torn" in report(torn)
+
+
+def test_numbers_that_are_no_numbers_are_unknown(run):
+    change(run / "run.json", num_data=HOSTILE, latent_size=None, num_model_parameters=10**400)
+    summary = run / "gap" / "summary.json"
+    change(summary, splits={"test": {"n": "many", "bound": [], "amortization_gap": {"mean": "x"}}})
+    page = report(read_run(run))
+    assert "holds no gap" in page
+
+
+def test_a_repeated_step_counts_once_and_the_last_one_wins(run):
+    path = run / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    write_lines(path, [*lines, lines[-1] | {"value": -90.0}])
+    curve = read_run(run).curves["test"]
+    assert [point.bound.mean for point in curve.points] == [-90.0]
+
+
+@pytest.mark.parametrize("mode", ["free_form", "svi"])
+def test_a_mode_without_encoder_has_an_optimisation_gap(tmp_path, mode, make_run):
+    page = report(read_run(make_run(tmp_path / "run", inference=mode, gap=0.2)))
+    assert "Optimisation gap" in page
+    assert "mortization gap" not in page
+    assert "nats short of the best member" in page
+
+
+def test_an_encoder_trained_on_iwae_has_an_elbo_gap_under_that_name(tmp_path, make_run):
+    page = report(read_run(make_run(tmp_path / "run", objective="iwae")))
+    assert "ELBO gap, encoder trained on IWAE-5" in page
+    assert "Test IWAE-5" in page
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "words"),
+    [
+        (0.001, 0.002, "loses nothing measurable"),
+        (-0.5, 0.1, "contradicts itself"),
+        (0.5, 0.1, "loses 0.50 ± 0.10 nats"),
+    ],
+)
+def test_the_headline_claims_no_more_than_the_error_allows(run, mean, error, words):
+    split = {"n": 100, "amortization_gap": {"mean": mean, "se": error}}
+    change(run / "gap" / "summary.json", splits={"test": split})
+    assert words in headline(read_run(run))
+
+
+def test_rows_that_are_no_images_are_drawn_as_profiles(run):
+    change(run / "run.json", image_shape=None)
+    with np.load(run / "snapshot.npz") as old:
+        arrays = {name: old[name] for name in old.files if name != "image_shape"}
+    np.savez(run / "snapshot.npz", **(arrays | {"latent_mean": arrays["latent_mean"][:, :1]}))
+    page = report(read_run(run))
+    assert 'aria-label="Observations and reconstructions"' in page
+    assert 'aria-label="Latent space"' in page
+
+
+@pytest.mark.parametrize("name", ["missing", "empty"])
+def test_a_folder_that_is_no_run_is_refused_with_a_sentence(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="is not a run folder"):
+        write_report(tmp_path / name)
+
+
+def test_the_same_files_make_the_same_page(finished, run):
+    again = run.parent / "again" / "a-run"
+    shutil.copytree(run, again)
+    assert report(read_run(again)) == report(read_run(finished))
+
+
+def test_no_half_written_page_is_left_when_writing_fails(run, monkeypatch):
+    before = (run / "report.html").read_bytes()
+    monkeypatch.setattr("os.replace", lambda *paths: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_report(run)
+    assert (run / "report.html").read_bytes() == before
+    assert not [path.name for path in run.iterdir() if path.name.endswith(".tmp")]
+    assert not list(run.glob(".report.html.*"))
