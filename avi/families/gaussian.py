@@ -104,7 +104,7 @@ class DiagonalGaussian:
         return jnp.concatenate([mean, jnp.log(deviation)])
 
     def displace(self, lam: Lam, step: Lam) -> Lam:
-        """Return lam of mean + s * u and log s + v / sqrt(2), step = [u, v]: unit Fisher matrix at 0."""
+        """Return mean + s * u and log s + v / sqrt(2), step = [u, v]: unit Fisher matrix at 0."""
         mean, log_scale = self.split(lam)
         mean_step, scale_step = self.split(step)
         mean = mean + jnp.exp(log_scale) * mean_step
