@@ -372,7 +372,7 @@ def profiles(rows: np.ndarray, reconstructions: np.ndarray | None, most: int = 6
     """Draw observations that are no images, [n, features], as dots under their reconstruction."""
     shown = min(most, len(rows))
     with style():
-        figure = blank(8.6, 1.9 * ((shown + 2) // 3))
+        figure = blank(8.6, 0.3 + 1.7 * ((shown + 2) // 3))
         panels = figure.subplots((shown + 2) // 3, 3, sharex=True, sharey=True, squeeze=False)
         for index, axes in enumerate(panels.ravel()):
             if index >= shown:
@@ -382,5 +382,6 @@ def profiles(rows: np.ndarray, reconstructions: np.ndarray | None, most: int = 6
             if reconstructions is not None:
                 axes.plot(reconstructions[index], color=VERMILLION, label="reconstruction")
             axes.set_xlabel("feature" if index // 3 == (shown - 1) // 3 else "")
-        panels[0, 0].legend(fontsize=8)
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=8.5)
     return figure

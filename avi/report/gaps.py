@@ -1,6 +1,7 @@
 """The gap section of a page: every number with the side on which it errs."""
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -77,7 +78,7 @@ def section(run: RunFiles) -> str:
                 "This run has no gap report yet: how many nats inference loses is not known. "
                 "This command measures it for the last checkpoint:"
             ),
-            page.code(f"avi gap run={run.folder}"),
+            page.code(f"avi gap {shlex.quote(f'run={run.folder}')}"),
         )
     points = point_gaps(run)
     return page.section(
@@ -221,18 +222,21 @@ def _worst(run: RunFiles) -> str:
         [text(row, "split"), text(row, "row"), *_three(row), text(row, "flags")] for row in ranked
     ]
     header = ["split", "row", gap_name(run), "ELBO", "ELBO at λ*", "flags"]
-    return heading + page.table(header, rows, ["", "number", "number", "number", "number", ""])
+    kept = len(header) if any(row[-1] for row in rows) else len(header) - 1
+    kinds = ["", "number", "number", "number", "number", ""]
+    return heading + page.table(header[:kept], [row[:kept] for row in rows], kinds[:kept])
 
 
 def _tile_words(row: Mapping[str, Any]) -> str:
     gap, bound = number(row, "amortization_gap"), number(row, "bound")
-    words = signed(f"gap {gap:.2f}, ELBO {bound:.1f}")
+    words = signed(f"gap {gap:.3g}, ELBO {bound:.1f}")
     return f"{words} ({text(row, 'split')} row {text(row, 'row')})"
 
 
 def _three(row: Mapping[str, Any]) -> list[str]:
-    values = [number(row, key) for key in ("amortization_gap", "bound", "bound_star")]
-    return [signed(f"{value:.2f}") for value in values]
+    bounds = [number(row, key) for key in ("bound", "bound_star")]
+    gap = number(row, "amortization_gap")
+    return [signed(words) for words in (f"{gap:.3g}", *(f"{value:.2f}" for value in bounds))]
 
 
 def _pictures(run: RunFiles) -> dict[float, bytes]:
@@ -240,11 +244,11 @@ def _pictures(run: RunFiles) -> dict[float, bytes]:
     found: dict[float, bytes] = {}
     shape = images.shape_of(run.snapshot, run.fact("image_shape"))
     for archive in (run.snapshot, run.worst):
-        rows, stack = archive.get("row"), images.stack(archive.get("inputs"), shape)
-        if rows is None or stack is None or len(rows) < len(stack):
+        rows, stack = archive.get("input_rows"), images.stack(archive.get("inputs"), shape)
+        if rows is None or stack is None or rows.shape != stack.shape[:1]:
             continue
         low, high = float(stack.min()), float(stack.max())
-        for row, one in zip(rows, stack, strict=False):
+        for row, one in zip(rows, stack, strict=True):
             found[float(row)] = images.tile(one, low=low, high=high)
     return found
 

@@ -54,6 +54,7 @@ def report(run: RunFiles) -> str:
         page.paragraph(headline(run), "headline"),
         page.banner(_warnings(run)),
         page.facts(_facts(run)),
+        *(page.paragraph(remark, "note") for remark in _sentences(run.fact("remarks"))),
         _curves(run),
         gaps.section(run),
         _observations(run),
@@ -97,6 +98,9 @@ def _loss(run: RunFiles, split: str) -> str:
         return f"its gap report contradicts itself: a gap of {plus_minus(gap)} nats{where}"
     if gap.mean <= 2 * error:
         return f"{loser(run)} loses nothing measurable to {best} ({plus_minus(gap)} nats)"
+    tolerance = number(run.gap, "tolerance")
+    if gap.mean + 2 * error < tolerance:
+        return f"{loser(run)} loses less than {tolerance:g} nats to {best}"
     if is_amortized(run):
         return f"{loser(run)} loses {plus_minus(gap)} nats to {best}"
     return f"{loser(run)} ends {plus_minus(gap)} nats short of {best}"
@@ -105,8 +109,8 @@ def _loss(run: RunFiles, split: str) -> str:
 def _warnings(run: RunFiles) -> list[str]:
     sentences = {
         "running": "This run was still going when the page was made.",
-        "interrupted": "This run was interrupted; the command that started it goes on from the "
-        "last checkpoint.",
+        "interrupted": "This run was interrupted before its end; "
+        f"`avi train resume={run.folder}` goes on from its last checkpoint.",
         "failed": "This run failed; log.txt says why. What was written before is shown here.",
     }
     status = [sentences[state] for state in (text(run.facts, "status"),) if state in sentences]
@@ -145,6 +149,10 @@ def _facts(run: RunFiles) -> list[tuple[str, str, str]]:
         ("seed", _words(run.setting("seed")), _words(run.setting("precision"))),
         ("started from", _words(run.setting("train", "start")), _frozen(run)),
     ]
+
+
+def _sentences(value: object) -> list[str]:
+    return [str(sentence) for sentence in value] if isinstance(value, list) else []
 
 
 def _words(value: object) -> str:
@@ -196,9 +204,10 @@ def _observations(run: RunFiles) -> str:
         return page.section(
             "Observations and latent space",
             page.paragraph(
-                "There are no pictures: this run has no snapshot.npz. The next "
-                "`avi train` with resume=true, or a new run, writes one."
+                "There are no pictures: this run has no snapshot.npz, which a run writes at its "
+                "end. This command finishes a run that was stopped:"
             ),
+            page.code(f"avi train {shlex.quote(f'resume={run.folder}')}"),
         )
     shape = images.shape_of(snapshot, run.fact("image_shape"))
     stacks = [
@@ -226,7 +235,7 @@ def _observations(run: RunFiles) -> str:
         parts.append(
             page.figure(
                 page.image(images.mosaic([samples]), "samples from the model"),
-                "Samples: z from the prior, and the model's x for it. No inference is involved.",
+                "Samples: z from the prior, and the mean of x for it. No inference is involved.",
             )
         )
     return page.section("What the model sees and makes", *parts)
@@ -262,8 +271,7 @@ def _latent_words(means: np.ndarray, labels: np.ndarray | None) -> str:
 
 
 def _reproduce(run: RunFiles) -> str:
-    overrides = run.fact("overrides")
-    words = [str(word) for word in overrides] if isinstance(overrides, list) else []
+    words = _sentences(run.fact("overrides"))
     parts = ["version", "avi", "jax", "jaxlib", "numpy", "python", "machine", "device", "commit"]
     versions = [f"{part} {run.fact(part)}" for part in parts if run.fact(part)]
     exact = {

@@ -28,7 +28,9 @@ from avi.report.files import (
 from avi.report.wording import choice, gap_name, is_amortized, objective_name
 
 # What names a place or a moment and not the experiment.
-_INCIDENTAL = {"seed", "device", "output", "resume", "overwrite"}
+_INCIDENTAL = frozenset(
+    ("seed", "device", "output", "resume", "resume_damaged", "overwrite", "sweep", "dry_run")
+)
 _GROUPS = ("model", "inference", "family", "objective", "dataset")
 
 
@@ -237,8 +239,7 @@ def _labels(runs: Sequence[RunFiles], settings: Sequence[Mapping[str, Any]]) -> 
 def _override_keys(run: RunFiles) -> Iterable[str]:
     for word in _overrides(run):
         key = _key(word)
-        known = run.fact("choices")
-        if key in _INCIDENTAL or key.startswith("hydra") or key in (known or ()):
+        if key in _INCIDENTAL or key.startswith("hydra") or key in _GROUPS:
             continue
         yield key
 

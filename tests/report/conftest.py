@@ -104,6 +104,7 @@ def _write_facts(folder, choices, amortized, width, num_data, overrides, seed) -
         "latent_size": 8,
         "image_shape": [8, 8],
         "mode_amortized": amortized,
+        "remarks": ["The likelihood's variance stands at its floor."],
         "new_observation": (forward if choices["inference"] == "amortized" else optimisation)
         | {
             "milliseconds_one": {"amortized": 0.21, "semi_amortized": 9.5}.get(
@@ -162,7 +163,8 @@ def _write_snapshot(folder, rng) -> None:
     np.savez(
         folder / "snapshot.npz",
         image_shape=np.array([8, 8]),
-        row=order[:120].astype(np.int64),
+        rows=order[:600],
+        input_rows=order[:120],
         inputs=images[:120].astype(np.float32),
         reconstructions=(0.75 * images[:120] + 0.1).astype(np.float32),
         samples=images[200:224].astype(np.float32),
@@ -174,7 +176,7 @@ def _write_snapshot(folder, rng) -> None:
 
 def _write_gap(folder, rng, gap, final, amortized, objective) -> None:
     (folder / "gap").mkdir()
-    rows = np.load(folder / "snapshot.npz")["row"]
+    rows = np.load(folder / "snapshot.npz")["rows"]
     splits, lines = {}, []
     for split, scale in (("train", 0.8), ("test", 1.0)):
         gaps = rng.gamma(2.0, scale * gap / 2, 100)

@@ -1,3 +1,5 @@
+import base64
+import io
 import json
 import re
 import shutil
@@ -7,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from matplotlib.image import imread
 
 from avi.errors import ConfigError
 from avi.report.files import read_run
@@ -92,6 +95,35 @@ def test_every_number_says_which_side_it_errs_on(finished):
         assert words in page
     assert "97 of 100 points" in page
     assert "The sandwich of the evidence was left out" in page
+
+
+def test_what_a_run_remarked_and_how_to_repeat_it_stand_in_the_page(finished):
+    page = (finished / "report.html").read_text("utf-8")
+    assert "variance stands at its floor" in page
+    assert "avi train inference=amortized seed=0" in page
+    assert "8,592" in page
+    assert "batch_size: 128" in page
+
+
+def test_the_worst_observations_are_shown_as_the_images_of_their_rows(run):
+    tiles = re.compile(r'<img alt="row (\d+)" src="data:image/png;base64,([^"]+)"')
+    shown = dict(tiles.findall(report(read_run(run))))
+    points = [row for row in read_run(run).gap_points if float(row["amortization_gap"]) > 0]
+    points.sort(key=lambda row: -float(row["amortization_gap"]))
+    assert list(shown) == [row["row"] for row in points[:10]]
+    with np.load(run / "snapshot.npz") as snapshot:
+        rows, inputs = snapshot["input_rows"], snapshot["inputs"].reshape(-1, 8, 8)
+    for row, encoded in shown.items():
+        pixels = imread(io.BytesIO(base64.b64decode(encoded)))[::14, ::14, 0]
+        expected = inputs[rows == int(row)][0]
+        np.testing.assert_allclose(pixels, expected, atol=0.5 / 255 + 1e-6)  # PNG has 8 bits
+
+
+def test_worst_observations_without_images_are_listed(run):
+    (run / "snapshot.npz").unlink()
+    page = report(read_run(run))
+    assert "Worst-inferred observations" in page
+    assert 'alt="row' not in page
 
 
 def test_with_exact_evidence_the_sum_is_said_to_be_unbiased(run):
@@ -213,10 +245,12 @@ def test_an_encoder_trained_on_iwae_has_an_elbo_gap_under_that_name(tmp_path, ma
         (0.001, 0.002, "loses nothing measurable"),
         (-0.5, 0.1, "contradicts itself"),
         (0.5, 0.1, "loses 0.50 ± 0.10 nats"),
+        (0.005, 0.001, "loses less than 0.01 nats"),
     ],
 )
 def test_the_headline_claims_no_more_than_the_error_allows(run, mean, error, words):
     split = {"n": 100, "amortization_gap": {"mean": mean, "se": error}}
+    # The tolerance of the folder is 0.01 nats.
     change(run / "gap" / "summary.json", splits={"test": split})
     assert words in headline(read_run(run))
 
