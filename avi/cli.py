@@ -24,7 +24,7 @@ first steps
   avi train inference=free_form             the same without an encoder
   avi train -m inference=svi,amortized seed=0,1,2
   avi compare outputs/train/*               one table, one figure
-  avi gap run=outputs/train/<folder>        the gap report again, on any checkpoint
+  avi gap run=outputs/train/<folder>        the gap report of any checkpoint
   avi infer run=outputs/train/<folder> data=mine.csv
 
 `avi <command> --help` explains a command, `avi list` the choices.

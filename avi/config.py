@@ -30,6 +30,7 @@ __all__ = [
     "replace_groups",
 ]
 
+REPLACEABLE = ("evidence", "refine")  # groups that a finished run may be read with
 PATHS = ("output", "resume", "sweep", "train.start")  # taken as they are, without quoting
 WORD = re.compile(r"(?P<key>[+~]*[A-Za-z_][\w./@-]*)=(?P<value>.*)", re.DOTALL)
 
@@ -61,7 +62,12 @@ def override(tree: Mapping[str, Any], words: Iterable[str]) -> dict[str, Any]:
     changed = copy.deepcopy(dict(tree))
     for parsed in _parse(list(words)):
         key = parsed.key_or_group
-        if parsed.is_sweep_override() or not parsed.is_change():
+        if (
+            parsed.is_sweep_override()
+            or parsed.is_add()
+            or parsed.is_force_add()
+            or parsed.is_delete()
+        ):
             raise ConfigError(f"{parsed.input_line}: expected one plain key=value.")
         parent = _parent(changed, key)
         if isinstance(parent[key.rpartition(".")[2]], dict):

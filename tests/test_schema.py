@@ -204,7 +204,7 @@ def test_optimisers_take_numbers_schedules_and_chains():
         ({"learning_rate": "fast"}, "optimizer.phi.learning_rate: expected a number"),
         ({"learning_rate": None}, "optimizer.phi.learning_rate: expected a number"),
         ({"learning_rate": ADAM}, "optimizer.phi.learning_rate: .* does not fit here"),
-        ({"b3": 0.9}, "unknown key 'b3'.*Did you mean b"),
+        ({"leaning_rate": 0.9}, "unknown key 'leaning_rate'.*Did you mean learning_rate"),
     ],
 )
 def test_a_wrong_setting_of_an_optimiser_is_refused(changes, sentence):
@@ -213,8 +213,9 @@ def test_a_wrong_setting_of_an_optimiser_is_refused(changes, sentence):
 
 
 def test_settings_need_no_target_and_name_their_own_key():
-    node = dict.fromkeys(("num_points", "num_draws", "search_draws", "width", "rounds"), 1)
-    node |= {"splits": ["train"], "tolerance": 0.1, "seconds": None}
+    names = ("num_points", "num_draws", "search_draws", "width", "budget", "frontier", "simulated")
+    node = dict.fromkeys(names, 2) | {"splits": ["train"], "tolerance": 0.1, "audit": 0.5}
+    node |= {"seconds": None, "half_width": None, "strict": False}
     assert build_settings(GapSettings, node, "gap").splits == ("train",)
     with pytest.raises(ConfigError, match="^gap.tolerance must be positive"):
         build_settings(GapSettings, node | {"tolerance": 0}, "gap")

@@ -1,0 +1,448 @@
+"""The command line as a product: help, mistakes, folders, sweeps, exit codes."""
+
+import json
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+import yaml
+
+from avi import cli
+from avi.errors import NonFiniteError, Preempted
+from avi.rundir import RunDir
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Trainer:
+    """Stands in for `avi.commands.train`: keeps its calls and leaves the files of a done run."""
+
+    def __init__(self):
+        self.calls = []
+        self.fails = {}  # seed -> what to raise
+
+    def main(self, tree, choices, overrides, folder, resume):
+        """Do what the real command promises, without the work."""
+        self.calls.append((tree, choices, overrides, folder, resume))
+        run = RunDir.open(folder) if resume else RunDir.create(folder, tree["overwrite"])
+        with run.locked():
+            run.write_config(tree)
+            run.update_run(status="running", choices=dict(choices))
+            if tree["seed"] in self.fails:
+                raise self.fails[tree["seed"]]
+            run.update_run(status="done")
+
+    @property
+    def folders(self):
+        return [folder for _, _, _, folder, _ in self.calls]
+
+    @property
+    def seeds(self):
+        return [tree["seed"] for tree, *_ in self.calls]
+
+    @property
+    def resumed(self):
+        return [resume for *_, resume in self.calls]
+
+
+@pytest.fixture
+def trainer(monkeypatch, workplace):
+    """Replace the training itself."""
+    import avi.commands
+
+    stub = Trainer()
+    module = types.SimpleNamespace(main=stub.main)
+    monkeypatch.setitem(sys.modules, "avi.commands.train", module)
+    monkeypatch.setattr(avi.commands, "train", module, raising=False)
+    return stub
+
+
+# Help.
+
+
+def milliseconds(*words):
+    """Return the shortest of five starts: noise only ever adds."""
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "avi", *words], cwd=ROOT, capture_output=True, check=True
+        )
+        best = min(best, time.perf_counter() - start)
+    return 1000 * best
+
+
+@pytest.mark.slow  # a busy machine makes it wait: it is about milliseconds
+def test_help_answers_at_once():
+    assert milliseconds("--help") < 100
+    assert milliseconds("train", "--help") < 300
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["gap", "-h"], ["list"]])
+def test_help_imports_neither_jax_nor_hydra(words):
+    program = (
+        f"import sys; from avi.cli import run; run({words});"
+        "assert not {'jax', 'hydra', 'omegaconf', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True)
+
+
+@pytest.mark.parametrize("command", [None, *cli.COMMANDS])
+def test_every_command_has_help_of_at_most_80_columns(command, capsys):
+    assert cli.run(["--help"] if command is None else [command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "usage: avi" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_help_names_every_command_and_train_help_every_setting(capsys):
+    cli.run([])
+    text = capsys.readouterr().out
+    assert all(f"\n  {name} " in text for name in cli.COMMANDS)
+    cli.run(["train", "--help"])
+    text = capsys.readouterr().out
+    tree = yaml.safe_load((ROOT / "configs" / "train.yaml").read_text())
+    assert all(f"train.{key}=" in text for key in tree["train"])
+    assert all(f"gap.{key}=" in text for key in tree["gap"])
+
+
+def test_list_explains_every_choice(capsys):
+    assert cli.run(["list"]) == 0
+    everything = capsys.readouterr().out
+    for path in (ROOT / "configs").glob("*/*.yaml"):
+        first = path.read_text().splitlines()
+        comment = first[0] if not first[0].startswith("# @") else first[1]
+        assert comment.startswith("# "), f"{path} begins with its description"
+        assert f"\n  {path.stem}" in everything
+    assert cli.run(["list", "objective"]) == 0
+    assert "elbo" in capsys.readouterr().out
+
+
+def test_version_is_ours(capsys):
+    import avi
+
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"avi {avi.__version__}\n"
+
+
+def test_a_closed_pipe_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m avi list | head -n 1",
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+
+
+# Mistakes: one line, exit code 2, no traceback.
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["trian"], "Did you mean avi train?"),
+        (["train", "model=vea"], "Did you mean vae?"),
+        (["train", "modle=vae"], "Did you mean model?"),
+        (["train", "train.epochs=fast"], "expected an integer"),
+        (["train", "--multi"], "Did you mean --multirun?"),
+        (["train", "--cfg"], "--cfg job"),
+        (["train", "-cd", "nowhere"], "there is no folder nowhere"),
+        (["train", "-m", "resume=x"], "a sweep resumes its jobs by itself"),
+        (["train", "-m", "output=x", "seed=1,2"], "a sweep takes sweep="),
+        (["train", "resume=nowhere"], "nowhere is not a run folder"),
+        (["gap"], "avi gap run=outputs/train/<folder>"),
+        (["gap", "run=nowhere"], "There is no run folder nowhere"),
+        (["gap", "run=.", "chekpoint=3"], "Did you mean checkpoint?"),
+        (["gap", "run=."], "is not a run folder"),
+        (["infer", "run=.", "split=tset"], "Did you mean test?"),
+        (["infer", "run=.", "data=nowhere.csv"], "there is no such file"),
+        (["infer", "run=.", "limit=many"], "expected a whole number"),
+        (["compare"], "avi compare outputs/train/*"),
+        (["compare", "nowhere"], "There is no folder nowhere"),
+        (["verify", "onyl=x"], "Did you mean only?"),
+        (["list", "modle"], "Did you mean model?"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_exit_code_2(words, sentence, workplace, capsys):
+    assert cli.run(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert list(workplace.iterdir()) == []
+
+
+def test_a_mistake_in_a_real_process_prints_no_traceback(avi, workplace):
+    done = avi("train", "dataset=digist")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "digits" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(workplace.iterdir()) == []
+
+
+# Single runs.
+
+
+def test_the_composed_config_is_printed_as_plain_yaml(capsys):
+    assert cli.run(["train", "seed=7", "--cfg", "job"]) == 0
+    tree = yaml.safe_load(capsys.readouterr().out)
+    assert tree["seed"] == 7
+    assert tree["model"]["_target_"] == "avi.models.vae.VAE"
+
+
+def test_flags_may_stand_anywhere(trainer, capsys):
+    assert cli.run(["train", "seed=1,2", "-m", "dry_run=true"]) == 0
+    assert capsys.readouterr().out.count("new") == 2
+    assert trainer.calls == []
+
+
+def test_a_run_gets_a_new_folder_with_its_name_in_it(trainer, workplace):
+    assert cli.run(["train", "inference=svi", "seed=3"]) == 0
+    assert cli.run(["train", "inference=svi", "seed=3"]) == 0
+    first, second = trainer.folders
+    assert first != second
+    assert first.parent == workplace / "outputs" / "train"
+    assert "-vae-svi-digits-" in first.name
+    tree, choices, words, _, resume = trainer.calls[0]
+    assert (tree["seed"], choices["inference"], resume) == (3, "svi", False)
+    assert words == ["inference=svi", "seed=3"]
+    assert not {"sweep", "dry_run", "hydra"} & set(tree)
+
+
+def test_nothing_but_the_run_folder_is_written(trainer, workplace):
+    cli.run(["train", "output=here"])
+    cli.run(["train", "-m", "seed=1,2", "sweep=there"])
+    assert {entry.name for entry in workplace.iterdir()} == {"here", "there"}
+
+
+def test_the_folder_asked_for_is_taken_as_it_is_written(trainer):
+    assert cli.run(["train", "output=ü=1,b 空"]) == 0
+    assert trainer.folders == [Path("ü=1,b 空")]
+    assert trainer.folders[0].is_dir()
+
+
+def test_a_finished_run_is_not_overwritten_unasked(trainer, capsys):
+    assert cli.run(["train", "output=here"]) == 0
+    assert cli.run(["train", "output=here"]) == 3
+    assert "overwrite=true" in capsys.readouterr().err
+    assert cli.run(["train", "output=here", "overwrite=true"]) == 0
+
+
+def test_the_same_command_goes_on_with_an_interrupted_run(trainer):
+    trainer.fails = {0: Preempted("Saved.")}
+    assert cli.run(["train", "output=here"]) == 75
+    trainer.fails = {}
+    assert cli.run(["train", "output=here", "seed=1"]) == 3  # another run's folder
+    assert cli.run(["train", "output=here"]) == 0
+    assert trainer.resumed == [False, False, True]
+
+
+def test_resume_takes_the_folders_own_config_with_words_on_top(trainer):
+    assert cli.run(["train", "output=here", "seed=5", "inference=svi"]) == 0
+    assert cli.run(["train", "resume=here", "train.epochs=200"]) == 0
+    tree, choices, words, folder, resume = trainer.calls[-1]
+    assert (tree["seed"], tree["train"]["epochs"], resume) == (5, 200, True)
+    assert (choices["inference"], words, folder) == ("svi", ["train.epochs=200"], Path("here"))
+    assert cli.run(["train", "resume=here", "train.epoch=200"]) == 2
+    assert cli.run(["train", "resume=here", "model=vae"]) == 2
+
+
+# Ends.
+
+
+def test_a_refusal_ends_with_its_own_code(trainer, capsys):
+    trainer.fails = {0: NonFiniteError("The bound is NaN at step 3.")}
+    assert cli.run(["train"]) == 5
+    assert capsys.readouterr().err == "avi: The bound is NaN at step 3.\n"
+
+
+def test_a_bug_gets_one_line_and_a_traceback_in_the_log(trainer, capsys):
+    trainer.fails = {0: ZeroDivisionError("division by zero")}
+    assert cli.run(["train", "output=here"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "ZeroDivisionError: division by zero" in err
+    assert "here/log.txt" in err
+    assert "Traceback (most recent call last)" in Path("here/log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (SystemExit(75), 75),
+        (MemoryError(), 6),
+        (OSError(28, "No space left on device", "x"), 6),
+        (PermissionError(13, "Permission denied", "x"), 6),
+    ],
+)
+def test_the_machines_errors_have_codes_of_their_own(error, code, trainer):
+    trainer.fails = {0: error}
+    assert cli.run(["train"]) == code
+
+
+# Sweeps.
+
+SWEEP = ["train", "-m", "inference=svi,amortized", "seed=0,1"]
+
+
+def test_a_sweep_runs_every_combination_in_folders_named_by_their_config(trainer, workplace):
+    assert cli.run(SWEEP) == 0
+    assert trainer.seeds == [0, 1, 0, 1]
+    (sweep,) = {folder.parent for folder in trainer.folders}
+    assert sweep.parent == workplace / "outputs" / "sweeps"
+    assert sweep.name.startswith("inference-seed-")
+    assert trainer.folders[0].name.startswith("vae-svi-digits-0-")
+    assert len(set(trainer.folders)) == 4
+
+
+def test_the_same_sweep_again_skips_what_is_done(trainer, capsys):
+    cli.run(SWEEP)
+    capsys.readouterr()
+    assert cli.run(SWEEP) == 0
+    assert len(trainer.calls) == 4
+    out = capsys.readouterr().out
+    assert out.count("done already, skipped") == 4
+    assert "0 done, 4 skipped, 0 failed" in out
+
+
+def test_a_sweep_with_more_values_finds_the_jobs_it_has_done(trainer):
+    cli.run(["train", "-m", "seed=0,1", "train.epochs=3"])
+    cli.run(["train", "-m", "train.epochs=3", "seed=1,0,2"])
+    assert trainer.seeds == [0, 1, 2]
+    assert len({folder.parent for folder in trainer.folders}) == 1
+
+
+def test_other_fixed_settings_make_another_sweep_folder(trainer):
+    cli.run(["train", "-m", "seed=0,1"])
+    cli.run(["train", "-m", "seed=0,1", "objective=iwae"])
+    assert len({folder.parent for folder in trainer.folders}) == 2
+
+
+def test_one_failure_does_not_stop_the_others_and_the_job_is_tried_again(trainer, capsys):
+    trainer.fails = {1: NonFiniteError("NaN."), 2: ZeroDivisionError("zero")}
+    assert cli.run(["train", "-m", "seed=0,1,2,3"]) == 5
+    assert trainer.seeds == [0, 1, 2, 3]
+    out, err = capsys.readouterr()
+    assert "2 done, 0 skipped, 2 failed, 0 not started" in out
+    assert "exit 5: " in out
+    assert "exit 1: " in out
+    assert "NaN." in err
+    trainer.fails = {}
+    assert cli.run(["train", "-m", "seed=0,1,2,3"]) == 0
+    assert trainer.seeds[4:] == [1, 2]
+    assert trainer.resumed[4:] == [True, True]
+
+
+def test_a_signal_ends_the_sweep_with_75_before_all_other_codes(trainer, capsys):
+    trainer.fails = {0: NonFiniteError("NaN."), 1: Preempted("Saved.")}
+    assert cli.run(["train", "-m", "seed=0,1,2"]) == 75
+    assert trainer.seeds == [0, 1]
+    assert "0 done, 0 skipped, 2 failed, 1 not started" in capsys.readouterr().out
+
+
+def test_a_longer_training_goes_on_with_the_runs_of_a_named_sweep(trainer):
+    cli.run(["train", "-m", "seed=0,1", "sweep=mine", "train.epochs=3"])
+    cli.run(["train", "-m", "seed=0,1", "sweep=mine", "train.epochs=6"])
+    assert trainer.resumed == [False, False, True, True]
+    assert trainer.folders[:2] == trainer.folders[2:]
+
+
+def test_jobs_that_differ_in_their_length_alone_have_folders_of_their_own(trainer):
+    assert cli.run(["train", "-m", "train.epochs=1,2", "sweep=mine"]) == 0
+    assert len(set(trainer.folders)) == 2
+
+
+def test_the_same_job_twice_is_refused(trainer, capsys):
+    assert cli.run(["train", "-m", "seed=0,0"]) == 2
+    assert "same run" in capsys.readouterr().err
+
+
+def test_a_wrong_value_in_a_sweep_is_refused_before_any_job_starts(trainer):
+    assert cli.run(["train", "-m", "seed=0,one"]) == 2
+    assert trainer.calls == []
+
+
+# The other commands hand over what they were given.
+
+
+@pytest.fixture
+def calls(monkeypatch, workplace):
+    """Record the calls of the other commands instead of making them."""
+    import avi.commands
+
+    found = []
+    for name in ("gap", "infer", "compare", "verify"):
+        module = types.SimpleNamespace(
+            main=lambda *arguments, name=name: found.append((name, arguments))
+        )
+        monkeypatch.setitem(sys.modules, f"avi.commands.{name}", module)
+        monkeypatch.setattr(avi.commands, name, module, raising=False)
+    return found
+
+
+def test_gap_reads_the_runs_own_config_and_changes_what_it_may(trainer, calls):
+    cli.run(["train", "output=here", "seed=4"])
+    before = yaml.safe_load(Path("here/config.yaml").read_text())
+    assert cli.run(["gap", "run=here", "checkpoint=10", "gap.num_points=7", "evidence=none"]) == 0
+    ((name, (run, tree, checkpoint)),) = calls
+    assert (name, run, checkpoint) == ("gap", Path("here"), 10)
+    assert tree["gap"] == before["gap"] | {"num_points": 7}
+    assert tree["evidence"] != before["evidence"]
+    assert all(tree[key] == before[key] for key in before if key not in ("gap", "evidence"))
+    assert cli.run(["gap", "run=here", "gap.num_point=7"]) == 2
+    assert cli.run(["gap", "run=here", "gap.num_points=-1"]) == 2
+    assert cli.run(["gap", "run=here", "model=vae"]) == 2
+    assert cli.run(["gap", "run=here", "evidence=mnist"]) == 2
+
+
+def test_a_hostile_run_folder_is_refused_by_every_command_that_reads_one(calls, workplace):
+    run = workplace / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("a: !!python/object/apply:os.system ['touch owned']")
+    (run / "run.json").write_text(json.dumps({"status": "done"}))
+    assert cli.run(["gap", "run=run"]) == 2
+    assert cli.run(["train", "resume=run"]) == 2
+    assert not (workplace / "owned").exists()
+
+
+def test_infer_compare_and_verify_get_their_words(calls, workplace):
+    for name in ("a b", "c"):
+        (workplace / name).mkdir()
+    (workplace / "x=1.csv").touch()
+    assert cli.run(["infer", "run=c", "data=x=1.csv", "limit=5"]) == 0
+    assert cli.run(["infer", "run=c", "split=train", "out=null"]) == 0
+    assert cli.run(["compare", "a b", "c", "out=o"]) == 0
+    assert cli.run(["verify", "only=gaussian"]) == 0
+    assert calls == [
+        ("infer", (Path("c"), "test", Path("x=1.csv"), None, 5)),
+        ("infer", (Path("c"), "train", None, None, None)),
+        ("compare", ([Path("a b"), Path("c")], Path("o"))),
+        ("verify", ("gaussian",)),
+    ]
+
+
+# For real.
+
+QUICK = ("train.epochs=1", "train.eval_points=20", "train.eval_draws=2", "gap.num_points=0")
+
+
+def test_a_real_run_ends_with_a_report_and_resumes_to_more_epochs(avi, workplace):
+    done = avi("train", *QUICK, "output=here")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((workplace / "here" / "run.json").read_text())
+    assert record["status"] == "done"
+    assert record["choices"]["dataset"] == "digits"
+    assert (workplace / "here" / "report.html").is_file()
+    assert avi("train", *QUICK, "output=here").returncode == 3
+    longer = avi("train", "resume=here", "train.epochs=2")
+    assert longer.returncode == 0, longer.stderr
+    lines = (workplace / "here" / "metrics.jsonl").read_text().splitlines()
+    assert max(json.loads(line)["epoch"] for line in lines) == 2
