@@ -79,7 +79,9 @@ def description(path: Path) -> str:
 
 def settings(path: Path) -> list[Setting]:
     """Return the settings of a yaml file, with the comments behind them."""
-    found, parents, item = [], [], None
+    found: list[Setting] = []
+    parents: list[str] = []
+    item: int | None = None
     for line in _lines(path):
         indent = len(line) - len(line.lstrip())
         if line.lstrip().startswith("- "):

@@ -72,7 +72,8 @@ def complete(line: str, commands: Iterable[str]) -> list[str]:
         return _paths(current, folders_only=True)
     chosen = dict(word.split("=", 1) for word in given if "=" in word)
     if "=" in current:
-        return _values(*current.split("=", 1), chosen)
+        key, _, value = current.partition("=")
+        return _values(key, value, chosen)
     return _next_parts(current, (key for key in _keys(command, chosen) if key[:-1] not in chosen))
 
 

@@ -86,7 +86,7 @@ def replace_groups(tree: Mapping[str, Any], choices: Mapping[str, str]) -> dict[
     from hydra import compose as hydra_compose
     from omegaconf import OmegaConf
 
-    merged = OmegaConf.create({key: node for key, node in tree.items() if key not in choices})
+    merged: Any = OmegaConf.create({key: node for key, node in tree.items() if key not in choices})
     with _composing(), _explained([f"{group}={name}" for group, name in choices.items()]):
         for group, name in choices.items():
             _require_choice(group, name)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from avi import catalog, config, launch
 from avi.errors import ConfigError
-from avi.schema import nearest
+from avi.schema import check, nearest
+from avi.settings import Split
 
 
 class Flags(NamedTuple):
@@ -54,10 +55,8 @@ def infer(words: list[str]) -> int:
     """Write posteriors."""
     own, _ = _own_words("infer", words)
     run = _folder(own, "infer")
-    split, data, out, limit = (own.get(key) for key in ("split", "data", "out", "limit"))
-    splits = ("train", "valid", "test")
-    if split is not None and split not in splits:
-        raise ConfigError(f"split={split}: choose train, valid or test.{nearest(split, splits)}")
+    data, out, limit = (own.get(key) for key in ("data", "out", "limit"))
+    split: Split = check(own.get("split", "test"), Split, "split")
     if data is not None and not Path(data).is_file():
         raise ConfigError(f"data={data}: there is no such file.")
 
@@ -65,7 +64,7 @@ def infer(words: list[str]) -> int:
 
     command.main(
         run,
-        split or "test",
+        split,
         None if data is None else Path(data),
         None if out is None else Path(out),
         None if limit is None else _whole("limit", limit),

@@ -55,8 +55,7 @@ def _write_traceback(error: BaseException, folder: Path | None) -> Path:
         except OSError:
             return _write_traceback(error, None)
         return folder / "log.txt"
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="avi-", suffix=".log", delete=False, encoding="utf-8"
-    ) as log:
-        log.write(text)
-    return Path(log.name)
+    descriptor, name = tempfile.mkstemp(prefix="avi-", suffix=".log")
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    return Path(name)

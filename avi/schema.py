@@ -209,7 +209,7 @@ def _check_scalar(value: Any, annotation: type, path: str) -> Any:
         return float(value)
     if type(value) is not annotation:
         raise _unexpected(value, annotation, path)
-    if annotation is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{path}: expected a finite number, got {value}.")
     return value
 
@@ -265,7 +265,7 @@ def _check_mapping(value: Any, annotation: Any, path: str) -> Any:
 
 def _check_component(built: Any, annotation: Any, path: str) -> Any:
     members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ()
-    lacking = [_lacks(built, member) for member in members or (annotation,)]
+    lacking: list[set[str]] = [_lacks(built, member) for member in members or (annotation,)]
     if any(not names for names in lacking):
         return built
     fewest = ", ".join(sorted(min(lacking, key=len)))
