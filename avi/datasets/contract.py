@@ -1,0 +1,66 @@
+"""What rows must be before a likelihood sees them; every refusal names the places."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from avi.errors import DataError
+from avi.types import Support
+
+Place = Callable[[tuple[int, ...]], str]  # from an index into the array to words for a person
+
+SHOWN = 3  # offending places listed in a message
+LARGEST_COUNT = 2**24  # float32 holds every integer up to here
+
+_EXPECTED: dict[Support, str] = {
+    "binary": "only 0 and 1",
+    "unit": "numbers from 0 to 1",
+    "count": f"whole numbers from 0 to {LARGEST_COUNT}",
+    "real": "finite numbers",
+}
+_ADVICE: dict[Support, str] = {
+    "binary": "Grey values from 0 to 1 become bits with dataset.binarize=fixed.",
+    "unit": "Scale them (dataset.white=255 divides bytes), or use dataset.support=real.",
+    "count": "Use dataset.support=real for measurements.",
+    "real": "",
+}
+
+
+def require_support(rows: np.ndarray, support: Support, source: str, place: Place) -> None:
+    """Raise DataError unless every value of `rows` lies in `support`."""
+    require_finite(rows, source, place)
+    outside = _OUTSIDE[support](rows)
+    if outside.any():
+        raise DataError(
+            f"{source}: expected {_EXPECTED[support]}, found {_places(rows, outside, place)}. "
+            f"{_ADVICE[support]}".rstrip()
+        )
+
+
+def require_finite(rows: np.ndarray, source: str, place: Place) -> None:
+    """Raise DataError if a value is missing or infinite."""
+    infinite = ~np.isfinite(rows)
+    if infinite.any():
+        raise DataError(
+            f"{source}: expected finite numbers, found {_places(rows, infinite, place)}. "
+            "Missing values are not supported: remove those rows or fill them in."
+        )
+
+
+_OUTSIDE: dict[Support, Callable[[np.ndarray], np.ndarray]] = {
+    "binary": lambda rows: (rows != 0) & (rows != 1),
+    "unit": lambda rows: (rows < 0) | (rows > 1),
+    "count": lambda rows: (rows < 0) | (rows > LARGEST_COUNT) | (rows != np.floor(rows)),
+    "real": lambda rows: np.zeros(rows.shape, bool),
+}
+
+
+def _places(rows: np.ndarray, outside: np.ndarray, place: Place) -> str:
+    indices = [tuple(map(int, index)) for index in np.argwhere(outside)[:SHOWN]]
+    words = [f"{_word(rows[index])} at {place(index)}" for index in indices]
+    more = int(outside.sum()) - len(words)
+    return "; ".join(words) + (f"; and {more} more" if more else "")
+
+
+def _word(value: np.generic) -> str:
+    return "a missing value" if np.isnan(value) else str(value)

@@ -1,0 +1,81 @@
+"""The embedded data set: the hand-written digits that scikit-learn ships."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from avi.datasets.base import content_sha256, fixed, image_splits, permutation, sizes_of
+from avi.datasets.binarize import Binarize, Pixels, pixels
+from avi.datasets.formats import data_errors, gunzip, read_file
+from avi.errors import DataError, ResourceError
+from avi.types import Dataset, Splits, Support
+
+NUM_ROWS, SIZE = 1797, 64
+WHITE = 16  # the value of a white pixel
+# Of uint8 [1797, 65]: 64 pixels and the class.
+SHA256 = "68aea062d35a127749050fa0e52dca09d6569ac08092c925610e0954e172dde2"
+
+
+@dataclass(frozen=True)
+class Digits:
+    """1797 images of 8 x 8 pixels, grey values 0..16, with their classes."""
+
+    binarize: Binarize
+    binarize_seed: int
+    num_valid: int
+    num_test: int
+    split_seed: int  # of the random split
+
+    def __post_init__(self) -> None:
+        sizes_of(NUM_ROWS, self.num_valid, self.num_test)
+        _ = self.pixels
+
+    @property
+    def pixels(self) -> Pixels:
+        """How grey values become x."""
+        return pixels(self.binarize, WHITE, self.binarize_seed)
+
+    @property
+    def support(self) -> Support:
+        """That of x."""
+        return self.pixels.support
+
+    @property
+    def redraws(self) -> bool:
+        """Whether x is drawn anew at every visit."""
+        return self.pixels.redraws
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        return (8, 8)
+
+    def load(self) -> Splits:
+        """Return the splits, read from scikit-learn's file: importing the package takes seconds."""
+        table = _read()[permutation(NUM_ROWS, self.split_seed)]
+        sizes = sizes_of(NUM_ROWS, self.num_valid, self.num_test)
+        return image_splits(table[:, :SIZE], table[:, SIZE], sizes, self.pixels)
+
+    def view(self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]) -> Float[Array, " 64"]:
+        """Return x of a stored row."""
+        return self.pixels.view(row, index, visit)
+
+    def fixed(self) -> Dataset:
+        """Return the view of reports."""
+        return fixed(self)
+
+
+def _read() -> np.ndarray:
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise ResourceError("dataset=digits comes with scikit-learn: pip install scikit-learn.")
+    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    with data_errors(str(path)):
+        text = gunzip(read_file(path, 2**20), 2**20)
+        table = np.fromstring(text.replace(b"\n", b","), np.float64, sep=",").astype(np.uint8)
+    if table.shape != (NUM_ROWS * (SIZE + 1),) or content_sha256(table) != SHA256:
+        raise DataError(f"{path} does not hold the digits that scikit-learn used to ship.")
+    return table.reshape(NUM_ROWS, SIZE + 1)

@@ -1,0 +1,117 @@
+"""The user's own data: an .npz, .npy or .csv file with one row per observation."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from avi.datasets.base import Sizes, cut, fixed, permutation, sizes_of
+from avi.datasets.binarize import Binarize, Pixels, pixels
+from avi.datasets.tables import Table, read_table
+from avi.errors import DataError
+from avi.types import Dataset, Splits, Support
+
+
+@dataclass(frozen=True)
+class File:
+    """Rows of numbers, checked against their support before anything is compiled."""
+
+    path: str | None
+    array: str | None  # the name of one array in an .npz with several
+    header: bool | None  # of a .csv; None: a first line without numbers is one
+    support: Support  # of x
+    white: int  # the value of a white pixel, for support unit and for what is binarised
+    binarize: Binarize  # from grey values 0..white to bits
+    binarize_seed: int
+    image_shape: tuple[int, ...] | None  # how figures draw a row
+    valid_fraction: float
+    test_fraction: float
+    shuffle: bool  # False: three blocks in the order of the file
+    split_seed: int
+
+    def __post_init__(self) -> None:
+        if self.path is None:
+            raise ValueError("which file? Say dataset.path=<rows.npz, rows.npy or rows.csv>.")
+        if self.binarize != "none" and self.support != "binary":
+            raise ValueError(
+                f"binarize={self.binarize} makes bits of grey values: add dataset.support=binary, "
+                "or say dataset.binarize=none."
+            )
+        if self.white < 1:
+            raise ValueError(f"white must be 1 or more; got {self.white}.")
+        for name in ("valid_fraction", "test_fraction"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie between 0 and 1; got {getattr(self, name)}.")
+        _ = self._pixels
+
+    @property
+    def _is_grey(self) -> bool:
+        return self.binarize != "none" or self.support == "unit"
+
+    @property
+    def _pixels(self) -> Pixels:
+        return pixels(self.binarize, self.white if self._is_grey else 1, self.binarize_seed)
+
+    @property
+    def redraws(self) -> bool:
+        """Whether x is drawn anew at every visit."""
+        return self._pixels.redraws
+
+    def load(self) -> Splits:
+        """Return the splits of the file's rows."""
+        table = self._checked(
+            read_table(Path(str(self.path)).expanduser(), self.array, self.header)
+        )
+        rows = table.rows
+        sizes = self._sizes(len(rows), table.source)
+        if self.shuffle:
+            rows = rows[permutation(len(rows), self.split_seed)]
+        stored = self._pixels.store(_compact(rows, self.support), first_id=0)
+        train, valid, test = cut(stored, sizes)
+        return Splits(train, valid, test)
+
+    def view(self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]) -> Float[Array, " D"]:
+        """Return x of a stored row."""
+        return self._pixels.view(row, index, visit)
+
+    def fixed(self) -> Dataset:
+        """Return the view of reports."""
+        return fixed(self)
+
+    def _checked(self, table: Table) -> Table:
+        if self._is_grey:
+            table.require_finite()
+            scaled = table.rows / self.white
+            source = f"{table.source} (divided by dataset.white={self.white})"
+            replace(table, rows=scaled, source=source).require("unit")
+        else:
+            table.require(self.support)
+        size = table.rows.shape[1]
+        if self.image_shape is not None and math.prod(self.image_shape) != size:
+            raise DataError(
+                f"{table.source}: rows of {size} numbers are not images of shape "
+                f"{list(self.image_shape)}. Change dataset.image_shape, or say null."
+            )
+        return table
+
+    def _sizes(self, num_rows: int, source: str) -> Sizes:
+        if num_rows < 3:
+            raise DataError(f"{source}: expected at least 3 rows, one per split; found {num_rows}.")
+        num_valid, num_test = (
+            max(1, int(num_rows * fraction))
+            for fraction in (self.valid_fraction, self.test_fraction)
+        )
+        return sizes_of(num_rows, num_valid, num_test)
+
+
+def _compact(rows: np.ndarray, support: Support) -> np.ndarray:
+    """Return rows in a dtype that jax has and that loses nothing."""
+    if support == "count":
+        return rows.astype(np.int32)
+    if rows.dtype.kind in "bu" and rows.dtype.itemsize == 1:
+        return rows.astype(np.uint8)
+    if rows.dtype.kind == "f" and rows.dtype.itemsize in (4, 8):
+        return rows
+    return rows.astype(np.float64)

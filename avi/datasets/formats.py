@@ -1,0 +1,249 @@
+"""Readers of array files that may come from anyone: bounded, typed, and never running code.
+
+Each header is read and checked before memory is taken for what it promises. Whatever is wrong with
+a file's form is a ValueError or one of its kin here, and a DataError naming it under `data_errors`.
+"""
+
+import ast
+import csv
+import math
+import os
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from avi.errors import DataError
+
+HEADER_LIMIT = 10_000  # characters of an .npy header
+MAX_DIMENSIONS = 8
+
+
+def byte_limit() -> int:
+    """Return the largest array that is read: a quarter of the physical memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+
+
+@contextmanager
+def data_errors(source: str) -> Iterator[None]:
+    """Turn what parsers raise on a malformed file into a DataError naming it."""
+    try:
+        yield
+    except (
+        ValueError,
+        SyntaxError,
+        TypeError,
+        KeyError,
+        IndexError,
+        EOFError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+        NotImplementedError,
+        RuntimeError,
+        struct.error,
+        zlib.error,
+        zipfile.BadZipFile,
+        csv.Error,
+    ) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{source} cannot be read: {reason}.") from error
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path} is not a regular file.")
+        if status.st_size > limit:
+            raise DataError(f"{path} has {status.st_size} bytes; expected at most {limit}.")
+        with path.open("rb") as file:
+            return file.read(limit)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def gunzip(content: bytes, limit: int) -> bytes:
+    """Return `content`, unpacked if it is gzip; at most `limit` bytes."""
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    unpacked = unpacker.decompress(content, limit + 1)
+    if len(unpacked) > limit:
+        raise ValueError(f"unpacks to more than {limit} bytes")
+    if not unpacker.eof:
+        raise ValueError("the gzip stream is truncated")
+    return unpacked
+
+
+# --- IDX (MNIST) ----------------------------------------------------------------------------------
+
+
+def parse_idx(content: bytes) -> np.ndarray:
+    """Return the unsigned bytes of an IDX file.
+
+    Layout: 0, 0, 8 (unsigned byte), number of dimensions, lengths as big-endian words, the bytes.
+    """
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+        raise ValueError("it is not an IDX file of unsigned bytes")
+    dimensions = content[3]
+    start = 4 + 4 * dimensions
+    if not 1 <= dimensions <= MAX_DIMENSIONS or len(content) < start:
+        raise ValueError("its IDX header is incomplete")
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    if math.prod(shape) != len(content) - start:
+        raise ValueError(
+            f"its header promises {math.prod(shape)} bytes, but {len(content) - start} follow"
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+# --- .npy and .npz --------------------------------------------------------------------------------
+
+
+def read_npy(file: IO[bytes], num_bytes: int) -> np.ndarray:
+    """Return the array of an .npy file of `num_bytes` bytes; numbers and truth values only."""
+    shape, fortran_order, dtype = _npy_header(file)
+    promised = math.prod(shape) * dtype.itemsize
+    present = num_bytes - file.tell()
+    if promised != present:
+        raise ValueError(f"its header promises {promised} bytes, but {present} follow")
+    if promised > byte_limit():
+        raise ValueError(f"it needs {promised} bytes, more than a quarter of the memory")
+    content = file.read(promised)
+    if len(content) != promised or file.read(1):
+        raise ValueError("its length is not what it claims")
+    flat = np.frombuffer(content, dtype).astype(dtype.newbyteorder("="))
+    return flat.reshape(shape[::-1]).T if fortran_order else flat.reshape(shape)
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    magic = file.read(8)
+    if magic[:6] != b"\x93NUMPY" or len(magic) != 8 or magic[6] not in (1, 2, 3):
+        raise ValueError("it is not an .npy file")
+    form = "<H" if magic[6] == 1 else "<I"
+    (length,) = struct.unpack(form, file.read(struct.calcsize(form)))
+    if length > HEADER_LIMIT:
+        raise ValueError(f"its header has {length} bytes; expected at most {HEADER_LIMIT}")
+    text = file.read(length)
+    header = ast.literal_eval(text.decode("latin1" if magic[6] < 3 else "utf8").strip())
+    if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
+        raise ValueError("its header is not that of an .npy file")
+    return _checked_header(header["shape"], header["fortran_order"], header["descr"])
+
+
+def _checked_header(
+    shape: object, fortran_order: object, descr: object
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+    if not (
+        isinstance(shape, tuple)
+        and len(shape) <= MAX_DIMENSIONS
+        and all(type(length) is int and 0 <= length < 2**62 for length in shape)
+        and isinstance(fortran_order, bool)
+    ):
+        raise ValueError("its header makes no sense")
+    if not isinstance(descr, str) or not re.fullmatch(r"[<>=|]?[biuf][0-9]{1,2}", descr):
+        raise ValueError(f"its dtype is {str(descr)[:40]!r}; expected numbers (never objects)")
+    return shape, fortran_order, np.dtype(descr)
+
+
+def read_npz(file: IO[bytes], name: str | None) -> np.ndarray:
+    """Return one array of an .npz archive: that called `name`, or the only one."""
+    with zipfile.ZipFile(file) as archive:
+        arrays = {
+            member.filename.removesuffix(".npy"): member
+            for member in archive.infolist()
+            if member.filename.endswith(".npy")
+        }
+        if name is None and len(arrays) != 1:
+            raise ValueError(f"it holds {_names(arrays)}; name one with dataset.array=<name>")
+        if name is not None and name not in arrays:
+            raise ValueError(f"it holds {_names(arrays)}, but not {name!r}")
+        member = arrays[name] if name is not None else next(iter(arrays.values()))
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("it is compressed in a way that numpy does not write")
+        with archive.open(member) as content:
+            return read_npy(content, member.file_size)
+
+
+def _names(arrays: dict[str, zipfile.ZipInfo]) -> str:
+    return ", ".join(sorted(arrays)[:10]) or "no arrays"
+
+
+def load_array(path: Path, name: str | None) -> np.ndarray:
+    """Return the array in an .npy or .npz file."""
+    if not path.is_file():
+        raise DataError(f"{path} is not a file.")
+    with data_errors(str(path)), path.open("rb") as file:
+        if path.suffix == ".npz":
+            return read_npz(file, name)
+        return read_npy(file, path.stat().st_size)
+
+
+# --- text of 0 and 1 (.amat) ----------------------------------------------------------------------
+
+
+def parse_bits(content: bytes, width: int) -> np.ndarray:
+    """Return uint8 [N, width] from lines of `width` digits 0 or 1, separated by white space."""
+    text = np.frombuffer(content, np.uint8)
+    digits = (text == ord("0")) | (text == ord("1"))
+    spaces = np.isin(text, np.frombuffer(b" \t\r\n", np.uint8))
+    if not (digits | spaces).all() or (digits[1:] & digits[:-1]).any():
+        raise ValueError("it does not hold only 0 and 1, separated by spaces")
+    bits = text[digits] - ord("0")
+    if bits.size == 0 or bits.size % width:
+        raise ValueError(f"it holds {bits.size} digits, not rows of {width}")
+    return bits.reshape(-1, width)
+
+
+# --- MATLAB 5 -------------------------------------------------------------------------------------
+
+_UINT8, _INT32, _MATRIX, _COMPRESSED = 2, 5, 14, 15
+
+
+def parse_matlab_bytes(content: bytes, name: str, limit: int) -> np.ndarray:
+    """Return the uint8 matrix called `name` from a little-endian MATLAB 5 file."""
+    if len(content) < 128 or content[126:128] != b"IM":
+        raise ValueError("it is not a little-endian MATLAB 5 file")
+    for kind, data in _elements(content[128:]):
+        if kind == _COMPRESSED:
+            unpacker = zlib.decompressobj()
+            kind, data = next(_elements(unpacker.decompress(data, limit)))
+        if kind == _MATRIX:
+            parts = list(_elements(data))  # flags, dimensions, name, values
+            if len(parts) == 4 and parts[2][1] == name.encode():
+                return _matrix(parts[1], parts[3])
+    raise ValueError(f"it holds no matrix {name!r} of bytes")
+
+
+def _matrix(dimensions: tuple[int, bytes], values: tuple[int, bytes]) -> np.ndarray:
+    if dimensions[0] != _INT32 or values[0] != _UINT8:
+        raise ValueError("its matrix is not one of unsigned bytes")
+    shape = np.frombuffer(dimensions[1], "<i4").tolist()
+    if not shape or len(shape) > MAX_DIMENSIONS or min(shape) < 0:
+        raise ValueError("its matrix has no sensible shape")
+    if math.prod(shape) != len(values[1]):
+        raise ValueError("its matrix does not have the size it claims")
+    return np.frombuffer(values[1], np.uint8).reshape(shape[::-1]).T
+
+
+def _elements(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield (type, data) of tagged elements; a small one keeps its data in the tag."""
+    place = 0
+    while place + 8 <= len(content):
+        kind, size = struct.unpack_from("<II", content, place)
+        if kind >> 16:
+            kind, size = kind & 0xFFFF, kind >> 16
+            yield kind, content[place + 4 : place + 4 + min(size, 4)]
+            place += 8
+            continue
+        yield kind, content[place + 8 : place + 8 + size]
+        place += 8 + size + (-size % 8 if kind != _COMPRESSED else 0)

@@ -1,0 +1,147 @@
+"""Rows of the user's own: .npz, .npy or .csv, one row per observation."""
+
+import csv
+import io
+import itertools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from avi.datasets.contract import require_finite, require_support
+from avi.datasets.formats import byte_limit, data_errors, load_array, read_file
+from avi.errors import ConfigError, DataError
+from avi.types import Support
+
+SUFFIXES = (".npz", ".npy", ".csv")
+MISSING = ("", "na", "nan", "n/a", "null", "none", "?")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows [N, D] and the words for their places."""
+
+    rows: np.ndarray
+    source: str
+    columns: tuple[str, ...] | None = None  # of a .csv with a header
+    first_line: int | None = None  # of a .csv: the line of row 0, counted from 1
+
+    def place(self, index: tuple[int, ...]) -> str:
+        """Return where a person finds the value at `index`."""
+        row, column = index
+        name = repr(self.columns[column]) if self.columns else str(column)
+        if self.first_line is not None:
+            return f"line {self.first_line + row}, column {name if self.columns else column + 1}"
+        return f"row {row}, column {name} (counted from 0)"
+
+    def require(self, support: Support) -> None:
+        """Raise DataError unless every value lies in `support`."""
+        require_support(self.rows, support, self.source, self.place)
+
+    def require_finite(self) -> None:
+        """Raise DataError if a value is missing or infinite."""
+        require_finite(self.rows, self.source, self.place)
+
+
+def read_table(path: Path, array: str | None = None, header: bool | None = None) -> Table:
+    """Return the rows of a file; an array with more than two axes has its rows flattened.
+
+    `array` names one of an .npz with several; `header` says whether a .csv begins with names (None:
+    it does if there is no number in its first line).
+
+    Raises:
+        ConfigError: the file is missing or of a kind that is not read.
+        DataError: it is malformed or holds no rows.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise ConfigError(f"There is no file {path}.")
+    if array is not None and path.suffix != ".npz":
+        raise ConfigError(f"{path} holds one array only: leave out dataset.array={array}.")
+    if path.suffix == ".csv":
+        return _read_csv(path, header)
+    rows = load_array(path, array)
+    if rows.ndim < 2 or rows.size == 0:
+        raise DataError(
+            f"{path}: expected an array of rows, shape [N, D] with N and D at least 1; found shape "
+            f"{list(rows.shape)}."
+        )
+    return Table(rows.reshape(len(rows), -1), str(path))
+
+
+def read_observations(path: Path, array: str | None, support: Support, size: int) -> np.ndarray:
+    """Return rows [M, size] that are x as a bound scores it: in `support`, already binarised."""
+    table = read_table(path, array)
+    if table.rows.shape[1] != size:
+        raise DataError(
+            f"{path}: expected rows of {size} numbers, as in training; found {table.rows.shape[1]}."
+        )
+    table.require(support)
+    return table.rows
+
+
+def _read_csv(path: Path, header: bool | None) -> Table:
+    content = read_file(path, byte_limit() // 4)
+    with data_errors(str(path)):
+        text = io.StringIO(content.decode("utf-8-sig").rstrip("\r\n"), newline="")
+        lines = csv.reader(text, strict=True)
+        first = next(lines, [])
+        columns = _columns(first, header)
+        first_line = 2 if columns else 1
+        body = lines if columns else itertools.chain([first], lines)
+        rows = [
+            _numbers(words, len(first), f"{path}, line {number}")
+            for number, words in enumerate(body, start=first_line)
+        ]
+    if not rows or not first:
+        raise DataError(f"{path} holds no rows.")
+    return Table(np.stack(rows), str(path), columns, first_line)
+
+
+def _columns(first: list[str], header: bool | None) -> tuple[str, ...] | None:
+    """Return the names of the columns if the first line holds names."""
+    counting = [[str(start + place) for place in range(len(first))] for start in (0, 1)]
+    if header is None and len(first) > 2 and first in counting:
+        raise ValueError(
+            "its first line counts the columns: say dataset.header=true if they are names, or "
+            "dataset.header=false if they are data"
+        )
+    names = header if header is not None else not any(_is_number(word) for word in first)
+    if names and first and not first[0].strip():
+        raise ValueError("its first column has no name, as a row index has none: remove the column")
+    return tuple(first) if names else None
+
+
+def _numbers(words: list[str], width: int, line: str) -> np.ndarray:
+    if len(words) != width:
+        raise DataError(f"{line}: expected {width} columns, found {len(words)}.")
+    return np.asarray([_number(word, line, column) for column, word in enumerate(words, start=1)])
+
+
+def _number(word: str, line: str, column: int) -> float:
+    try:
+        return _parse(word)
+    except ValueError as error:
+        raise DataError(
+            f"{line}, column {column}: expected a number, found {word[:40]!r}."
+        ) from error
+
+
+def _is_number(word: str) -> bool:
+    try:
+        _parse(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse(word: str) -> float:
+    """Return the number, NaN for a missing one; stricter than Python, which takes 1_000."""
+    word = word.strip()
+    if word.lower() in MISSING:
+        return math.nan
+    if "_" in word:
+        raise ValueError("not a number")
+    return float(word)
