@@ -1,7 +1,7 @@
 """From the plain tree of a run to the objects it describes. Knows nothing of Hydra."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from avi.errors import ConfigError
 from avi.schema import build, build_settings, check, nearest, parameters
@@ -22,12 +22,12 @@ COMPONENTS = (
     "optimizer",
 )
 SETTINGS = ("train", "gap", "seed", "device", "precision")
-OF_THE_RUN = (
-    "output",
-    "resume",
-    "resume_damaged",
-    "overwrite",
-)  # where it goes, not what it computes
+OF_THE_RUN: dict[str, Any] = {  # where it goes, not what it computes
+    "output": str | None,
+    "resume": str | None,
+    "resume_damaged": Literal["skip", "fail"],
+    "overwrite": bool,
+}
 
 
 def load_experiment(tree: Mapping[str, Any]) -> "Experiment":

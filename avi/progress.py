@@ -56,7 +56,7 @@ class Progress:
                 bound=f"{bound:.2f}",
                 speed=f"{steps_per_second:.0f}",
             )
-        elif epoch > self._epoch_printed:
+        elif step % self.steps_per_epoch == 0 and epoch > self._epoch_printed:
             self._epoch_printed = epoch
             say(f"epoch {epoch:4d}  {self.name} {bound:9.3f} nats  {steps_per_second:6.0f} steps/s")
 

@@ -72,8 +72,9 @@ class Session(NamedTuple):
         return jax.tree.map(jax.numpy.asarray, unflatten_like(template, checkpoint.arrays))
 
     def _initial_params(self) -> Params:
-        key = key_for(self.experiment.seed, "init")
-        return self.experiment.problem.init(key, self.spec)
+        problem, spec = self.experiment.problem, self.spec
+        # One compilation instead of one for each of some fifty small operations.
+        return jax.jit(lambda key: problem.init(key, spec))(key_for(self.experiment.seed, "init"))
 
     def _state(self, params: Params) -> TrainState:
         return init_state(self.experiment.problem, self.optimizers, params)

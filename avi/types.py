@@ -19,6 +19,7 @@ ELBO, evidence log p(x), approximation, amortization and inference gap as in Cre
 (2018), "Inference Suboptimality in Variational Autoencoders".
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -73,6 +74,7 @@ class DataSpec(NamedTuple):
     mean: X  # the mean of x over the training split
     support: Support
     num_data: int  # N, training rows
+    sample: X = None  # up to 1000 training x, leading axis: seeds for models that start from data
 
 
 class Splits(NamedTuple):
@@ -85,6 +87,7 @@ class Splits(NamedTuple):
     valid: PyTree[np.ndarray]
     test: PyTree[np.ndarray]
     labels: dict[str, np.ndarray] | None = None  # split -> class labels, for figures only
+    vocabulary: tuple[str, ...] | None = None  # of term ids, where x is a bag of words
 
 
 class Target(NamedTuple):
@@ -156,9 +159,17 @@ class ClosedForm(Protocol):
 class Coordinate(Protocol):
     """a model with coordinate updates of lam."""
 
-    def coordinate_step(
-        self, theta: Theta, x: X, family: "Family", lam: Lam
-    ) -> Lam: ...  # never lowers the bound
+    # One update, which never lowers the bound; what does not depend on lam is computed once.
+    def coordinate_update(
+        self, theta: Theta, x: X, family: "Family"
+    ) -> Callable[[Lam], Lam]: ...
+
+
+@runtime_checkable
+class Conjugate(Protocol):
+    """a model whose theta is a conjugate distribution over its globals."""
+
+    def mean_globals(self, theta: Theta) -> dict[str, Array]: ...  # E_q of each global
 
 
 @runtime_checkable
@@ -236,6 +247,9 @@ class Objective(Protocol):
     """A bound on log p(x) together with ONE estimator of it."""
 
     needs: ClassVar[tuple[type, ...]]
+
+    @property
+    def bound_name(self) -> str: ...  # of what it estimates, e.g. ELBO
 
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Bound: ...
     def evaluations(self, family: Family) -> int: ...  # of log p(x, z) in one call

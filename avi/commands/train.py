@@ -139,12 +139,12 @@ class _Training:
     def run(self, state: TrainState) -> TrainState:
         """Train to the last step, logging, evaluating and saving on the way."""
         experiment = self.session.experiment
-        name = type(experiment.problem.objective).__name__
+        name = experiment.problem.objective.bound_name
         chunks = fit(
             experiment.problem,
             self.session.optimizers,
             experiment.dataset.view,
-            jax.device_put(self.session.splits.train),
+            self.session.splits.train,
             state,
             key_for(experiment.seed, "train"),
             num_steps=self.num_steps,
@@ -174,7 +174,7 @@ class _Training:
         elif self.stop.caught is not None:
             self._save(chunk.state, step)
         self.stop.check()
-        progress.update(step, float(chunk.value[-1]), len(chunk.value) / chunk.seconds)
+        progress.update(step, float(chunk.value.mean()), len(chunk.value) / chunk.seconds)
 
     def finish(self, state: TrainState) -> None:
         """Evaluate, report the gap, draw, and say where it all is."""
@@ -279,6 +279,7 @@ class _Training:
             **versions(),
             "instruction_set": instruction_set(),
             "command": sys.argv,
+            "bound": experiment.problem.objective.bound_name,
             "num_data": spec.num_data,
             "steps_per_epoch": self.steps_per_epoch,
             "num_model_parameters": _count(state.params.theta),
@@ -294,13 +295,15 @@ class _Training:
         """Write what is known of the first bad step, then end the run."""
         import io
 
+        from avi.sparse import make_buckets
         from avi.training import epoch_order
 
         step = chunk.first_step + len(chunk.value) - 1
         epoch, number = divmod(step, self.steps_per_epoch)
         _, order_key = jax.random.split(key_for(self.session.experiment.seed, "train"))
         size = self.settings.batch_size
-        order = epoch_order(order_key, epoch, self.session.spec.num_data, size)
+        buckets = make_buckets(self.session.splits.train, size)
+        order = epoch_order(order_key, epoch, self.session.spec.num_data, size, buckets)
         rows = np.asarray(order)[number * size : (number + 1) * size]
         norms = {
             name: np.linalg.norm(array.astype(np.float64))
@@ -338,8 +341,10 @@ class _Training:
 
     def _summary(self) -> list[str]:
         final = {line["split"]: line for line in self.run_dir.metrics()}
+        name = self.session.experiment.problem.objective.bound_name
         return [
-            f"{split:5}  {final[split]['value']:10.3f} +- {final[split]['standard_error']:.3f} nats"
+            f"{split:5} {name} {final[split]['value']:10.3f} +- {final[split]['standard_error']:.3f} "
+            "nats per datapoint"
             for split in SPLITS
             if split in final
         ]

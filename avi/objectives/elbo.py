@@ -55,6 +55,7 @@ class AnalyticKL:
     num_samples: int  # S
     antithetic: bool
     needs: ClassVar = (StandardNormalPrior, StandardNormalKL, Reparametrised)
+    bound_name: ClassVar = "ELBO"
 
     def __post_init__(self) -> None:
         refuse_draws(self.num_samples, antithetic=self.antithetic)
@@ -82,6 +83,7 @@ class Pathwise:
     num_samples: int  # S
     antithetic: bool
     needs: ClassVar = (Reparametrised,)
+    bound_name: ClassVar = "ELBO"
 
     def __post_init__(self) -> None:
         refuse_draws(self.num_samples, antithetic=self.antithetic)
@@ -112,6 +114,7 @@ class StickTheLanding:
 
     num_samples: int  # S
     needs: ClassVar = (Reparametrised,)
+    bound_name: ClassVar = "ELBO"
 
     def __post_init__(self) -> None:
         refuse_draws(self.num_samples)
@@ -143,6 +146,7 @@ class Score:
 
     num_samples: int  # S
     needs: ClassVar = ()
+    bound_name: ClassVar = "ELBO"
 
     def __post_init__(self) -> None:
         if self.num_samples < 2:
@@ -176,6 +180,7 @@ class Enumerated:
     """The exact ELBO of a finite latent: the sum over every z."""
 
     needs: ClassVar = (Enumerable,)
+    bound_name: ClassVar = "ELBO"
 
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
         """Return the bound at lam; the key is not used."""
@@ -198,6 +203,7 @@ class Exact:
     """The model's own closed-form ELBO."""
 
     needs: ClassVar = (ClosedForm,)
+    bound_name: ClassVar = "ELBO"
 
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
         """Return the bound at lam; the key is not used."""

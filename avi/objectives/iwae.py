@@ -25,6 +25,11 @@ class ImportanceWeighted:
     def __post_init__(self) -> None:
         refuse_draws(self.num_samples)
 
+    @property
+    def bound_name(self) -> str:
+        """IWAE-k."""
+        return f"IWAE-{self.num_samples}"
+
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
         """Return the bound at lam."""
         noise = draw_noise(family, key, self.num_samples, antithetic=False)

@@ -1,0 +1,21 @@
+"""`avi compare`: several runs in one table and one figure."""
+
+from pathlib import Path
+
+from avi.progress import say
+from avi.report.compare import write_comparison
+
+
+def main(folders: list[Path], out: Path | None = None) -> None:
+    """Write comparison.csv, .md, .png and .html, and print the table.
+
+    Args:
+        folders: run folders.
+        out: where to write; by default the folder `comparison` beside the first run.
+    """
+    out = out if out is not None else folders[0].resolve().parent / "comparison"
+    out.mkdir(parents=True, exist_ok=True)
+    comparison = write_comparison(folders, out)
+    say(comparison.terminal)
+    for path in comparison.paths:
+        say(str(path))

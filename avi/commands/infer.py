@@ -1,0 +1,131 @@
+"""`avi infer`: the posteriors of a run's rows, or of a person's own data."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from avi.errors import ConfigError
+from avi.evaluation import Evaluator, Points, in_lanes
+from avi.experiment import with_draws
+from avi.new_observation import measure
+from avi.plain_yaml import read_tree
+from avi.progress import say
+from avi.randomness import key_for
+from avi.rundir import RunDir, atomic_write
+from avi.session import Session, open_session, restored
+from avi.settings import Split
+from avi.types import Params, X
+
+DRAWS = 100  # S of each bound
+
+
+def main(
+    run: Path,
+    split: Split = "test",
+    data: Path | None = None,
+    out: Path | None = None,
+    limit: int | None = None,
+) -> None:
+    """Write posterior.npz and posterior.csv: row id, lam, posterior mean and deviation, bound.
+
+    Args:
+        run: a run folder.
+        split: whose rows, unless `data` names a file of observations as the bound scores them
+            (.npz, .npy or .csv, one row each).
+        data: that file.
+        out: folder to write to; by default infer/<split or file name> in the run folder.
+        limit: at most so many rows.
+    """
+    folder = RunDir.open(run)
+    session = open_session(read_tree(folder.config_path))
+    state, step = restored(session, folder)
+    if data is None:
+        evaluator, points, name = session.evaluator(DRAWS), session.points(split, limit), split
+    else:
+        evaluator, points, name = _of_file(session, data, limit)
+    if not len(points):
+        raise ConfigError(f"the {name} split of this data set is empty. Try split=train.")
+    arrays = _posteriors(session, evaluator, state.params, points)
+    out = out if out is not None else run / "infer" / name
+    out.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    atomic_write(out / "posterior.npz", buffer.getvalue())
+    atomic_write(out / "posterior.csv", _table(arrays).encode())
+    _tell(session, state.params, arrays, step)
+    say(str(out / "posterior.csv"))
+
+
+def _of_file(session: Session, data: Path, limit: int | None) -> tuple[Evaluator, Points, str]:
+    from avi.datasets.tables import read_observations
+
+    example = session.spec.example
+    if not isinstance(example, jax.Array | np.ndarray):
+        raise ConfigError("data=<file> is for data sets with plain rows; this one has structured x.")
+    rows = read_observations(data, None, session.spec.support, example.size)[:limit]
+
+    def view(row: Array, index: Array, visit: Array) -> X:
+        del index, visit
+        return jnp.asarray(row, float).reshape(example.shape)
+
+    problem = with_draws(session.experiment.problem, DRAWS)
+    # Ids behind the training rows: a table has no row for an observation from elsewhere.
+    points = Points(rows, session.spec.num_data + np.arange(len(rows)))
+    return Evaluator(problem, view, session.spec.num_data), points, data.stem
+
+
+def _posteriors(
+    session: Session, evaluator: Evaluator, params: Params, points: Points
+) -> dict[str, np.ndarray]:
+    family = session.experiment.problem.family
+    key = key_for(session.experiment.seed, "infer")
+    lam = evaluator.lams(params, points, key)
+    return {
+        "row": points.ids,
+        "lam": lam,
+        "mean": in_lanes(lambda _, one: family.mean(one))(None, lam),
+        "standard_deviation": in_lanes(lambda _, one: family.standard_deviation(one))(None, lam),
+        "bound": evaluator.bounds(params, points, key),
+    }
+
+
+def _table(arrays: dict[str, np.ndarray]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [array[:, None] if array.ndim == 1 else array for array in arrays.values()]
+    header = [
+        name if array.ndim == 1 else f"{name}_{number}"
+        for (name, array), column in zip(arrays.items(), columns, strict=True)
+        for number in range(column.shape[1])
+    ]
+    writer.writerow(header)
+    for row in zip(*columns, strict=True):
+        writer.writerow([_plain(value) for part in row for value in part])
+    return text.getvalue()
+
+
+def _plain(value: Any) -> str:
+    return str(int(value)) if isinstance(value, np.integer) else f"{value:.9g}"
+
+
+def _tell(session: Session, params: Params, arrays: dict[str, PyTree], step: int) -> None:
+    bound = arrays["bound"]
+    error = bound.std(ddof=1) / np.sqrt(len(bound)) if len(bound) > 1 else float("nan")
+    name = session.experiment.problem.objective.bound_name
+    say(f"{len(bound)} posteriors from step {step}")
+    say(f"{name} {bound.mean():.3f} +- {error:.3f} nats per datapoint, {DRAWS} draws each")
+    cost = measure(session, params)
+    say(
+        f"one new observation is {_article(cost.kind)}: {cost.milliseconds_one:.3g} ms alone, "
+        f"{cost.milliseconds_batch:.3g} ms in a batch of 1000"
+    )
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

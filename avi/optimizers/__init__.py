@@ -1,0 +1,1 @@
+"""Optimisers of theta and phi that yaml can choose beside those of optax."""
