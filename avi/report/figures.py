@@ -282,7 +282,7 @@ def _label_stack(axes: "Axes", height: int, parts: Decomposition, reach: float) 
     axes.text(0, height - 0.2, plus_minus(parts.gap), color=VERMILLION, **above)
     if parts.approximation_gap.known:
         # Side by side where the first bar is too short to hold its own label.
-        left = max(gap, 0.17 * reach)
+        left = max(gap, 0.23 * reach)
         axes.text(left, height - 0.2, plus_minus(parts.approximation_gap), color=BLUE, **above)
     sign = {"lower": "≥ ", "upper": "≤ "}.get(parts.evidence_kind, "")
     if parts.evidence.known:

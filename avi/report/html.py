@@ -94,16 +94,17 @@ def _loss(run: RunFiles, split: str) -> str:
     error = np.nan_to_num(gap.standard_error)
     where = "" if split == "test" else f" on the {split} rows"
     best = "the best member of its own family" + where
+    nats = "nats" if objective_name(run) == "ELBO" else "nats of ELBO"
     if gap.mean < -3 * error and gap.mean < 0:
         return f"its gap report contradicts itself: a gap of {plus_minus(gap)} nats{where}"
     if gap.mean <= 2 * error:
         return f"{loser(run)} loses nothing measurable to {best} ({plus_minus(gap)} nats)"
     tolerance = number(run.gap, "tolerance")
     if gap.mean + 2 * error < tolerance:
-        return f"{loser(run)} loses less than {tolerance:g} nats to {best}"
+        return f"{loser(run)} loses less than {tolerance:g} {nats} to {best}"
     if is_amortized(run):
-        return f"{loser(run)} loses {plus_minus(gap)} nats to {best}"
-    return f"{loser(run)} ends {plus_minus(gap)} nats short of {best}"
+        return f"{loser(run)} loses {plus_minus(gap)} {nats} to {best}"
+    return f"{loser(run)} ends {plus_minus(gap)} {nats} short of {best}"
 
 
 def _warnings(run: RunFiles) -> list[str]:
