@@ -116,15 +116,18 @@ def _attempt(launch: Launch) -> int:
 
 def _summarise(launches: list[Launch], codes: list[int]) -> None:
     tried = [launch for launch in launches if launch.state != "done"]
-    failed = [
-        (launch.folder, code) for launch, code in zip(tried, codes, strict=False) if code != 0
-    ]
-    done, skipped = len(codes) - len(failed), len(launches) - len(tried)
-    left = len(tried) - len(codes)
-    print(f"\n{done} done, {skipped} skipped, {len(failed)} failed, {left} not started")
+    counts = {
+        "done": codes.count(0),
+        "skipped": len(launches) - len(tried),
+        "failed": sum(code not in (0, *ENDS_A_SWEEP) for code in codes),
+        "interrupted": sum(code in ENDS_A_SWEEP for code in codes),
+        "not started": len(tried) - len(codes),
+    }
+    print("\n" + ", ".join(f"{count} {name}" for name, count in counts.items()))
     print(f"  {launches[0].folder.parent}")
-    for folder, code in failed:
-        print(f"  exit {code}: {folder}")
+    for launch, code in zip(tried, codes, strict=False):
+        if code:
+            print(f"  exit {code}: {launch.folder}")
     sys.stdout.flush()
 
 

@@ -268,7 +268,7 @@ def _check_component(built: Any, annotation: Any, path: str) -> Any:
     lacking: list[set[str]] = [_lacks(built, member) for member in members or (annotation,)]
     if any(not names for names in lacking):
         return built
-    fewest = ", ".join(sorted(min(lacking, key=len)))
+    fewest = ", ".join(sorted(sorted(lacking, key=len)[0]))
     raise ConfigError(
         f"{path}: {type(built).__name__} does not fit here (it lacks {fewest}); "
         f"expected {_describe(annotation)}."

@@ -331,7 +331,7 @@ def test_one_failure_does_not_stop_the_others_and_the_job_is_tried_again(trainer
     assert cli.run(["train", "-m", "seed=0,1,2,3"]) == 5
     assert trainer.seeds == [0, 1, 2, 3]
     out, err = capsys.readouterr()
-    assert "2 done, 0 skipped, 2 failed, 0 not started" in out
+    assert "2 done, 0 skipped, 2 failed, 0 interrupted, 0 not started" in out
     assert "exit 5: " in out
     assert "exit 1: " in out
     assert "NaN." in err
@@ -345,7 +345,7 @@ def test_a_signal_ends_the_sweep_with_75_before_all_other_codes(trainer, capsys)
     trainer.fails = {0: NonFiniteError("NaN."), 1: Preempted("Saved.")}
     assert cli.run(["train", "-m", "seed=0,1,2"]) == 75
     assert trainer.seeds == [0, 1]
-    assert "0 done, 0 skipped, 2 failed, 1 not started" in capsys.readouterr().out
+    assert "0 done, 0 skipped, 1 failed, 1 interrupted, 1 not started" in capsys.readouterr().out
 
 
 def test_a_longer_training_goes_on_with_the_runs_of_a_named_sweep(trainer):
