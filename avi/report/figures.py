@@ -4,6 +4,7 @@
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +22,7 @@ from avi.report.style import (
     VERMILLION,
     blank,
     finite,
+    plain,
     say_empty,
     style,
 )
@@ -131,7 +133,7 @@ def _focus(axes: "Axes", curves: Sequence[Curve]) -> str:
 def comparison(series: Sequence[Series], what: str) -> "Figure":
     """Overlay runs against epochs, seconds and gradient evaluations, one colour per label."""
     labels = list(dict.fromkeys(line.label for line in series))
-    runs = {label: sum(line.label == label for line in series) for label in labels}
+    runs = Counter(line.label for line in series)
     with style():
         figure = blank(10.5, 4.0 + 0.18 * ((len(labels) + 1) // 2))
         panels = figure.subplots(1, 3, sharey=True)
@@ -146,8 +148,8 @@ def comparison(series: Sequence[Series], what: str) -> "Figure":
         panels[0].set_title(f"{what}, nats per datapoint (higher is better){start}")
         handles = dict(zip(*_handles(panels[0]), strict=True))
         if handles:
-            many = {name: f"  ({runs[name]} runs)" if runs[name] > 1 else "" for name in handles}
-            names = [name + many[name] for name in handles]
+            repeated = {plain(name): f"  ({runs[name]} runs)" for name in labels if runs[name] > 1}
+            names = [name + repeated.get(name, "") for name in handles]
             figure.legend(handles.values(), names, loc="outside lower left", ncols=2, fontsize=8.5)
         else:
             say_empty(panels[0], "no measurements yet")
@@ -175,7 +177,7 @@ def _draw_run(axes: "Axes", line: Series, axis: Axis, index: int, *, alone: bool
         linewidth=1.5 if alone else 0.9,
         marker="o" if seen.sum() <= 12 else "",
         markersize=3,
-        label=line.label,
+        label=plain(line.label),
     )
 
 
@@ -254,7 +256,7 @@ def _hatch(parts: Decomposition) -> str | None:
 
 
 def _split_label(split: str, parts: Decomposition) -> str:
-    return f"{split}, n = {count(parts.num_points)}\nELBO {plus_minus(parts.bound)}"
+    return f"{plain(split)}, n = {count(parts.num_points)}\nELBO {plus_minus(parts.bound)}"
 
 
 def _width(value: Value) -> float:
@@ -306,7 +308,7 @@ def draw_histogram(axes: "Axes", points: Mapping[str, np.ndarray], name: str) ->
     edges = np.linspace(low, high, 31).tolist()
     for split, values in cleaned.items():
         colour = SPLIT_COLOURS.get(split, GREEN)
-        label = f"{split}: mean {values.mean():.2g}, median {np.median(values):.2g}"
+        label = f"{plain(split)}: mean {values.mean():.2g}, median {np.median(values):.2g}"
         axes.hist(values, edges, histtype="stepfilled", color=colour, alpha=0.22)
         axes.hist(values, edges, histtype="step", color=colour, linewidth=1.4, label=signed(label))
         axes.axvline(values.mean(), color=colour, linewidth=1.1, linestyle=(0, (3, 2)))
@@ -362,7 +364,7 @@ def _scatter(
         marker = f"${words}$" if re.fullmatch(r"\d", words) else "o"
         axes.scatter(
             horizontal[chosen], vertical[chosen], s=32, color=palette[index], marker=marker,
-            alpha=0.85, label=words.replace("$", ""), **many,
+            alpha=0.85, label=plain(words), **many,
         )  # fmt: skip
     if not all(re.fullmatch(r"\d", str(name)) for name in classes):
         axes.legend(fontsize=8.5)

@@ -6,6 +6,7 @@ matplotlib loads on first use and its global state is never touched.
 import contextlib
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,9 @@ def style() -> Iterator[None]:
         "hatch.linewidth": 0.7,
         "svg.fonttype": "path",
     }
-    with mpl.rc_context(settings):
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # Somebody's label may hold a letter that the font lacks: a box is drawn in its place.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
 
@@ -91,7 +94,7 @@ def svg(figure: "Figure", title: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     markup = buffer.getvalue()
     markup = markup[markup.index("<svg") :]
-    markup = re.sub(r"<metadata>.*?</metadata>", "", markup, flags=re.DOTALL)
+    markup = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", markup, flags=re.DOTALL)
     # The page sets the width; the viewBox keeps the proportions.
     markup = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", markup, count=1)
     markup = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", markup, count=1)
@@ -104,6 +107,11 @@ def svg(figure: "Figure", title: str) -> str:
 def finite(values: np.ndarray) -> np.ndarray:
     """Return the finite numbers among `values`."""
     return values[np.isfinite(values)]
+
+
+def plain(words: str) -> str:
+    """Return somebody's words so that matplotlib draws them as they are: no formula, no control."""
+    return "".join(letter if letter.isprintable() else "?" for letter in words).replace("$", r"\$")
 
 
 def say_empty(axes: "Axes", words: str) -> None:

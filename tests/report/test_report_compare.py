@@ -190,7 +190,7 @@ def test_a_comparison_writes_its_five_files_and_nothing_else(written):
 
 
 def test_hostile_words_do_not_reach_markdown_or_page(tmp_path, make_run):
-    words = "<script>alert(1)</script>|`x`"
+    words = "<script>alert(1)</script>|`x`$a_{$"
     folders = [
         make_run(tmp_path / name, overrides=[f"dataset.path={words}{name}"]) for name in "ab"
     ]

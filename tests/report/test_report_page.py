@@ -15,7 +15,7 @@ from avi.errors import ConfigError
 from avi.report.files import read_run
 from avi.report.html import headline, report, write_report
 
-HOSTILE = "<script>alert('x')</script>"
+HOSTILE = "<script>alert('x')</script> $\\frac{$ \u4e00"
 
 
 class Links(HTMLParser):
@@ -55,6 +55,13 @@ def finished(tmp_path_factory, make_run) -> Path:
     folder = make_run(tmp_path_factory.mktemp("runs") / "a-run", final=-97.84, gap=1.3)
     write_report(folder)
     return folder
+
+
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    """Leave out the rendering of figures, which takes a second, where words are the question."""
+    for module in ("avi.report.html", "avi.report.gaps"):
+        monkeypatch.setattr(f"{module}.svg", lambda figure, title: f"<svg>{title}</svg>")
 
 
 @pytest.fixture
@@ -105,6 +112,7 @@ def test_what_a_run_remarked_and_how_to_repeat_it_stand_in_the_page(finished):
     assert "batch_size: 128" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_worst_observations_are_shown_as_the_images_of_their_rows(run):
     tiles = re.compile(r'<img alt="row (\d+)" src="data:image/png;base64,([^"]+)"')
     shown = dict(tiles.findall(report(read_run(run))))
@@ -119,6 +127,7 @@ def test_the_worst_observations_are_shown_as_the_images_of_their_rows(run):
         np.testing.assert_allclose(pixels, expected, atol=0.5 / 255 + 1e-6)  # PNG has 8 bits
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_worst_observations_without_images_are_listed(run):
     (run / "snapshot.npz").unlink()
     page = report(read_run(run))
@@ -126,6 +135,7 @@ def test_worst_observations_without_images_are_listed(run):
     assert 'alt="row' not in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_with_exact_evidence_the_sum_is_said_to_be_unbiased(run):
     path = run / "gap" / "summary.json"
     summary = json.loads(path.read_text())
@@ -171,6 +181,7 @@ def test_a_run_without_gap_names_the_command_that_makes_one(run):
     assert not (run / "gap").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_without_test_bound_says_which_bound_it_reports(run):
     lines = (run / "metrics.jsonl").read_text().splitlines()
     write_lines(run / "metrics.jsonl", [json.loads(line) for line in lines if "test" not in line])
@@ -184,6 +195,7 @@ def test_a_run_without_test_bound_says_which_bound_it_reports(run):
     "missing",
     ["run.json", "config.yaml", "metrics.jsonl", "timing.jsonl", "snapshot.npz", "gap/points.csv"],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_any_one_file_may_be_missing(run, missing):
     (run / missing).unlink()
     assert "nats per datapoint" in report(read_run(run))
@@ -193,12 +205,14 @@ def test_any_one_file_may_be_missing(run, missing):
     "torn", ["run.json", "config.yaml", "snapshot.npz", "gap/summary.json", "metrics.jsonl"]
 )
 @pytest.mark.parametrize("share", [0.0, 0.7])
+@pytest.mark.usefixtures("undrawn")
 def test_any_one_file_may_be_torn(run, torn, share):
     content = (run / torn).read_bytes()
     (run / torn).write_bytes(content[: int(share * len(content))])
     assert report(read_run(run)).endswith("</html>\n")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_torn_line_is_left_out_and_counted(run):
     metrics = run / "metrics.jsonl"
     whole = read_run(run).curves["train"]
@@ -209,6 +223,7 @@ def test_a_torn_line_is_left_out_and_counted(run):
     assert "1 torn" in report(torn)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_numbers_that_are_no_numbers_are_unknown(run):
     change(run / "run.json", num_data=HOSTILE, latent_size=None, num_model_parameters=10**400)
     summary = run / "gap" / "summary.json"
@@ -226,6 +241,7 @@ def test_a_repeated_step_counts_once_and_the_last_one_wins(run):
 
 
 @pytest.mark.parametrize("mode", ["free_form", "svi"])
+@pytest.mark.usefixtures("undrawn")
 def test_a_mode_without_encoder_has_an_optimisation_gap(tmp_path, mode, make_run):
     page = report(read_run(make_run(tmp_path / "run", inference=mode, gap=0.2)))
     assert "Optimisation gap" in page
@@ -233,6 +249,7 @@ def test_a_mode_without_encoder_has_an_optimisation_gap(tmp_path, mode, make_run
     assert "nats short of the best member" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_encoder_trained_on_iwae_has_an_elbo_gap_under_that_name(tmp_path, make_run):
     page = report(read_run(make_run(tmp_path / "run", objective="iwae")))
     assert "ELBO gap, encoder trained on IWAE-5" in page
