@@ -6,7 +6,7 @@ from typing import Any
 from avi.errors import ConfigError
 from avi.problem import Problem, fit, pose, require
 from avi.settings import Device, GapSettings, Precision, TrainSettings
-from avi.types import Dataset, DataSpec, Evidence, Family, Inference, Model, Params, Refine, Support
+from avi.types import Conjugate, Dataset, DataSpec, Evidence, Family, Inference, Model, Params, Refine, Support
 
 HOLDS: dict[
     Support, tuple[Support, ...]
@@ -64,6 +64,7 @@ def make_experiment(
     problem = pose(model, family, inference, objective)
     for component in (*optimizers, refine):
         require(component, model, family)
+    _check_cone(model, optimizers)
     _check_data(problem, dataset)
     return Experiment(
         problem=problem,
@@ -87,6 +88,14 @@ def with_draws(problem: Problem, num_samples: int) -> Problem:
     }:
         return problem
     return replace(problem, objective=replace(objective, num_samples=num_samples))
+
+
+def _check_cone(model: Model, optimizers: Params) -> None:
+    if isinstance(model, Conjugate) and Conjugate not in getattr(optimizers.theta, "needs", ()):
+        raise ConfigError(
+            f"theta of {type(model).__name__} are natural parameters of a distribution, which only "
+            "steps made for them keep valid. Try optimizer.theta=robbins_monro."
+        )
 
 
 def _check_data(problem: Problem, dataset: Dataset) -> None:

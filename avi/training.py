@@ -12,11 +12,11 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from avi.natural import bind
 from avi.problem import Problem
-from avi.rows import take
+from avi.sparse import Buckets, by_length, make_buckets, place, take
 from avi.types import Bound, Params, PRNGKey, StepMetrics, TrainState, X
 
 View = Callable[[PyTree, Array, Array], X]
-Step = Callable[[TrainState, PyTree, Int[Array, " B"]], tuple[TrainState, StepMetrics]]
+Step = Callable[..., tuple[TrainState, StepMetrics]]
 
 SECONDS_PER_CHUNK = 1.0  # on the device between two looks at the host: signals wait no longer
 
@@ -35,7 +35,8 @@ class Chunk(NamedTuple):
 def make_optimizers(problem: Problem, optimizers: Params) -> Params:
     """Return the optax transformations of the step; that of phi goes row by row if phi has rows."""
     phi = problem.rows.each(bind(optimizers.phi, problem.family))
-    return Params(bind(optimizers.theta, problem.family), phi)
+    theta = optax.with_extra_args_support(bind(optimizers.theta, problem.family))
+    return Params(theta, phi)
 
 
 def init_state(problem: Problem, optimizers: Params, params: Params) -> TrainState:
@@ -48,9 +49,9 @@ def init_state(problem: Problem, optimizers: Params, params: Params) -> TrainSta
 def make_step(
     problem: Problem, optimizers: Params, view: View, num_data: int, key: PRNGKey
 ) -> Step:
-    """Return the function from (state, rows, index of B rows) to (state, metrics).
+    """Return the function from (state, rows, index of B rows, slots) to (state, metrics).
 
-    The data are an argument because an array closed over would be compiled in. Randomness is a
+    `slots` is how wide rows of different lengths are padded, None where rows have one length. The data are an argument because an array closed over would be compiled in. Randomness is a
     function of `key`, the step and the row's id.
     """
     rows = problem.rows
@@ -63,14 +64,16 @@ def make_step(
         prior = problem.model.log_prior(params.theta) / num_data
         return -(bounds.surrogate.mean() + prior), Bound(bounds.value + prior, bounds.surrogate)
 
-    def step(state: TrainState, data: PyTree, index: Array) -> tuple[TrainState, StepMetrics]:
+    def step(
+        state: TrainState, data: PyTree, index: Array, slots: int | None = None
+    ) -> tuple[TrainState, StepMetrics]:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, state.step), index)
-        x = jax.vmap(view, (0, 0, None))(take(data, index), index, state.step)
+        x = jax.vmap(view, (0, 0, None))(take(data, index, slots), index, state.step)
         params = Params(state.params.theta, rows.take(state.params.phi, index))
         (_, bounds), gradients = jax.value_and_grad(loss, has_aux=True)(params, x, keys)
 
         theta_update, theta_opt = transforms.theta.update(
-            gradients.theta, state.opt_state.theta, params.theta
+            gradients.theta, state.opt_state.theta, params.theta, num_data=num_data
         )
         phi_update, phi_opt = transforms.phi.update(
             rows.rescale(gradients.phi, index.size),
@@ -96,18 +99,30 @@ def _all_finite(tree: PyTree) -> Array:
     return jnp.isfinite(sum(jnp.sum(leaf) for leaf in jax.tree.leaves(tree)))
 
 
-def epoch_order(key: PRNGKey, epoch: int, num_data: int, batch_size: int) -> Int[Array, " n"]:
-    """Return the rows of one epoch in order: a permutation less an incomplete last batch."""
-    order = jax.random.permutation(jax.random.fold_in(key, epoch), num_data)
-    return order[: num_data // batch_size * batch_size]
+def epoch_order(
+    key: PRNGKey, epoch: int, num_data: int, batch_size: int, buckets: Buckets | None = None
+) -> Int[Array, " n"]:
+    """Return the rows of one epoch in order: a permutation less an incomplete last batch.
+
+    With buckets, each batch holds rows of one bucket, and a row is as likely as any other to be in
+    the batch of a step.
+    """
+    epoch_key = jax.random.fold_in(key, epoch)
+    order = jax.random.permutation(epoch_key, num_data)[: num_data // batch_size * batch_size]
+    if buckets is None:
+        return order
+    return by_length(jax.random.fold_in(epoch_key, 1), order, buckets, batch_size)
 
 
-def make_run(step: Step, steps_per_epoch: int, batch_size: int) -> Callable[..., tuple]:
+def make_run(
+    step: Step, steps_per_epoch: int, batch_size: int, buckets: Buckets | None = None
+) -> Callable[..., tuple]:
     """Return the jitted loop `run(state, data, order, stop)` -> (state, value, variance, finite).
 
     It ends at step `stop` or at the first step that is not finite. `stop` is an argument, so that
     one compilation serves chunks of any length.
     """
+    step = step if buckets is None else _narrowest(step, buckets)
 
     def run(state: TrainState, data: PyTree, order: Array, stop: Array) -> tuple:
         def unfinished(carry: tuple) -> Array:
@@ -128,6 +143,22 @@ def make_run(step: Step, steps_per_epoch: int, batch_size: int) -> Callable[...,
     return jax.jit(run, donate_argnums=0)
 
 
+def _narrowest(step: Step, buckets: Buckets) -> Step:
+    """Return the step that pads a batch no further than its bucket needs."""
+    widths = jnp.asarray(buckets.widths)
+
+    def padded(slots: int) -> Step:
+        return lambda state, data, index: step(state, data, index, slots)
+
+    branches = [padded(slots) for slots in buckets.widths]
+
+    def chosen(state: TrainState, data: PyTree, index: Array) -> tuple[TrainState, StepMetrics]:
+        longest = buckets.lengths[index].max()
+        return jax.lax.switch(jnp.searchsorted(widths, longest), branches, state, data, index)
+
+    return chosen
+
+
 def fit(
     problem: Problem,
     optimizers: Params,
@@ -140,7 +171,7 @@ def fit(
     batch_size: int,
     log_every: int,
 ) -> Iterator[Chunk]:
-    """Yield chunks of training up to step `num_steps`.
+    """Yield chunks of training up to step `num_steps` on the rows `data` of the host.
 
     A chunk ends at a multiple of `log_every` within its epoch or at the epoch's end, and lasts
     about a second; how the steps are cut into chunks changes no number. The yielded state is
@@ -149,14 +180,16 @@ def fit(
     num_data = len(jax.tree.leaves(data)[0])
     steps_per_epoch = num_data // batch_size
     step_key, order_key = jax.random.split(key)
-    run = make_run(
-        make_step(problem, optimizers, view, num_data, step_key), steps_per_epoch, batch_size
-    )
+    step = make_step(problem, optimizers, view, num_data, step_key)
+    buckets = make_buckets(data, batch_size)
+    run = make_run(step, steps_per_epoch, batch_size, buckets)
+    data = place(data)
     first, length, order_epoch = int(state.step), log_every, -1
     while first < num_steps:
         epoch, number = divmod(first, steps_per_epoch)
         if epoch != order_epoch:
-            order, order_epoch = epoch_order(order_key, epoch, num_data, batch_size), epoch
+            order = epoch_order(order_key, epoch, num_data, batch_size, buckets)
+            order_epoch = epoch
         stop = epoch * steps_per_epoch + min(number + length, steps_per_epoch)
         stop = min(stop, num_steps)
         started = perf_counter()
