@@ -47,18 +47,36 @@ class GapSettings:
     num_draws: int  # S, fresh draws shared by both ends of every difference
     search_draws: int  # S per step of the local optimiser
     width: int  # lanes optimised side by side; part of the result's last bits
-    rounds: int  # the budget per point, in calls of the local optimiser
+    budget: int  # per point and start, in gradient evaluations (one draw of log p(x, z) each)
+    audit: float  # share of the points that are also searched from other starts
     tolerance: float  # nats: a point is converged when its certificate is below
-    seconds: (
+    half_width: (
         float | None
-    )  # stop starting new work after this many seconds (quick report); null: never
+    )  # nats: add points, at doublings, until the gap's interval is as narrow
+    frontier: int  # points per split whose gap is followed step by step; 0: none
+    simulated: int  # observations drawn from the model that test the evidence from both sides
+    strict: bool  # end with exit code 10 when any validity flag is false
+    seconds: float | None  # start no new work after so many seconds (quick report); null: never
 
     def __post_init__(self) -> None:
         _refuse(self.num_points < 0, f"gap.num_points must be 0 or more; got {self.num_points}.")
-        for name in ("num_draws", "search_draws", "width", "rounds"):
+        for name in ("frontier", "simulated"):
+            value = getattr(self, name)
+            _refuse(value < 0, f"gap.{name} must be 0 or more; got {value}.")
+        for name in ("num_draws", "search_draws"):
+            value = getattr(self, name)
+            _refuse(
+                value < 2 or value % 2, f"gap.{name} must be even, draws are paired; got {value}."
+            )
+        for name in ("width", "budget"):
             value = getattr(self, name)
             _refuse(value < 1, f"gap.{name} must be 1 or more; got {value}.")
         _refuse(
             not self.tolerance > 0, f"gap.tolerance must be positive (nats); got {self.tolerance}."
+        )
+        _refuse(not 0 <= self.audit <= 1, f"gap.audit is a share, 0 to 1; got {self.audit}.")
+        _refuse(
+            self.half_width is not None and not self.half_width > 0,
+            f"gap.half_width must be positive (nats) or null; got {self.half_width}.",
         )
         _refuse(not self.splits, "gap.splits must name at least one of train, valid, test.")

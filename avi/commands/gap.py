@@ -1,0 +1,69 @@
+"""`avi gap`: measure what inference loses on a trained run, at any of its checkpoints."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from avi import gap
+from avi.errors import ConfigError
+from avi.progress import say
+from avi.rundir import RunDir
+from avi.session import open_session, restored
+from avi.signals import Stop
+
+FREE = ("output", "resume", "resume_damaged", "overwrite", "device")  # change no number
+
+
+def main(run: Path, tree: Mapping[str, Any], checkpoint: int | None = None) -> None:
+    """Write gap/ and the report of `run`; a report that was killed goes on where it was.
+
+    Args:
+        run: a run folder.
+        tree: its configuration, changed where the words of the command said so.
+        checkpoint: step of the checkpoint; None: the newest.
+
+    Raises:
+        ValidityError: the report contradicts itself or, with gap.strict, a validity flag is false.
+    """
+    with RunDir.open(run).locked() as folder, Stop() as stop:
+        session = open_session(tree)
+        settings = session.experiment.gap
+        if not settings.num_points:
+            raise ConfigError("gap.num_points=0 measures nothing. Try gap.num_points=100.")
+        state, step = restored(session, folder, checkpoint)
+        say(f"Measuring {run} at step {step}.")
+        summary = gap.report(
+            session.experiment,
+            state.params,
+            session.splits,
+            settings=settings,
+            run=folder,
+            on_progress=lambda *_: stop.check(),
+            identity=json.dumps({key: tree[key] for key in sorted(tree) if key not in FREE}),
+        )
+        from avi.report.html import write_report
+
+        report = write_report(run)
+    for line in lines(summary):
+        say(line)
+    say(str(report))
+    gap.check(summary, strict=settings.strict)
+
+
+def lines(summary: Mapping[str, Any]) -> list[str]:
+    """Return what the terminal shows of a report."""
+    shown = []
+    for split, one in summary["splits"].items():
+        for name, key in (
+            (summary["bound"], "bound"),
+            (summary["gap_name"], "amortization_gap"),
+            ("approximation gap", "approximation_gap"),
+        ):
+            if one[key] is not None:
+                mean, error = one[key]["mean"], one[key]["se"]
+                shown.append(
+                    f"{split:5} {name:18} {mean:10.3f} +- {error:.3f} nats, n = {one['n']}"
+                )
+        shown.append(f"{split:5} {'converged':18} {one['converged']} of {one['n']} rows")
+    return [*shown, *(f"skipped: {sentence}" for sentence in summary["skipped"])]

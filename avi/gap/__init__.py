@@ -1,0 +1,6 @@
+"""The gap report: what inference loses on a person's own model and data, in nats per datapoint."""
+
+from avi.gap.measure import report
+from avi.gap.summary import check
+
+__all__ = ["check", "report"]

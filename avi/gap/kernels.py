@@ -1,0 +1,119 @@
+"""What a gap report computes on the device: functions of one point, mapped in lanes of one width."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from avi.evaluation import in_lanes
+from avi.experiment import Experiment
+from avi.gap.starts import STARTS
+from avi.objectives.elbo import Elbo
+from avi.objectives.moment_matched import MomentMatched
+from avi.problem import fit
+from avi.randomness import Purpose, key_for
+from avi.refine.certificate import BLOCKS, Certificate, certify
+from avi.settings import GapSettings
+from avi.types import Estimate, Lam, Local, PRNGKey, Reparametrised, Target, Theta, X
+
+
+class Kernels:
+    """The compiled functions of one report. Keys fold in a purpose and the row's id: nothing else.
+
+    `view` is the fixed one. All take (theta, then arrays with one entry per lane) and return float64.
+    """
+
+    def __init__(
+        self, experiment: Experiment, settings: GapSettings, view: Callable[..., X]
+    ) -> None:
+        self.experiment = experiment
+        self.view = view
+        self.family = experiment.problem.family
+        self.refine = experiment.refine
+        self.search_objective = self.elbo(settings.search_draws)
+        self.pair_objective = self.elbo(2)
+        exact = "num_samples" not in {field.name for field in fields(self.pair_objective)}
+        self.num_pairs = 1 if exact else settings.num_draws // 2
+        size = block_size(self.family.latent.size)
+        matched = not exact and isinstance(self.family, Reparametrised)
+        self.certify_objective = MomentMatched(size) if matched else self.search_objective
+        width = settings.width
+        self.begin = in_lanes(self._begin, width)
+        self.advance = in_lanes(self._advance, width)
+        self.certify = in_lanes(self._certify, width)
+        self.values = in_lanes(self._values, width)
+        self.evidence = in_lanes(self._evidence, width)
+        self.starts = [in_lanes(self._start_of(start), width) for start in STARTS]
+
+    def elbo(self, num_draws: int) -> Any:
+        """Return the ELBO's estimator for this model and family, whatever objective was trained."""
+        model = self.experiment.problem.model
+        return fit(Elbo(num_draws, antithetic=True), model, self.family)
+
+    def key(self, purpose: Purpose, number: Array) -> PRNGKey:
+        """Return the key of one purpose and one row."""
+        return jax.random.fold_in(key_for(self.experiment.seed, purpose), number)
+
+    def local(self, theta: Theta, row: PyTree, number: Array, objective: Any) -> Local:
+        """Return the variational problem of one recorded row."""
+        x = self.view(row, number, jnp.zeros((), jnp.int32))
+        return Local(Target(self.experiment.problem.model, theta, x), self.family, objective)
+
+    def search_evaluations(self) -> int:
+        """Return the gradient evaluations of one round of the local optimiser."""
+        return self.refine.steps * self.search_objective.evaluations(self.family)
+
+    def certify_evaluations(self, iterations: int) -> int:
+        """Return those of one certificate: a Hessian-vector product costs two."""
+        each = self.certify_objective.evaluations(self.family)
+        return each * (2 * BLOCKS + 2 * (iterations + 1))
+
+    def _begin(self, theta: Theta, row: PyTree, number: Array, lam: Lam) -> PyTree:
+        return self.refine.init(self.local(theta, row, number, self.search_objective), lam)
+
+    def _advance(
+        self, theta: Theta, row: PyTree, number: Array, start: Array, first: Array, state: PyTree
+    ) -> tuple[PyTree, Lam]:
+        """Take the K steps that begin at step `first` of the search from start number `start`."""
+        local = self.local(theta, row, number, self.search_objective)
+        key = jax.random.fold_in(self.key("search", number), start)
+
+        def body(state: PyTree, step: Array) -> tuple[PyTree, None]:
+            return self.refine.step(local, state, jax.random.fold_in(key, step)), None
+
+        state, _ = jax.lax.scan(body, state, first + jnp.arange(self.refine.steps))
+        return state, self.refine.estimate(state)
+
+    def _certify(
+        self, theta: Theta, row: PyTree, number: Array, start: Array, first: Array, lam: Lam
+    ) -> Certificate:
+        local = self.local(theta, row, number, self.certify_objective)
+        key = jax.random.fold_in(self.key("certificate", number), start)
+        return certify(local, lam, jax.random.fold_in(key, first))
+
+    def _values(self, shared: tuple[Theta, PRNGKey], row: PyTree, number: Array, lam: Lam) -> Array:
+        """Return the ELBO at lam on each pair of mirrored draws: the same for every lam of a row."""
+        theta, key = shared
+        local = self.local(theta, row, number, self.pair_objective)
+        keys = jax.random.split(jax.random.fold_in(key, number), self.num_pairs)
+        # Ten draws at a time: rows on the device stay between one and a few thousand.
+        return jax.lax.map(lambda key: local.bound(lam, key).value, keys, batch_size=5)
+
+    def _evidence(self, theta: Theta, row: PyTree, number: Array, lam: Lam) -> Estimate:
+        target = self.local(theta, row, number, self.pair_objective).target
+        return self.experiment.evidence(target, self.family, lam, self.key("evidence", number))
+
+    def _start_of(self, start: Callable[..., Lam]) -> Callable[..., Lam]:
+        def one(theta: Theta, row: PyTree, number: Array) -> Lam:
+            target = self.local(theta, row, number, self.search_objective).target
+            return start(target, self.family, self.key("audit", number))
+
+        return one
+
+
+def block_size(latent_size: int) -> int:
+    """Return S of one block of moment-matched draws: at least 64, and more than the latent size."""
+    return max(64, -(-(latent_size + 14) // 16) * 16)

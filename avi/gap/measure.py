@@ -1,0 +1,397 @@
+"""The gap report: rows, lam*, bounds on shared draws, evidence, and what may be said of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any, cast
+
+import jax
+import numpy as np
+
+from avi.evaluation import Evaluator, Points
+from avi.experiment import Experiment
+from avi.gap.decomposition import Decomposition, mean_and_error
+from avi.gap.files import write
+from avi.gap.kernels import Kernels
+from avi.gap.parts import Parts, identity_of
+from avi.gap.search import Found, Job, Searcher
+from avi.gap.starts import START_NAMES
+from avi.gap.summary import summarise
+from avi.randomness import key_for
+from avi.rundir import RunDir
+from avi.settings import GapSettings, Split
+from avi.types import Estimate, Params, Splits
+
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+SEARCH_SHARE = 0.6  # of the seconds, the rest is for the audit, the scores and the evidence
+AUDIT_SHARE = 0.75
+WORTH_A_SEARCH = 0.01  # nats that other starts must find before all points get them
+FIRST_DOUBLING = 100  # points per split
+
+Progress = Callable[[str, float], None]  # what is going on, and the share of it that is done
+
+
+def report(
+    experiment: Experiment,
+    params: Params,
+    splits: Splits,
+    *,
+    settings: GapSettings,
+    run: Path | RunDir | None,
+    on_progress: Progress | None = None,
+    identity: str | None = None,
+) -> dict[str, Any]:
+    """Measure the gaps, write gap/points.csv and gap/summary.json in `run`, and return the summary.
+
+    Args:
+        experiment: model, family, inference, evidence and local optimiser.
+        params: theta and phi of the checkpoint.
+        splits: the rows.
+        settings: how many rows, draws and gradient evaluations; not always those of the experiment.
+        run: the folder of the run; None writes nothing.
+        on_progress: hears what is going on; may raise to stop the report.
+        identity: whatever else decides the numbers. With it, a report that was killed goes on where
+            it was; None starts afresh.
+    """
+    folder = run.path if isinstance(run, RunDir) else run
+    description = repr((identity, settings, experiment.seed))
+    keep = folder is not None and identity is not None
+    parts = Parts(
+        folder / "gap" / "parts" if keep and folder else None, identity_of(params, description)
+    )
+    measurement = Measurement(experiment, params, splits, settings, parts, on_progress or _silence)
+    summary, rows = measurement.run()
+    if folder is not None:
+        write(folder / "gap", summary, rows)
+    return summary
+
+
+def _silence(what: str, share: float) -> None:
+    del what, share
+
+
+def sizes_of(splits: Splits) -> dict[Split, int]:
+    """Return the number of rows in each split."""
+    return {name: len(jax.tree.leaves(getattr(splits, name))[0]) for name in SPLITS}
+
+
+def choose(splits: Splits, split: Split, first: int, last: int) -> Points:
+    """Return the rows first..last-1 of the split's recorded permutation, with their ids.
+
+    A function of the split alone: every mode, seed and checkpoint is measured on the same rows, and
+    more rows contain the fewer.
+    """
+    sizes = sizes_of(splits)
+    number = SPLITS.index(split)
+    order = np.random.default_rng(number).permutation(sizes[split])[first:last]
+    offset = sum(sizes[name] for name in SPLITS[:number])
+    return Points(jax.tree.map(lambda leaf: leaf[order], getattr(splits, split)), offset + order)
+
+
+@dataclass
+class Measurement:
+    """One report under way."""
+
+    experiment: Experiment
+    params: Params
+    splits: Splits
+    settings: GapSettings
+    parts: Parts
+    on_progress: Progress
+    skipped: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.began = perf_counter()
+        self.kernels = Kernels(self.experiment, self.settings, self.experiment.dataset.fixed().view)
+        self.known = {(row, start): found for row, start, found in self.parts.found()}
+        self.estimates = {row: (lam, one) for row, lam, one in self.parts.estimates()}
+        self.escalated = False
+        self.improvements: dict[int, float] = {}
+
+    def run(self) -> tuple[dict[str, Any], list[Decomposition]]:
+        """Return the summary and the decomposition of every point."""
+        rows: list[Decomposition] = []
+        sizes = sizes_of(self.splits)
+        first, last = 0, self.settings.num_points
+        while True:
+            rows += self._measure(first, last)
+            summary = summarise(self, rows, sizes)
+            if not self._needs_more(summary, last, max(sizes[s] for s in self.settings.splits)):
+                return summary, rows
+            first, last = last, 2 * last
+
+    def has_time(self, share: float = 1.0) -> bool:
+        """Whether new work may start; `share` of the seconds are for what comes before."""
+        limit = self.settings.seconds
+        return limit is None or perf_counter() - self.began < share * limit
+
+    @property
+    def seconds(self) -> float:
+        """Since the report began."""
+        return perf_counter() - self.began
+
+    def _needs_more(self, summary: dict[str, Any], last: int, size: int) -> bool:
+        target = self.settings.half_width
+        if target is None or last >= size or not self.has_time():
+            return False
+        intervals = [one["amortization_gap"]["interval"] for one in summary["splits"].values()]
+        return any(one is None or (one[1] - one[0]) / 2 > target for one in intervals)
+
+    def _measure(self, first: int, last: int) -> list[Decomposition]:
+        points, of_split = self._choose(first, last)
+        lams = self._lams(points)
+        theta = self.params.theta
+        jobs = self._search(points, lams)
+        found = {job.point: [job] for job in jobs if job.found is not None}
+        if lost := len(points) - len(found):
+            self.skipped.append(
+                f"{lost} of {len(points)} rows were not searched within "
+                f"{self.settings.seconds:g} seconds and are left out."
+            )
+        self._audit(points, of_split, found)
+        winners = Selection(self.kernels, theta, points, self.settings).winners(lams, found)
+        return self._decompose(points, of_split, lams, winners)
+
+    def _choose(self, first: int, last: int) -> tuple[Points, list[Split]]:
+        chosen = {split: choose(self.splits, split, first, last) for split in self.settings.splits}
+        rows = jax.tree.map(
+            lambda *leaves: np.concatenate(leaves), *(p.rows for p in chosen.values())
+        )
+        ids = np.concatenate([points.ids for points in chosen.values()])
+        return Points(rows, ids), [split for split, points in chosen.items() for _ in points.ids]
+
+    def _lams(self, points: Points) -> np.ndarray:
+        self.on_progress("the mode's own lam", 0.0)
+        sizes = sizes_of(self.splits)
+        evaluator = Evaluator(self.experiment.problem, self.kernels.view, sizes["train"])
+        return evaluator.lams(self.params, points, key_for(self.experiment.seed, "infer"))
+
+    def _search(self, points: Points, lams: np.ndarray) -> list[Job]:
+        jobs = [Job(number, 0, lam) for number, lam in enumerate(lams)]
+        self._run_jobs(points, jobs, SEARCH_SHARE, "lam* from the mode's own lam")
+        return jobs
+
+    def _run_jobs(self, points: Points, jobs: Sequence[Job], share: float, what: str) -> None:
+        for job in jobs:
+            job.found = self.known.get((int(points.ids[job.point]), job.start))
+        left = [job for job in jobs if job.found is None]
+        done = len(jobs) - len(left)
+
+        def on_found(job: Job) -> None:
+            nonlocal done
+            done += 1
+            assert job.found is not None
+            self.parts.add_found(points.ids[job.point], job.start, job.found)
+
+        def may_go_on() -> bool:
+            self.on_progress(what, done / len(jobs))
+            return self.has_time(share)
+
+        searcher = Searcher(self.kernels, self.params.theta, points, self.settings, may_go_on)
+        searcher.run(left, on_found)
+
+    def _audit(self, points: Points, of_split: list[Split], found: dict[int, list[Job]]) -> None:
+        """Search a random share of the points from other starts too, and all where that pays."""
+        key = key_for(self.experiment.seed, "audit")
+        draws = np.array(
+            [float(jax.random.uniform(jax.random.fold_in(key, row))) for row in points.ids]
+        )
+        audited = [point for point in found if draws[point] < self.settings.audit]
+        if not audited or not self.has_time(AUDIT_SHARE):
+            if self.settings.audit and found:
+                self.skipped.append("no other starts were tried: there was no time for the audit.")
+            return
+        self._search_other_starts(points, audited, found)
+        selection = Selection(self.kernels, self.params.theta, points, self.settings)
+        self.improvements |= selection.improvements({p: found[p] for p in audited})
+        paying = {of_split[p] for p in audited if self.improvements[p] > WORTH_A_SEARCH}
+        others = [p for p in found if of_split[p] in paying and p not in set(audited)]
+        if others and self.has_time(AUDIT_SHARE):
+            self.escalated = True
+            self._search_other_starts(points, others, found)
+            self.improvements |= selection.improvements({p: found[p] for p in others})
+
+    def _search_other_starts(
+        self, points: Points, chosen: Sequence[int], found: dict[int, list[Job]]
+    ) -> None:
+        index = np.array(chosen)
+        rows = jax.tree.map(lambda leaf: leaf[index], points.rows)
+        jobs = []
+        for start, kernel in enumerate(self.kernels.starts, start=1):
+            lams = kernel(self.params.theta, rows, points.ids[index])
+            jobs += [Job(point, start, lam) for point, lam in zip(chosen, lams, strict=True)]
+        self._run_jobs(points, jobs, AUDIT_SHARE, "lam* from other starts")
+        for job in jobs:
+            if job.found is not None:
+                found[job.point].append(job)
+
+    def _decompose(
+        self,
+        points: Points,
+        of_split: list[Split],
+        lams: np.ndarray,
+        winners: dict[int, tuple[str, Found]],
+    ) -> list[Decomposition]:
+        self.on_progress("bounds on shared draws", 0.0)
+        index = np.array(sorted(winners))
+        rows = jax.tree.map(lambda leaf: leaf[index], points.rows)
+        ids = points.ids[index]
+        best = np.stack([winners[point][1].lam for point in index])
+        shared = (self.params.theta, key_for(self.experiment.seed, "score"))
+        at_lam = self.kernels.values(shared, rows, ids, lams[index])
+        at_best = self.kernels.values(shared, rows, ids, best)
+        evidence = self._evidence(Points(rows, ids), best)
+        return [
+            _decomposition(
+                int(ids[n]), of_split[index[n]], at_lam[n], at_best[n], *winners[index[n]],
+                evidence[n], self.experiment.evidence.kind,
+            )
+            for n in range(len(index))
+        ]  # fmt: skip
+
+    def _evidence(self, points: Points, lams: np.ndarray) -> list[Estimate]:
+        unknown = Estimate(*4 * [cast(Any, float("nan"))])
+        result = [unknown] * len(points)
+        if self.experiment.evidence.kind == "none":
+            return result
+        left = []
+        for number, row in enumerate(points.ids):
+            lam, estimate = self.estimates.get(int(row), (None, unknown))
+            result[number] = estimate
+            if lam != lams[number].tolist():
+                left.append(number)
+        width = self.settings.width
+        for first in range(0, len(left), width):
+            self.on_progress("evidence", first / len(left))
+            if not self.has_time():
+                self.skipped.append(
+                    f"the evidence of {len(left) - first} of {len(points)} rows: no time left."
+                )
+                break
+            batch = np.array(left[first : first + width])
+            rows = jax.tree.map(lambda leaf, batch=batch: leaf[batch], points.rows)
+            found = self.kernels.evidence(self.params.theta, rows, points.ids[batch], lams[batch])
+            for place, number in enumerate(batch):
+                result[number] = Estimate(*(leaf[place] for leaf in found))
+                self.parts.add_estimate(points.ids[number], lams[number], result[number])
+        return result
+
+
+@dataclass
+class Selection:
+    """Chooses lam* among candidates on draws that no reported bound uses."""
+
+    kernels: Kernels
+    theta: Any
+    points: Points
+    settings: GapSettings
+
+    def values(self, chosen: Sequence[int], lams: np.ndarray) -> np.ndarray:
+        """Return the ELBO of a lam per chosen point on each pair of the selection draws."""
+        index = np.array(chosen)
+        rows = jax.tree.map(lambda leaf: leaf[index], self.points.rows)
+        shared = (self.theta, key_for(self.kernels.experiment.seed, "select"))
+        return self.kernels.values(shared, rows, self.points.ids[index], lams)
+
+    def improvements(self, found: dict[int, list[Job]]) -> dict[int, float]:
+        """Return how much the best other start beats the mode's own start, per point."""
+        scores = self._scores(found)
+        return {
+            point: max(
+                (one.mean() - scores[point][0].mean() for one in scores[point][1:]), default=0.0
+            )
+            for point in found
+        }
+
+    def winners(
+        self, lams: np.ndarray, found: dict[int, list[Job]]
+    ) -> dict[int, tuple[str, Found]]:
+        """Return for every point the name of the winning start and what was found from there.
+
+        The mode's own lam is always a candidate. Where the draws cannot tell it from the best search
+        (two standard errors), the smaller certificate decides: noise selects nothing.
+        """
+        scores = self._scores(found)
+        own = self.values(list(found), lams[list(found)])
+        best, doubtful = {}, {}
+        for place, (point, jobs) in enumerate(found.items()):
+            number = int(np.argmax([one.mean() for one in scores[point]]))
+            best[point] = (START_NAMES[jobs[number].start], _found(jobs[number]))
+            lead, error = mean_and_error(scores[point][number] - own[place])
+            if lead < 2 * error or lead <= 0:
+                doubtful[point] = lead < -2 * error
+        for job in self._certified(doubtful, lams):
+            found_here = _found(job)
+            name, other = best[job.point]
+            if doubtful[job.point] or not found_here.certificate > other.certificate:
+                spent = other.gradient_evaluations + found_here.gradient_evaluations
+                best[job.point] = ("mode", found_here._replace(gradient_evaluations=spent))
+        return best
+
+    def _scores(self, found: dict[int, list[Job]]) -> dict[int, list[np.ndarray]]:
+        pairs = [(point, job) for point, jobs in found.items() for job in jobs]
+        lams = np.stack([_found(job).lam for _, job in pairs])
+        values = self.values([point for point, _ in pairs], lams)
+        scores: dict[int, list[np.ndarray]] = {point: [] for point in found}
+        for (point, _), one in zip(pairs, values, strict=True):
+            scores[point].append(one)
+        return scores
+
+    def _certified(self, chosen: dict[int, bool], lams: np.ndarray) -> list[Job]:
+        jobs = [Job(point, 0, lams[point]) for point in chosen]
+        Searcher(self.kernels, self.theta, self.points, self.settings).certificates(jobs)
+        return jobs
+
+
+def _found(job: Job) -> Found:
+    assert job.found is not None
+    return job.found
+
+
+def _decomposition(
+    row: int,
+    split: Split,
+    at_lam: np.ndarray,
+    at_best: np.ndarray,
+    winner: str,
+    found: Found,
+    evidence: Estimate,
+    kind: str,
+) -> Decomposition:
+    bound, bound_se = mean_and_error(at_lam)
+    bound_star, bound_star_se = mean_and_error(at_best)
+    _, gap_se = mean_and_error(at_best - at_lam)
+    value, khat = float(evidence.value), float(evidence.khat)
+    flags = [
+        name
+        for name, raised in (
+            ("unconverged", not found.converged),
+            ("fisher", not found.positive),
+        )
+        if raised
+    ]
+    return Decomposition(
+        row=row,
+        split=split,
+        bound=bound,
+        bound_star=bound_star,
+        evidence=value,
+        evidence_se=float(evidence.standard_error),
+        evidence_kind=kind,
+        approximation_gap=value - bound_star,
+        amortization_gap=bound_star - bound,
+        inference_gap=value - bound,
+        certificate=found.certificate,
+        certificate_se=found.certificate_se,
+        converged=found.converged,
+        winner=winner,
+        khat=khat,
+        ess=float(evidence.ess),
+        gradient_evaluations=found.gradient_evaluations,
+        flags=" ".join(flags),
+        gap_se=gap_se,
+        bound_se=bound_se,
+        bound_star_se=bound_star_se,
+        guarantee=found.guarantee,
+    )

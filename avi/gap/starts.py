@@ -1,0 +1,62 @@
+"""Where an audit begins its search for lam* when it does not trust the mode's own lam."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from avi.types import Family, Lam, LocationScale, PRNGKey, Target
+
+NEWTON_STEPS = 50  # damped steps to the mode of p(z | x)
+START_NAMES = ("mode", "family", "laplace", "random")  # the first is the inference mode's own lam
+
+
+def family_start(target: Target, family: Family, key: PRNGKey) -> Lam:
+    """Return the family's standard member."""
+    del target, key
+    return family.init()
+
+
+def laplace_start(target: Target, family: Family, key: PRNGKey) -> Lam:
+    """Return the Gaussian at a mode of p(z | x), as wide as the curvature there says.
+
+    Damped Newton steps from z = 0 on log p(x, z) + log N(z; 0, I) damping; other families: their start.
+    """
+    del key
+    if not isinstance(family, LocationScale):
+        return family.init()
+
+    def log_joint(z: Array) -> Array:
+        return target.model.log_joint(target.theta, target.x, z)
+
+    def body(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        z, damping = carry
+        slope, bend = jax.grad(log_joint)(z), jax.hessian(log_joint)(z)
+        values, vectors = jnp.linalg.eigh(-bend)
+        step = vectors @ ((vectors.T @ slope) / (jnp.abs(values) + damping))
+        better = log_joint(z + step) > log_joint(z)
+        damping = jnp.clip(jnp.where(better, damping / 4, damping * 4), 1e-3, 1e6)
+        return (jnp.where(better, z + step, z), damping), None
+
+    origin = jnp.zeros(family.latent.size)
+    (z, _), _ = jax.lax.scan(body, (origin, jnp.ones(())), None, length=NEWTON_STEPS)
+    precision = jnp.maximum(-jnp.diag(jax.hessian(log_joint)(z)), 1.0)
+    return family.member(z, 1 / jnp.sqrt(precision))
+
+
+def random_start(target: Target, family: Family, key: PRNGKey) -> Lam:
+    """Return a member around a random draw from N(0, I)."""
+    del target
+    if not isinstance(family, LocationScale):
+        return family.init() + jax.random.normal(key, (family.num_params,))
+    mean_key, deviation_key = jax.random.split(key)
+    mean = jax.random.normal(mean_key, (family.latent.size,))
+    return family.member(mean, jnp.exp(0.5 * jax.random.normal(deviation_key, mean.shape) - 0.5))
+
+
+STARTS: tuple[Callable[[Target, Family, PRNGKey], Lam], ...] = (
+    family_start,
+    laplace_start,
+    random_start,
+)

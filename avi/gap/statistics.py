@@ -1,0 +1,91 @@
+"""Means over datapoints with their errors: paired differences, bootstrap-t intervals."""
+
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+RESAMPLES = 2000  # B
+LEVEL = 0.95
+FEWEST = 30  # points below which a skewed mean has no honest interval
+FALSE_ALARM = 1e-6  # of the largest |z| over all points of a report
+
+
+class Mean(NamedTuple):
+    """The mean over points, in nats, and what is uncertain about it."""
+
+    mean: float
+    se: float  # as an estimate for the population of x: sd / sqrt(n), Monte Carlo noise included
+    se_mc: float  # Monte Carlo noise alone: these x, this model
+    se_split: float  # as an estimate for this finite split: 0 noise of choice if all rows are in
+    interval: tuple[float, float] | None  # bootstrap-t for the population; None below 30 points
+    n: int
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval's length, infinite without one."""
+        if self.interval is None:
+            return float("inf")
+        return (self.interval[1] - self.interval[0]) / 2
+
+
+def mean_of(
+    values: Float[np.ndarray, " n"],
+    noise: Float[np.ndarray, " n"],
+    split_size: int,
+    seed: int,
+) -> Mean:
+    """Return the mean of one value per point; `noise` is the Monte Carlo standard error of each.
+
+    The spread of the values already contains their noise, because draws are independent between points.
+    """
+    number = len(values)
+    mean = float(values.mean())
+    spread = float(values.std(ddof=1)) if number > 1 else float("nan")
+    monte_carlo = float(np.sqrt(np.sum(noise**2))) / number
+    se = spread / np.sqrt(number)
+    # Without replacement from split_size rows: the choice of x contributes less, the noise does not.
+    choice = max(se**2 - monte_carlo**2, 0.0) * (1 - number / split_size)
+    interval = bootstrap_t(values, seed) if number >= FEWEST else None
+    return Mean(mean, se, monte_carlo, float(np.sqrt(choice + monte_carlo**2)), interval, number)
+
+
+def bootstrap_t(
+    values: Float[np.ndarray, " n"], seed: int, level: float = LEVEL
+) -> tuple[float, float]:
+    """Return the bootstrap-t interval of the mean (Efron & Tibshirani 1993, ch. 12).
+
+    Gaps are skewed to the right: the t-interval covers too little, mostly from below.
+    """
+    number = len(values)
+    mean, se = values.mean(), values.std(ddof=1) / np.sqrt(number)
+    generator = np.random.default_rng(seed)
+    samples = values[generator.integers(number, size=(RESAMPLES, number))]
+    deviations = samples.std(axis=1, ddof=1) / np.sqrt(number)
+    usable = deviations > 0
+    if not usable.any():
+        return float(mean), float(mean)
+    ratios = (samples.mean(axis=1)[usable] - mean) / deviations[usable]
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    return float(mean - high * se), float(mean - low * se)
+
+
+def lower_limit(mean: Mean) -> float:
+    """Return the one-sided 95 % limit that the gap exceeds whether or not lam* converged."""
+    return mean.mean - NormalDist().inv_cdf(LEVEL) * mean.se
+
+
+def significantly_negative(
+    values: Float[np.ndarray, " n"], noise: Float[np.ndarray, " n"], rounding: float
+) -> bool:
+    """Whether values that cannot be negative are: in the mean beyond 3 se, or one point beyond doubt.
+
+    `rounding` is what the arithmetic itself may lose per point, in nats.
+    """
+    number = len(values)
+    monte_carlo = np.sqrt(np.sum(noise**2)) / number
+    if values.mean() < -3 * monte_carlo - rounding:
+        return True
+    threshold = -NormalDist().inv_cdf(FALSE_ALARM / number)
+    return bool(np.any(values < -threshold * noise - 3 * rounding))
