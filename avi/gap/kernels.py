@@ -1,4 +1,4 @@
-"""What a gap report computes on the device: functions of one point, mapped in lanes of one width."""
+"""What a gap report computes on the device: functions of one point, in lanes of one width."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -23,7 +23,8 @@ from avi.types import Estimate, Lam, Local, PRNGKey, Reparametrised, Target, The
 class Kernels:
     """The compiled functions of one report. Keys fold in a purpose and the row's id: nothing else.
 
-    `view` is the fixed one. All take (theta, then arrays with one entry per lane) and return float64.
+    `view` is the fixed one. All take theta, then arrays with one entry per lane; results are
+    float64 on the host.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Kernels:
         return certify(local, lam, jax.random.fold_in(key, first))
 
     def _values(self, shared: tuple[Theta, PRNGKey], row: PyTree, number: Array, lam: Lam) -> Array:
-        """Return the ELBO at lam on each pair of mirrored draws: the same for every lam of a row."""
+        """Return the ELBO at lam on pairs of mirrored draws, the same for every lam of a row."""
         theta, key = shared
         local = self.local(theta, row, number, self.pair_objective)
         keys = jax.random.split(jax.random.fold_in(key, number), self.num_pairs)

@@ -204,13 +204,13 @@ class Measurement:
             return
         self._search_other_starts(points, audited, found)
         selection = Selection(self.kernels, self.params.theta, points, self.settings)
-        self.improvements |= selection.improvements({p: found[p] for p in audited})
+        self.improvements |= _gains(selection, found, audited)
         paying = {of_split[p] for p in audited if self.improvements[p] > WORTH_A_SEARCH}
         others = [p for p in found if of_split[p] in paying and p not in set(audited)]
         if others and self.has_time(AUDIT_SHARE):
             self.escalated = True
             self._search_other_starts(points, others, found)
-            self.improvements |= selection.improvements({p: found[p] for p in others})
+            self.improvements |= _gains(selection, found, others)
 
     def _search_other_starts(
         self, points: Points, chosen: Sequence[int], found: dict[int, list[Job]]
@@ -294,40 +294,47 @@ class Selection:
         shared = (self.theta, key_for(self.kernels.experiment.seed, "select"))
         return self.kernels.values(shared, rows, self.points.ids[index], lams)
 
-    def improvements(self, found: dict[int, list[Job]]) -> dict[int, float]:
-        """Return how much the best other start beats the mode's own start, per point."""
+    def best_starts(self, found: dict[int, list[Job]]) -> dict[int, tuple[int, float]]:
+        """Return per point which search won, and what it gains beyond doubt over the first.
+
+        Beyond doubt: two standard errors of the paired difference. Noise selects nothing.
+        """
         scores = self._scores(found)
-        return {
-            point: max(
-                (one.mean() - scores[point][0].mean() for one in scores[point][1:]), default=0.0
-            )
-            for point in found
-        }
+        best = {}
+        for point, values in scores.items():
+            leads = [0.0]
+            for one in values[1:]:
+                lead, error = mean_and_error(one - values[0])
+                leads.append(lead - 2 * error)
+            number = int(np.argmax(leads))
+            best[point] = (number, leads[number])
+        return best
 
     def winners(
         self, lams: np.ndarray, found: dict[int, list[Job]]
     ) -> dict[int, tuple[str, Found]]:
         """Return for every point the name of the winning start and what was found from there.
 
-        The mode's own lam is always a candidate. Where the draws cannot tell it from the best search
-        (two standard errors), the smaller certificate decides: noise selects nothing.
+        The mode's own lam is always a candidate. Where the draws cannot tell it from the best
+        search, the smaller certificate decides.
         """
-        scores = self._scores(found)
-        own = self.values(list(found), lams[list(found)])
-        best, doubtful = {}, {}
-        for place, (point, jobs) in enumerate(found.items()):
-            number = int(np.argmax([one.mean() for one in scores[point]]))
-            best[point] = (START_NAMES[jobs[number].start], _found(jobs[number]))
-            lead, error = mean_and_error(scores[point][number] - own[place])
-            if lead < 2 * error or lead <= 0:
-                doubtful[point] = lead < -2 * error
-        for job in self._certified(doubtful, lams):
-            found_here = _found(job)
-            name, other = best[job.point]
-            if doubtful[job.point] or not found_here.certificate > other.certificate:
-                spent = other.gradient_evaluations + found_here.gradient_evaluations
-                best[job.point] = ("mode", found_here._replace(gradient_evaluations=spent))
-        return best
+        chosen = {point: found[point][best] for point, (best, _) in self.best_starts(found).items()}
+        points = list(chosen)
+        at_best = self.values(points, np.stack([_found(chosen[point]).lam for point in points]))
+        own = self.values(points, lams[points])
+        leads = [mean_and_error(one - other) for one, other in zip(at_best, own, strict=True)]
+        doubtful = {
+            point: lead < -2 * error
+            for point, (lead, error) in zip(points, leads, strict=True)
+            if lead <= 2 * error
+        }
+        winners = {point: (START_NAMES[job.start], _found(job)) for point, job in chosen.items()}
+        for job in self._certified(list(doubtful), lams):
+            mine, other = _found(job), winners[job.point][1]
+            if doubtful[job.point] or not mine.certificate > other.certificate:
+                spent = other.gradient_evaluations + mine.gradient_evaluations
+                winners[job.point] = ("mode", mine._replace(gradient_evaluations=spent))
+        return winners
 
     def _scores(self, found: dict[int, list[Job]]) -> dict[int, list[np.ndarray]]:
         pairs = [(point, job) for point, jobs in found.items() for job in jobs]
@@ -338,10 +345,19 @@ class Selection:
             scores[point].append(one)
         return scores
 
-    def _certified(self, chosen: dict[int, bool], lams: np.ndarray) -> list[Job]:
+    def _certified(self, chosen: Sequence[int], lams: np.ndarray) -> list[Job]:
         jobs = [Job(point, 0, lams[point]) for point in chosen]
-        Searcher(self.kernels, self.theta, self.points, self.settings).certificates(jobs)
+        searcher = Searcher(self.kernels, self.theta, self.points, self.settings)
+        for first in range(0, len(jobs), self.settings.width):
+            searcher.certify(jobs[first : first + self.settings.width])
         return jobs
+
+
+def _gains(
+    selection: Selection, found: dict[int, list[Job]], chosen: Sequence[int]
+) -> dict[int, float]:
+    best = selection.best_starts({point: found[point] for point in chosen})
+    return {point: gain for point, (_, gain) in best.items()}
 
 
 def _found(job: Job) -> Found:

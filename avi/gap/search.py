@@ -14,9 +14,11 @@ from avi.gap.kernels import Kernels
 from avi.settings import GapSettings
 from avi.types import Theta
 
+NEAR = 1.0  # nats: a certificate below it means that a Newton step may be trusted
+
 
 class Found(NamedTuple):
-    """Where one search ended, and how sure that is the top."""
+    """One lam of a search and how sure it is the top."""
 
     lam: np.ndarray  # [P]
     certificate: float  # nats still to be gained
@@ -33,19 +35,23 @@ class Job:
 
     point: int  # position among the points
     start: int  # number of the start
-    lam: np.ndarray  # [P], where it begins
-    state: PyTree = None  # of the local optimiser; None before the first round
-    first: int = 0  # steps taken
+    lam: np.ndarray  # [P], to be certified next
+    state: PyTree = None  # of the local optimiser; None before its first round
+    first: int = 0  # steps it has taken
+    certified: int = 0  # certificates made
     spent: int = 0  # gradient evaluations
-    found: Found | None = None
+    newton: np.ndarray | None = None  # [P], where the last certificate's Newton step leads
+    found: Found | None = None  # the best so far: that with the smallest certificate
 
 
 @dataclass
 class Searcher:
-    """Runs jobs through the lanes, the longest waiting first.
+    """Takes jobs through rounds of the local optimiser and Newton steps until each is certified.
 
-    A lane's result depends on its own row, start and step number: not on its neighbours, whose number
-    never changes. So a job that is done gives its lane to one that waits, and no number moves by a bit.
+    The local optimiser climbs; within a nat of the top the Newton step of the certificate, which is
+    paid for already, does what noise keeps the optimiser from. A lane's result depends on its own row,
+    start and counters, not on its neighbours, whose number never changes: a job that is done gives its
+    lane to one that waits, and no number moves by a bit.
     """
 
     kernels: Kernels
@@ -55,58 +61,83 @@ class Searcher:
     may_go_on: Callable[[], bool] = field(default=lambda: True)
 
     def run(self, jobs: Sequence[Job], on_found: Callable[[Job], None]) -> None:
-        """Search until every job has found, has spent its budget, or there is no more time."""
-        waiting = deque(job for job in jobs if job.found is None)
-        while waiting and self.may_go_on():
-            batch = [waiting.popleft() for _ in range(min(self.settings.width, len(waiting)))]
-            self._round(batch)
-            for job in batch:
+        """Search until every job is certified, has spent its budget, or there is no more time."""
+        climbing, uncertain = deque(jobs), deque[Job]()
+        while (climbing or uncertain) and self.may_go_on():
+            if climbing and len(uncertain) < self.settings.width:
+                batch = self._next(climbing)
+                self._climb(batch)
+                uncertain.extend(batch)
+                continue
+            batch = self._next(uncertain)
+            before = [job.found for job in batch]
+            self.certify(batch)
+            for job, old in zip(batch, before, strict=True):
                 if self._done(job):
                     on_found(job)
+                elif self._newton_pays(job, old):
+                    uncertain.append(job)
                 else:
-                    waiting.append(job)
+                    climbing.append(job)
 
-    def certificates(self, jobs: Sequence[Job]) -> None:
+    def certify(self, batch: Sequence[Job]) -> None:
         """Certify the lam where each job stands, without a step."""
-        for first in range(0, len(jobs), self.settings.width):
-            self._certify(jobs[first : first + self.settings.width])
+        start, number = _stack(batch, "start"), _stack(batch, "certified")
+        lams = _stack(batch, "lam")
+        result = self.kernels.certify(self.theta, *self._rows(batch), start, number, lams)
+        for place, job in enumerate(batch):
+            one: Any = jax.tree.map(lambda leaf, place=place: leaf[place], result)
+            job.certified += 1
+            job.spent += self.kernels.certify_evaluations(int(one.iterations))
+            found = self._judge(job, one)
+            if job.found is None or not found.certificate >= job.found.certificate:
+                job.found = found
+            job.found = job.found._replace(gradient_evaluations=job.spent)
+            near = bool(one.positive) and float(one.value) < NEAR
+            job.newton = one.newton if near else None
 
-    def _round(self, batch: Sequence[Job]) -> None:
+    def _climb(self, batch: Sequence[Job]) -> None:
         new = [job for job in batch if job.state is None]
         if new:
             states = self.kernels.begin(self.theta, *self._rows(new), _stack(new, "lam"))
-            for number, job in enumerate(new):
-                job.state = jax.tree.map(lambda leaf, number=number: leaf[number], states)
+            for place, job in enumerate(new):
+                job.state = jax.tree.map(lambda leaf, place=place: leaf[place], states)
         state = jax.tree.map(lambda *leaves: np.stack(leaves), *(job.state for job in batch))
         start, first = _stack(batch, "start"), _stack(batch, "first")
         states, lams = self.kernels.advance(self.theta, *self._rows(batch), start, first, state)
-        for number, job in enumerate(batch):
-            job.state = jax.tree.map(lambda leaf, number=number: leaf[number], states)
-            job.lam = lams[number]
+        for place, job in enumerate(batch):
+            job.state = jax.tree.map(lambda leaf, place=place: leaf[place], states)
+            job.lam = lams[place]
             job.first += self.kernels.refine.steps
             job.spent += self.kernels.search_evaluations()
-        self._certify(batch)
 
-    def _certify(self, batch: Sequence[Job]) -> None:
-        start, first = _stack(batch, "start"), _stack(batch, "first")
-        lams = _stack(batch, "lam")
-        result = self.kernels.certify(self.theta, *self._rows(batch), start, first, lams)
-        for number, job in enumerate(batch):
-            one: Any = jax.tree.map(lambda leaf, number=number: leaf[number], result)
-            job.spent += self.kernels.certify_evaluations(int(one.iterations))
-            job.found = Found(
-                lam=job.lam,
-                certificate=float(one.value),
-                certificate_se=float(one.standard_error),
-                positive=bool(one.positive),
-                guarantee=float(one.guarantee),
-                converged=bool(one.value + 2 * one.standard_error < self.settings.tolerance),
-                gradient_evaluations=job.spent,
-            )
+    def _judge(self, job: Job, one: Any) -> Found:
+        value, error = float(one.value), float(one.standard_error)
+        return Found(
+            lam=job.lam,
+            certificate=value,
+            certificate_se=error,
+            positive=bool(one.positive),
+            guarantee=float(one.guarantee),
+            converged=value + 2 * error < self.settings.tolerance,
+            gradient_evaluations=job.spent,
+        )
+
+    def _newton_pays(self, job: Job, before: Found | None) -> bool:
+        """Put the job where its Newton step leads, unless the last one did not halve what was left."""
+        assert job.found is not None
+        halved = before is None or job.found.certificate < 0.5 * before.certificate
+        if job.newton is None or not halved:
+            return False
+        job.lam = job.newton
+        return True
 
     def _done(self, job: Job) -> bool:
         assert job.found is not None
         return job.found.converged or job.spent >= self.settings.budget
+
+    def _next(self, waiting: deque[Job]) -> list[Job]:
+        return [waiting.popleft() for _ in range(min(self.settings.width, len(waiting)))]
 
     def _rows(self, batch: Sequence[Job]) -> tuple[PyTree, np.ndarray]:
         index = _stack(batch, "point")

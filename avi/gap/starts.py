@@ -21,7 +21,7 @@ def family_start(target: Target, family: Family, key: PRNGKey) -> Lam:
 def laplace_start(target: Target, family: Family, key: PRNGKey) -> Lam:
     """Return the Gaussian at a mode of p(z | x), as wide as the curvature there says.
 
-    Damped Newton steps from z = 0 on log p(x, z) + log N(z; 0, I) damping; other families: their start.
+    Damped Newton steps from z = 0; families without location and scale: their standard member.
     """
     del key
     if not isinstance(family, LocationScale):

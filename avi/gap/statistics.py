@@ -38,14 +38,14 @@ def mean_of(
 ) -> Mean:
     """Return the mean of one value per point; `noise` is the Monte Carlo standard error of each.
 
-    The spread of the values already contains their noise, because draws are independent between points.
+    The spread of the values already contains their noise: draws are independent between points.
     """
     number = len(values)
     mean = float(values.mean())
     spread = float(values.std(ddof=1)) if number > 1 else float("nan")
     monte_carlo = float(np.sqrt(np.sum(noise**2))) / number
     se = spread / np.sqrt(number)
-    # Without replacement from split_size rows: the choice of x contributes less, the noise does not.
+    # Without replacement from split_size rows the choice of x matters less, the noise as much.
     choice = max(se**2 - monte_carlo**2, 0.0) * (1 - number / split_size)
     interval = bootstrap_t(values, seed) if number >= FEWEST else None
     return Mean(mean, se, monte_carlo, float(np.sqrt(choice + monte_carlo**2)), interval, number)
@@ -79,7 +79,7 @@ def lower_limit(mean: Mean) -> float:
 def significantly_negative(
     values: Float[np.ndarray, " n"], noise: Float[np.ndarray, " n"], rounding: float
 ) -> bool:
-    """Whether values that cannot be negative are: in the mean beyond 3 se, or one point beyond doubt.
+    """Whether values that cannot be negative are: the mean beyond 3 se, or one beyond doubt.
 
     `rounding` is what the arithmetic itself may lose per point, in nats.
     """

@@ -37,8 +37,8 @@ def summarise(
     skipped = list(measurement.skipped)
     if khat_ok is False:
         skipped.append(
-            "the approximation gap: the importance weights have too heavy a tail (khat) for their mean "
-            "to be called evidence. Try evidence=ais."
+            "the approximation gap: the tail of the importance weights is too heavy (khat) for "
+            "their mean to be called evidence. Try evidence=ais."
         )
     return {
         "gap_name": "amortization gap" if amortized(experiment) else "optimisation gap",
@@ -62,13 +62,13 @@ def check(summary: Mapping[str, Any], *, strict: bool) -> None:
     validity = summary["validity"]
     if validity["negative_gap"]:
         raise ValidityError(
-            "A gap that cannot be negative is, beyond its noise: the bound at lam* is below that at lam, "
-            "or above the evidence. gap/points.csv shows where."
+            "A gap that cannot be negative is, beyond its noise: the bound at lam* is below that "
+            "at lam, or above the evidence. gap/points.csv shows where."
         )
     false = [name for name, value in validity.items() if value is False and name != "negative_gap"]
     if strict and false:
         raise ValidityError(
-            f"gap.strict=true, and {', '.join(false)} did not hold: gap/summary.json says of how many rows."
+            f"gap.strict=true, and {', '.join(false)} did not hold: see gap/summary.json."
         )
 
 

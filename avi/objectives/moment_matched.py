@@ -11,7 +11,7 @@ from avi.types import Bound, Family, Lam, PRNGKey, Reparametrised, Target
 
 
 def matched_draws(family: Any, key: PRNGKey, num_samples: int) -> Float[Array, "S d"]:
-    """Return [S, d] draws of the noise, shifted and rotated to mean 0 and covariance I; needs S > d."""
+    """Return [S, d] draws of the noise with mean exactly 0 and covariance exactly I; S > d."""
     noise = jax.vmap(family.noise)(jax.random.split(key, num_samples))
     noise = noise - noise.mean(axis=0)
     factor = jnp.linalg.cholesky(noise.T @ noise / num_samples)
@@ -20,7 +20,7 @@ def matched_draws(family: Any, key: PRNGKey, num_samples: int) -> Float[Array, "
 
 @dataclass(frozen=True)
 class MomentMatched:
-    """Mean of log p(x, z) + entropy over S moment-matched draws: exact where log p is quadratic in z.
+    """Mean of log p(x, z) + entropy over S moment-matched draws: exact for quadratic log p.
 
     Slightly biased elsewhere (the fourth moments of S matched draws are those of a sphere, not of a
     Gaussian), so it serves curvature and gradients near an optimum, and never a reported bound.

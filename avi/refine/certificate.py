@@ -31,9 +31,9 @@ def certify(local: Local, lam: Lam, key: PRNGKey) -> Certificate:
     """Return the Newton decrement g1' (-H)^-1 g2 / 2 at lam, g1 and g2 gradients on disjoint draws.
 
     Cross-fitting removes the bias that noise gives the square of one gradient. The coordinates are
-    those in which the Fisher matrix of the family is the identity, so conjugate gradients need no other
-    preconditioner and |g|^2 / 2 is the Fisher form. The objective of `local` should be exact or
-    moment-matched. Costs 2 BLOCKS gradients and at most MAX_ITERATIONS Hessian-vector products.
+    those in which the Fisher matrix of the family is the identity, so conjugate gradients need no
+    other preconditioner and |g|^2 / 2 is the Fisher form. The objective of `local` should be exact
+    or moment-matched. Costs 2 BLOCKS gradients and at most MAX_ITERATIONS Hessian-vector products.
     """
     displaced = coordinates(local.family, lam)
     origin = jnp.zeros_like(lam)
@@ -105,8 +105,8 @@ def conjugate_gradients(
 def _guarantee(local: Local, lam: Lam, keys: Array) -> Scalar:
     """Return |g|^2 / 2 in (m, C), where the ELBO is 1-strongly concave, plus 3 standard errors.
 
-    Challis & Barber (2013); Domke (2020): with z ~ N(0, I) and log p(x | z) concave in z, no member of
-    the family is better by more than this.
+    Challis & Barber (2013); Domke (2020): with z ~ N(0, I) and log p(x | z) concave in z, no member
+    of the family is better by more than this.
     """
     family: Any = local.family
     if not (isinstance(local.target.model, LogConcave) and isinstance(family, LocationScale)):
