@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from avi.errors import ConfigError
 from avi.types import Evidence, Family, Model, missing
 
 
@@ -15,9 +16,9 @@ class FirstThatFits:
         """Return the estimator.
 
         Raises:
-            ValueError: if none fits; list `none` last to allow that.
+            ConfigError: if none fits; list `none` last to allow that.
         """
         for candidate in self.candidates:
             if not missing(candidate, model, family):
                 return candidate
-        raise ValueError("no evidence estimator fits this model and family. Try evidence=none.")
+        raise ConfigError("no evidence estimator fits this model and family. Try evidence=none.")

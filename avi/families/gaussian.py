@@ -121,6 +121,18 @@ def _positive(factor: Array) -> Array:
     return jnp.where(factor > 1e-3, factor, factor + 0.5 * (1 - factor) ** 2)
 
 
+def _positive_definite(step: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    """Return I - A, or I - A + A^2 / 2 with a shorter A where it is not safely positive."""
+    identity = jnp.eye(len(step))
+    eigenvalues = jnp.linalg.eigvalsh(identity - jax.lax.stop_gradient(step))
+    smallest, largest = eigenvalues[0], eigenvalues[-1]
+    safe = (smallest > 1e-3) & (smallest > 1e-5 * largest)
+    # Beyond 10 the square would leave no digits for the small eigenvalues in float32.
+    length = jnp.maximum(jnp.abs(smallest - 1), jnp.abs(largest - 1))
+    short = step * jnp.minimum(1.0, 10 / jnp.maximum(length, 1.0))
+    return jnp.where(safe, identity - step, identity - short + 0.5 * short @ short)
+
+
 @dataclass(frozen=True)
 class FullRankGaussian:
     """N(mean, L L') with lam = [mean, log diag(L), strictly lower triangle of L row by row]."""
@@ -199,7 +211,7 @@ class FullRankGaussian:
 
         With G the gradient in L and D the gradient in the covariance, tril(L' G) = tril(2 L' D L),
         which determines the symmetric A = 2 L' D L; the precision L^-T L^-1 becomes
-        L^-T (I - rate A) L^-1. Directions in which that is not positive get the correction of
+        L^-T (I - rate A) L^-1. Where that is not positive definite it gets the correction of
         `DiagonalGaussian.natural_step`.
         """
         size = self.latent_size
@@ -209,12 +221,11 @@ class FullRankGaussian:
         lower = lower + jnp.diag(gradient[size : 2 * size] / jnp.diag(scale))
         half = jnp.tril(scale.T @ lower)
         step = rate * (half + half.T - jnp.diag(jnp.diag(half)))
-        eigenvalues, vectors = jnp.linalg.eigh(step)
-        factor = _positive(1 - eigenvalues)
-        # V_new = L U diag(1 / factor) U' L' ; its Cholesky factor is the R' of a QR decomposition.
-        root = (vectors / jnp.sqrt(factor)).T @ scale.T
-        upper = jnp.linalg.qr(root, mode="r")
-        new_scale = upper.T * jnp.sign(jnp.diag(upper))
+        # V_new = L F^-1 L' with F = R R' for an upper triangle R, so that its root is L R^-T. The
+        # eigenvectors of F would do as well, but have no derivative where eigenvalues repeat.
+        factor = _positive_definite(step)
+        root = jnp.linalg.cholesky(factor[::-1, ::-1])[::-1, ::-1]
+        new_scale = jax.scipy.linalg.solve_triangular(root, scale.T, lower=False).T
         new_mean = mean + rate * (new_scale @ (new_scale.T @ gradient[:size]))
         return self.join(new_mean, new_scale)
 

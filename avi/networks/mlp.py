@@ -25,7 +25,9 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 class _Layers(nnx.Module):
     def __init__(self, sizes: tuple[int, ...], activation: str, rngs: nnx.Rngs) -> None:
         for number, (before, after) in enumerate(pairwise(sizes)):
-            setattr(self, f"layer{number}", nnx.Linear(before, after, rngs=rngs))
+            # flax would make float32 parameters under precision=float64 too.
+            layer = nnx.Linear(before, after, param_dtype=jnp.result_type(float), rngs=rngs)
+            setattr(self, f"layer{number}", layer)
         self.depth = len(sizes) - 1
         self.activation = activation
 

@@ -173,6 +173,33 @@ def test_a_small_natural_step_climbs_at_the_rate_of_the_fisher_norm(family):
     np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_natural_step_has_a_derivative_where_all_variances_are_equal():
+    # Semi-amortized training differentiates the step, and begins at N(0, I).
+    family = FullRankGaussian(3)
+    climb = jax.grad(lambda lam: -family.kl_to_standard_normal(lam))
+
+    def moved(lam):
+        return family.natural_step(lam, climb(lam), 0.2)
+
+    start, h = family.init(), 1e-6
+    derivative = jax.jacobian(moved)(start)
+    differences = [
+        (moved(start + h * e) - moved(start - h * e)) / (2 * h) for e in np.eye(start.size)
+    ]
+    np.testing.assert_allclose(derivative, np.stack(differences, axis=1), atol=1e-8)
+
+
+@pytest.mark.parametrize("precision", [1e-3, 1.0, 1e3])
+def test_natural_steps_keep_float32_finite(precision):
+    with jax.enable_x64(False):
+        family = FullRankGaussian(4)
+        gradient = precision * 1e3 * jax.random.normal(jax.random.key(0), (family.num_params,))
+        lam = family.init()
+        for _ in range(5):
+            lam = family.natural_step(lam, gradient, 1.0)
+            assert np.isfinite(lam).all()
+
+
 def test_a_family_refuses_an_empty_latent():
     for family in (DiagonalGaussian, FullRankGaussian):
         with pytest.raises(ValueError, match="latent_size must be 1 or more; got 0"):
