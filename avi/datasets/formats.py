@@ -191,14 +191,18 @@ def load_array(path: Path, name: str | None) -> np.ndarray:
 # --- text of 0 and 1 (.amat) ----------------------------------------------------------------------
 
 
+_SPACE, _NEITHER = 2, 3
+_BITS = np.full(256, _NEITHER, np.uint8)  # by character: the digit 0 or 1, white space, or neither
+_BITS[list(b"01 \t\r\n")] = 0, 1, _SPACE, _SPACE, _SPACE, _SPACE
+
+
 def parse_bits(content: bytes, width: int) -> np.ndarray:
     """Return uint8 [N, width] from lines of `width` digits 0 or 1, separated by white space."""
-    text = np.frombuffer(content, np.uint8)
-    digits = (text == ord("0")) | (text == ord("1"))
-    spaces = np.isin(text, np.frombuffer(b" \t\r\n", np.uint8))
-    if not (digits | spaces).all() or (digits[1:] & digits[:-1]).any():
+    values = _BITS[np.frombuffer(content, np.uint8)]
+    is_digit = values < 2
+    if (values == _NEITHER).any() or (is_digit[1:] & is_digit[:-1]).any():
         raise ValueError("it does not hold only 0 and 1, separated by spaces")
-    bits = text[digits] - ord("0")
+    bits = values[is_digit]
     if bits.size == 0 or bits.size % width:
         raise ValueError(f"it holds {bits.size} digits, not rows of {width}")
     return bits.reshape(-1, width)
