@@ -5,6 +5,7 @@ place for caches). What a file is called says nothing of what it holds: `accept`
 verifies it against a recorded hash and raises ValueError if it is something else.
 """
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -49,8 +50,10 @@ def require_sha256(content: bytes, expected: str) -> bytes:
 def find(folder: str, names: Sequence[str]) -> Path | None:
     """Return the first file of one of these names in the user's data folder or in the cache."""
     data_dir = os.environ.get("AVI_DATA_DIR")
-    roots = [Path(data_dir)] if data_dir else []
-    places = [place for root in roots for place in (root / folder, root)] + [_cache() / folder]
+    if data_dir and not Path(data_dir).is_dir():
+        raise ResourceError(f"AVI_DATA_DIR={data_dir} is not a folder.")
+    places = [Path(data_dir) / folder, Path(data_dir)] if data_dir else []
+    places.append(_cache() / folder)
     candidates = (place / name for place in places for name in names)
     return next((path for path in candidates if path.is_file()), None)
 
@@ -91,7 +94,8 @@ def download(file: PublicFile, accept: Accept[T]) -> T:
         except (ValueError, zlib.error, OSError, DataError) as error:
             reasons.append(f"  {url}: {error}")
         finally:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink()
     raise ResourceError(
         "\n".join(
             [

@@ -52,6 +52,7 @@ def data_errors(source: str) -> Iterator[None]:
         zlib.error,
         zipfile.BadZipFile,
         csv.Error,
+        OSError,  # a zip that points before its own beginning
     ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{source} cannot be read: {reason}.") from error

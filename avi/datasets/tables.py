@@ -108,7 +108,7 @@ def _columns(first: list[str], header: bool | None) -> tuple[str, ...] | None:
             "its first line counts the columns: say dataset.header=true if they are names, or "
             "dataset.header=false if they are data"
         )
-    names = header if header is not None else not any(_is_number(word) for word in first)
+    names = header if header is not None else _are_names(first)
     if names and first and not first[0].strip():
         raise ValueError("its first column has no name, as a row index has none: remove the column")
     return tuple(first) if names else None
@@ -129,12 +129,18 @@ def _number(word: str, line: str, column: int) -> float:
         ) from error
 
 
-def _is_number(word: str) -> bool:
+def _are_names(words: list[str]) -> bool:
+    """Return whether there are words and no numbers; a missing value is neither."""
+    values = [_parse_or_none(word) for word in words]
+    has_numbers = any(value is not None and not math.isnan(value) for value in values)
+    return None in values and not has_numbers
+
+
+def _parse_or_none(word: str) -> float | None:
     try:
-        _parse(word)
+        return _parse(word)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _parse(word: str) -> float:
