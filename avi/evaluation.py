@@ -1,6 +1,7 @@
 """Functions of one datapoint over many, in lanes of one fixed width."""
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Int, PyTree
 
 from avi.problem import Problem
-from avi.types import Lam, Params, PRNGKey, X
+from avi.types import Lam, Objective, Params, PRNGKey, X
 
 WIDTH = 100  # lanes side by side: part of a result's last bits, so the same for every caller
 
@@ -55,18 +56,25 @@ def _host(leaf: Array) -> np.ndarray:
 class Evaluator:
     """The compiled views of one problem on one data set, for rows seen in training and for others.
 
-    `view` must be the fixed one: one recorded draw per row.
+    `view` must be the fixed one: one recorded draw per row. Bounds have `num_draws` draws; how a
+    mode arrives at lam, inner steps included, is as in training.
     """
 
-    def __init__(self, problem: Problem, view: Callable[..., X], num_data: int) -> None:
-        self.problem = problem
+    def __init__(
+        self, problem: Problem, view: Callable[..., X], num_data: int, num_draws: int | None = None
+    ) -> None:
         self.num_data = num_data
-        self._seen = _Compiled(problem, view)
+        scoring = (
+            problem.objective if num_draws is None else with_draws(problem.objective, num_draws)
+        )
+        self._seen = _Compiled(problem, scoring, view)
         unseen = Problem(
             problem.model, problem.family, problem.inference.unseen(), problem.objective
         )
         # A mode without rows is its own mode for unseen data: one compilation serves both.
-        self._unseen = _Compiled(unseen, view) if problem.inference.per_datapoint else self._seen
+        self._unseen = self._seen
+        if problem.inference.per_datapoint:
+            self._unseen = _Compiled(unseen, scoring, view)
 
     def bounds(self, params: Params, points: Points, key: PRNGKey) -> np.ndarray:
         """Return the bound of every point, float64[M] in nats."""
@@ -93,20 +101,30 @@ class Evaluator:
         return result
 
 
+def with_draws(objective: Any, num_samples: int) -> Any:
+    """Return the objective with `num_samples` draws, if it draws at all."""
+    if not any(field.name == "num_samples" for field in fields(objective)):
+        return objective
+    return replace(objective, num_samples=num_samples)
+
+
 class _Compiled:
-    def __init__(self, problem: Problem, view: Callable[..., X]) -> None:
+    def __init__(self, problem: Problem, scoring: Objective, view: Callable[..., X]) -> None:
         self.per_datapoint = problem.inference.per_datapoint
 
         def x_of(row: PyTree, number: Array) -> X:
             return view(row, number, jnp.zeros((), jnp.int32))
 
         def bound(shared: tuple, row: PyTree, number: Array, phi_row: PyTree) -> Array:
-            (theta, phi, key) = shared
+            theta, phi, key = shared
             params = Params(theta, phi_row if self.per_datapoint else phi)
-            return problem.bound(params, x_of(row, number), jax.random.fold_in(key, number)).value
+            x = x_of(row, number)
+            infer_key, bound_key = jax.random.split(jax.random.fold_in(key, number))
+            lam = problem.infer(params, x, infer_key)
+            return scoring(problem.local(theta, x).target, problem.family, lam, bound_key).value
 
         def infer(shared: tuple, row: PyTree, number: Array, phi_row: PyTree) -> Lam:
-            (theta, phi, key) = shared
+            theta, phi, key = shared
             params = Params(theta, phi_row if self.per_datapoint else phi)
             infer_key, _ = jax.random.split(jax.random.fold_in(key, number))
             return problem.infer(params, x_of(row, number), infer_key)

@@ -1,12 +1,23 @@
 """Everything one run is made of, built and checked."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from avi.errors import ConfigError
 from avi.problem import Problem, fit, pose, require
 from avi.settings import Device, GapSettings, Precision, TrainSettings
-from avi.types import Conjugate, Dataset, DataSpec, Evidence, Family, Inference, Model, Params, Refine, Support
+from avi.types import (
+    Conjugate,
+    Dataset,
+    DataSpec,
+    Evidence,
+    Family,
+    Inference,
+    Model,
+    Params,
+    Refine,
+    Support,
+)
 
 HOLDS: dict[
     Support, tuple[Support, ...]
@@ -15,12 +26,14 @@ HOLDS: dict[
     "unit": ("unit",),
     "count": ("binary", "count"),
     "real": ("binary", "unit", "count", "real"),
+    "terms": ("terms",),
 }
 INSTEAD: dict[Support, str] = {
     "binary": "likelihood=bernoulli",
     "unit": "likelihood=continuous_bernoulli, likelihood=gaussian, or dataset.binarize=fixed",
     "count": "likelihood=gaussian",
     "real": "likelihood=gaussian",
+    "terms": "model=lda",
 }
 
 
@@ -80,16 +93,6 @@ def make_experiment(
     )
 
 
-def with_draws(problem: Problem, num_samples: int) -> Problem:
-    """Return the problem with `num_samples` draws per bound, where its objective draws at all."""
-    objective: Any = problem.objective
-    if "num_samples" not in {
-        field for field in getattr(type(objective), "__dataclass_fields__", {})
-    }:
-        return problem
-    return replace(problem, objective=replace(objective, num_samples=num_samples))
-
-
 def _check_cone(model: Model, optimizers: Params) -> None:
     if isinstance(model, Conjugate) and Conjugate not in getattr(optimizers.theta, "needs", ()):
         raise ConfigError(
@@ -105,10 +108,12 @@ def _check_data(problem: Problem, dataset: Dataset) -> None:
             "anew at every visit. Try dataset.binarize=fixed, or inference=amortized."
         )
     if dataset.support not in HOLDS[problem.model.support]:
+        of_words = problem.model.support == "terms"
+        instead = "dataset=ap or dataset=corpus" if of_words else INSTEAD[dataset.support]
         raise ConfigError(
             f"the likelihood of {type(problem.model).__name__} is a density of "
             f"{problem.model.support} data; these are {dataset.support}. "
-            f"Try {INSTEAD[dataset.support]}."
+            f"Try {instead}."
         )
 
 

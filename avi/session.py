@@ -11,7 +11,7 @@ import optax
 from avi import devices
 from avi.errors import CheckpointError, ConfigError
 from avi.evaluation import Evaluator, Points
-from avi.experiment import Experiment, check_batch, with_draws
+from avi.experiment import Experiment, check_batch
 from avi.loading import check_settings, load_experiment
 from avi.randomness import key_for
 from avi.rundir import RunDir, checkpoints
@@ -37,10 +37,8 @@ class Session(NamedTuple):
 
     def evaluator(self, num_draws: int | None = None) -> Evaluator:
         """Return the views of the problem on the recorded data, with `num_draws` per bound."""
-        problem = self.experiment.problem
-        if num_draws is not None:
-            problem = with_draws(problem, num_draws)
-        return Evaluator(problem, self.experiment.dataset.fixed().view, self.spec.num_data)
+        view = self.experiment.dataset.fixed().view
+        return Evaluator(self.experiment.problem, view, self.spec.num_data, num_draws)
 
     def points(self, split: Split, limit: int | None = None) -> Points:
         """Return the rows of a split, or a recorded random `limit` of them, in row order."""

@@ -34,7 +34,7 @@ Scalar = Float[Array, ""]
 PRNGKey = Key[Array, ""]
 
 Space = Literal["real", "simplex", "category"]
-Support = Literal["binary", "unit", "count", "real"]
+Support = Literal["binary", "unit", "count", "real", "terms"]  # terms: x is a bag of words
 
 
 class Latent(NamedTuple):

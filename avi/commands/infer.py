@@ -12,7 +12,6 @@ from jaxtyping import Array, PyTree
 
 from avi.errors import ConfigError
 from avi.evaluation import Evaluator, Points, in_lanes
-from avi.experiment import with_draws
 from avi.new_observation import measure
 from avi.plain_yaml import read_tree
 from avi.progress import say
@@ -67,17 +66,19 @@ def _of_file(session: Session, data: Path, limit: int | None) -> tuple[Evaluator
 
     example = session.spec.example
     if not isinstance(example, jax.Array | np.ndarray):
-        raise ConfigError("data=<file> is for data sets with plain rows; this one has structured x.")
+        raise ConfigError(
+            "data=<file> is for data sets with plain rows; this one has structured x."
+        )
     rows = read_observations(data, None, session.spec.support, example.size)[:limit]
 
     def view(row: Array, index: Array, visit: Array) -> X:
         del index, visit
         return jnp.asarray(row, float).reshape(example.shape)
 
-    problem = with_draws(session.experiment.problem, DRAWS)
+    problem, num_data = session.experiment.problem, session.spec.num_data
     # Ids behind the training rows: a table has no row for an observation from elsewhere.
-    points = Points(rows, session.spec.num_data + np.arange(len(rows)))
-    return Evaluator(problem, view, session.spec.num_data), points, data.stem
+    points = Points(rows, num_data + np.arange(len(rows)))
+    return Evaluator(problem, view, num_data, DRAWS), points, data.stem
 
 
 def _posteriors(

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from avi import devices
-from avi.errors import ConfigError, NonFiniteError, Preempted
+from avi import devices, gap
+from avi.commands.gap import lines as gap_lines
+from avi.errors import ConfigError, NonFiniteError, Preempted, ValidityError
 from avi.evaluation import Points
 from avi.new_observation import measure
 from avi.plain_yaml import read_tree
@@ -63,6 +64,8 @@ def main(
         try:
             state = training.run(state)
             training.finish(state)
+        except ValidityError:
+            raise
         except Preempted:
             run.update_run(status="interrupted")
             raise
@@ -190,21 +193,20 @@ class _Training:
         )
         write_snapshot(session, state.params, run.path)
         self.stop.check()
-        if session.experiment.gap.num_points:
-            self._report_gap(state)
+        summary = self._report_gap(state) if session.experiment.gap.num_points else None
         run.update_run(status="done")
         from avi.report.html import write_report
 
         report = write_report(run.path)
-        for line in self._summary():
+        for line in [*self._summary(), *(gap_lines(summary) if summary else [])]:
             say(line)
         say(str(report))
+        if summary:
+            gap.check(summary, strict=session.experiment.gap.strict)
 
-    def _report_gap(self, state: TrainState) -> None:
-        from avi import gap
-
+    def _report_gap(self, state: TrainState) -> dict[str, Any]:
         session = self.session
-        gap.report(
+        return gap.report(
             session.experiment,
             state.params,
             session.splits,
@@ -343,8 +345,8 @@ class _Training:
         final = {line["split"]: line for line in self.run_dir.metrics()}
         name = self.session.experiment.problem.objective.bound_name
         return [
-            f"{split:5} {name} {final[split]['value']:10.3f} +- {final[split]['standard_error']:.3f} "
-            "nats per datapoint"
+            f"{split:5} {name:18} {final[split]['value']:10.3f} +- "
+            f"{final[split]['standard_error']:.3f} nats"
             for split in SPLITS
             if split in final
         ]
