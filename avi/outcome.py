@@ -48,7 +48,7 @@ def say(message: str) -> None:
 
 def _write_traceback(error: BaseException, folder: Path | None) -> Path:
     text = "".join(traceback.format_exception(error))
-    if folder is not None and folder.is_dir():
+    if folder is not None and (folder / "config.yaml").is_file():
         try:
             with (folder / "log.txt").open("a", encoding="utf-8") as log:
                 log.write(text)

@@ -1,9 +1,9 @@
 """The command line as a product: help, mistakes, folders, sweeps, exit codes."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -64,18 +64,18 @@ def trainer(monkeypatch, workplace):
 
 
 def milliseconds(*words):
-    """Return the shortest of five starts: noise only ever adds."""
-    best = float("inf")
+    """Return the processor time of the quickest of five starts: waiting for others is not ours."""
+    times = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             [sys.executable, "-m", "avi", *words], cwd=ROOT, capture_output=True, check=True
         )
-        best = min(best, time.perf_counter() - start)
-    return 1000 * best
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return 1000 * min(times)
 
 
-@pytest.mark.slow  # a busy machine makes it wait: it is about milliseconds
 def test_help_answers_at_once():
     assert milliseconds("--help") < 100
     assert milliseconds("train", "--help") < 300
@@ -290,27 +290,27 @@ def test_the_machines_errors_have_codes_of_their_own(error, code, trainer):
 
 # Sweeps.
 
-SWEEP = ["train", "-m", "inference=svi,amortized", "seed=0,1"]
+SWEEP = ["train", "-m", "inference=svi,amortized", "seed=1"]
 
 
 def test_a_sweep_runs_every_combination_in_folders_named_by_their_config(trainer, workplace):
     assert cli.run(SWEEP) == 0
-    assert trainer.seeds == [0, 1, 0, 1]
+    assert [choices["inference"] for _, choices, *_ in trainer.calls] == ["svi", "amortized"]
     (sweep,) = {folder.parent for folder in trainer.folders}
     assert sweep.parent == workplace / "outputs" / "sweeps"
-    assert sweep.name.startswith("inference-seed-")
-    assert trainer.folders[0].name.startswith("vae-svi-digits-0-")
-    assert len(set(trainer.folders)) == 4
+    assert sweep.name.startswith("inference-")
+    assert trainer.folders[0].name.startswith("vae-svi-digits-1-")
+    assert len(set(trainer.folders)) == 2
 
 
 def test_the_same_sweep_again_skips_what_is_done(trainer, capsys):
     cli.run(SWEEP)
     capsys.readouterr()
     assert cli.run(SWEEP) == 0
-    assert len(trainer.calls) == 4
+    assert len(trainer.calls) == 2
     out = capsys.readouterr().out
-    assert out.count("done already, skipped") == 4
-    assert "0 done, 4 skipped, 0 failed" in out
+    assert out.count("done already, skipped") == 2
+    assert "0 done, 2 skipped, 0 failed" in out
 
 
 def test_a_sweep_with_more_values_finds_the_jobs_it_has_done(trainer):
@@ -328,17 +328,17 @@ def test_other_fixed_settings_make_another_sweep_folder(trainer):
 
 def test_one_failure_does_not_stop_the_others_and_the_job_is_tried_again(trainer, capsys):
     trainer.fails = {1: NonFiniteError("NaN."), 2: ZeroDivisionError("zero")}
-    assert cli.run(["train", "-m", "seed=0,1,2,3"]) == 5
-    assert trainer.seeds == [0, 1, 2, 3]
+    assert cli.run(["train", "-m", "seed=1,0,2"]) == 5
+    assert trainer.seeds == [1, 0, 2]
     out, err = capsys.readouterr()
-    assert "2 done, 0 skipped, 2 failed, 0 interrupted, 0 not started" in out
+    assert "1 done, 0 skipped, 2 failed, 0 interrupted, 0 not started" in out
     assert "exit 5: " in out
     assert "exit 1: " in out
     assert "NaN." in err
     trainer.fails = {}
-    assert cli.run(["train", "-m", "seed=0,1,2,3"]) == 0
-    assert trainer.seeds[4:] == [1, 2]
-    assert trainer.resumed[4:] == [True, True]
+    assert cli.run(["train", "-m", "seed=1,0,2"]) == 0
+    assert trainer.seeds[3:] == [1, 2]
+    assert trainer.resumed[3:] == [True, True]
 
 
 def test_a_signal_ends_the_sweep_with_75_before_all_other_codes(trainer, capsys):
@@ -434,6 +434,7 @@ def test_infer_compare_and_verify_get_their_words(calls, workplace):
 QUICK = ("train.epochs=1", "train.eval_points=20", "train.eval_draws=2", "gap.num_points=0")
 
 
+@pytest.mark.slow
 def test_a_real_run_ends_with_a_report_and_resumes_to_more_epochs(avi, workplace):
     done = avi("train", *QUICK, "output=here")
     assert done.returncode == 0, done.stderr

@@ -104,11 +104,9 @@ def test_a_sweep_is_the_product_of_its_values():
 
 
 def test_an_experiment_can_bring_its_own_sweep_and_the_words_come_first():
-    jobs = config.compose(["experiment=width"], True)
-    widths = [job.tree["inference"]["network"]["widths"] for job in jobs]
-    assert len(jobs) == 9
-    assert [widths[0], widths[3], widths[6]] == [[4], [32], [256]]
-    assert len(config.compose(["experiment=width", "seed=7"], True)) == 3
+    jobs = config.compose(["experiment=width", "seed=7"], True)  # the file says seed: 0,1,2
+    found = [(job.tree["inference"]["network"]["widths"], job.tree["seed"]) for job in jobs]
+    assert found == [([4], 7), ([32], 7), ([256], 7)]
 
 
 def test_own_folders_of_yaml_come_before_the_built_in_ones(tmp_path, monkeypatch):
@@ -143,7 +141,7 @@ HOSTILE = {
     "bytes": "a: !!binary aGVsbG8=",
     "set": "a: !!set {x, y}",
     "two documents": "a: 1\n---\nb: 2",
-    "deep": "a: " + "[" * 100_000 + "]" * 100_000,
+    "deep": "a: " + "[" * 10_000 + "]" * 10_000,
     "unclosed": "a: [1, 2",
     "tab": "a:\n\t- b",
     "large": "a: " + "x" * (1 << 21),
