@@ -90,10 +90,7 @@ def _draw_split(axes: "Axes", split: str, curve: Curve, axis: Axis) -> None:
     colour = SPLIT_COLOURS[split]
     label = f"{split}  {plus_minus(curve.last.bound)}"
     if split == "train":
-        marker = "o" if seen.sum() == 1 else ""
-        axes.plot(
-            horizontal[seen], means[seen], marker=marker, color=colour, label=label, linewidth=1.2
-        )
+        _draw_noisy(axes, horizontal[seen], means[seen], colour, label)
         return
     errors = np.nan_to_num(curve.standard_errors)
     axes.errorbar(
@@ -110,6 +107,23 @@ def _draw_split(axes: "Axes", split: str, curve: Curve, axis: Axis) -> None:
         elinewidth=1.2,
         zorder=3 if split == "valid" else 4,
     )
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """Return the centred running mean over a twentieth of the points, shorter at both ends."""
+    half = max(len(values) // 40, 0)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    at = np.arange(len(values))
+    reach = np.minimum(np.minimum(at, len(values) - 1 - at), half)
+    return (sums[at + reach + 1] - sums[at - reach]) / (2 * reach + 1)
+
+
+def _draw_noisy(
+    axes: "Axes", horizontal: np.ndarray, means: np.ndarray, colour: str, label: str
+) -> None:
+    marker = "o" if len(means) == 1 else ""
+    axes.plot(horizontal, means, color=colour, linewidth=0.7, alpha=0.45)
+    axes.plot(horizontal, smoothed(means), marker=marker, color=colour, label=label, linewidth=1.5)
 
 
 def _focus(axes: "Axes", curves: Sequence[Curve]) -> str:

