@@ -15,8 +15,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "precision": get_args(Precision),
     "split": get_args(Split),
     "train.freeze": ("theta", "null"),
-    "overwrite": ("true", "false"),
-    "dry_run": ("true", "false"),
+    "resume_damaged": ("skip", "fail"),
 }
 OPTIONAL = ("experiment",)  # groups that are not filled unless asked for
 SHELLS = ("bash", "zsh", "fish")
@@ -97,8 +96,15 @@ def _values(key: str, value: str, chosen: dict[str, str]) -> list[str]:
     if key in FOLDERS or key in FILES:
         found = _paths(last, folders_only=key in FOLDERS)
     else:
-        found = _starting(last, [*catalog.groups().get(group, ()), *WORDS.get(key, ())])
+        choices = catalog.groups().get(group, ())
+        found = _starting(last, [*choices, *WORDS.get(key, _booleans(key))])
     return [f"{key}={before}{comma}{name}" for name in found]
+
+
+def _booleans(key: str) -> tuple[str, ...]:
+    """Return true and false for a setting that is one of them."""
+    settings = {s.key: s.value for s in catalog.settings(catalog.command_file("train"))}
+    return ("true", "false") if settings.get(key) in ("true", "false") else ()
 
 
 def _next_parts(current: str, known: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ from avi.rundir import RunDir, config_digest, new_run_name, sweep_run_name
 from avi.rundir.names import RESUMABLE
 
 State = Literal["new", "begun", "done"]
-WITHOUT_EFFECT = ("output", "resume", "overwrite")  # on what a run computes
+WITHOUT_EFFECT = ("output", "resume", "resume_damaged", "overwrite", "device")
 ENDS_A_SWEEP = (Preempted.exit_code, INTERRUPTED, 143)
 
 

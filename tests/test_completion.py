@@ -67,6 +67,7 @@ def test_every_key_that_completes_is_a_key_of_the_composed_tree():
 
 def test_settings_with_few_values_complete():
     assert offered("train device=") == [f"device={d}" for d in ("auto", "cpu", "gpu", "tpu")]
+    assert offered("train overwrite=") == ["overwrite=true", "overwrite=false"]
     assert offered("infer split=t") == ["split=train", "split=test"]
     assert offered("train --") == ["--cfg", "--help"]
     assert offered("train --cfg ") == ["job"]
