@@ -60,7 +60,9 @@ def main(
     session = open_session(tree)
     with Stop() as stop, _folder(tree, folder, resume) as run:
         training = _Training(session, run, stop)
-        state = training.resume(tree) if resume else training.begin(tree, choices, overrides)
+        # A run that was killed before its first checkpoint has nothing to lose: it begins again.
+        begun = resume and (checkpoints.steps(run) or run.metrics())
+        state = training.resume(tree) if begun else training.begin(tree, choices, overrides)
         try:
             state = training.run(state)
             training.finish(state)
@@ -92,7 +94,7 @@ class _Training:
         self.num_steps = self.settings.epochs * self.steps_per_epoch
         self.evaluator = session.evaluator(self.settings.eval_draws)
         self.seconds = 0.0  # of training, over all starts
-        self.last_valid: float | None = None
+        self.valid: tuple[int, float] | None = None  # step and validation bound
 
     def begin(
         self, tree: Mapping[str, Any], choices: Mapping[str, str], overrides: list[str]
@@ -130,7 +132,6 @@ class _Training:
         self.run_dir.truncate_metrics(manifest.metrics_offset)
         self.run_dir.truncate_timing(manifest.timing_offset)
         self.seconds = float(manifest.extra.get("seconds", 0.0))
-        self.last_valid = manifest.extra.get("valid")
         self.run_dir.write_config(tree)
         if not checkpoint.bit_exact:
             say("This machine or its versions differ from those of the checkpoint: not bit-exact.")
@@ -229,7 +230,7 @@ class _Training:
             error = bounds.std(ddof=1) / np.sqrt(len(points)) if len(points) > 1 else 0.0
             lines.append(Line(step, split, bounds.mean(), error, len(points)))
             if split == "valid":
-                self.last_valid = float(bounds.mean())
+                self.valid = step, float(bounds.mean())
         return lines
 
     def _log(self, lines: list[Line]) -> None:
@@ -255,7 +256,8 @@ class _Training:
         ]
 
     def _save(self, state: TrainState, step: int) -> None:
-        extra = {"seconds": self.seconds, "valid": self.last_valid}
+        valid = self.valid[1] if self.valid is not None and self.valid[0] == step else None
+        extra = {"seconds": self.seconds, "valid": valid}
         arrays = flatten_tree(state)
         checkpoints.save(self.run_dir, step, arrays, extra, keep_last=self.settings.keep_last)
 
