@@ -1,9 +1,9 @@
 """Conjugate exponential families: each is its log-normaliser A, and everything follows from it.
 
-With sufficient statistics t and natural parameters eta, E[t] = grad A(eta). The natural gradient in
-eta is the gradient in E[t], so the derivative of E[t] is declared to be the identity: plain autodiff
-of a bound then gives the natural gradient of Hoffman, Blei, Wang & Paisley (2013), and one step of
-rate 1 lands on the exact coordinate optimum.
+With sufficient statistics t and natural parameters eta, E[t] = grad A(eta). The natural gradient
+in eta is the gradient in E[t], so the derivative of E[t] is declared to be the identity: plain
+autodiff of a bound then gives the natural gradient of Hoffman, Blei, Wang & Paisley (2013), and one
+step of rate 1 lands on the exact coordinate optimum.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ LOG_GAMMA_SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 3603
 def expected_statistics(log_normaliser: LogNormaliser, eta: PyTree) -> PyTree:
     """Return E[t] = grad A(eta); its derivative is *declared* to be the identity.
 
-    What is differentiated through it is therefore the gradient in E[t], the natural gradient in eta.
+    A gradient that passes through it is therefore that in E[t], the natural gradient in eta.
     """
     return jax.grad(log_normaliser)(eta)
 

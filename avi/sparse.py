@@ -28,6 +28,11 @@ class Document:
     counts: Float[Array, " W"] | Any
     num_terms: int = field(metadata={"static": True})  # V
 
+    def unpacked(self) -> "Document":
+        """Return a stored document as numbers to compute with."""
+        ids, counts = jnp.asarray(self.ids, int), jnp.asarray(self.counts, float)
+        return Document(ids, counts, self.num_terms)
+
 
 @dataclass(frozen=True, eq=False)
 class Ragged:

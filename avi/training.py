@@ -51,8 +51,9 @@ def make_step(
 ) -> Step:
     """Return the function from (state, rows, index of B rows, slots) to (state, metrics).
 
-    `slots` is how wide rows of different lengths are padded, None where rows have one length. The data are an argument because an array closed over would be compiled in. Randomness is a
-    function of `key`, the step and the row's id.
+    `slots` is how wide rows of different lengths are padded, None where all have one length. The
+    data are an argument because an array closed over would be compiled in. Randomness is a function
+    of `key`, the step and the row's id.
     """
     rows = problem.rows
     transforms = make_optimizers(problem, optimizers)

@@ -46,8 +46,8 @@ class Vectorizer:
         lengths = np.diff(matrix.indptr)
         if not lengths.all():
             raise DataError(
-                f"{paths[int(np.argmin(lengths))]}: no term of the vocabulary is in it, the document "
-                "is empty. Leave it out, or lower dataset.vectorizer.min_documents."
+                f"{paths[int(np.argmin(lengths))]}: no term of the vocabulary is in it, the "
+                "document is empty. Leave it out, or lower dataset.vectorizer.min_documents."
             )
         vocabulary = tuple(map(str, counter.get_feature_names_out()))
         return join([matrix.indices], [matrix.data], lengths, vocabulary)

@@ -24,8 +24,8 @@ class LDA:
     q(z) q(tokens' topics), the latter at its optimum: lam is float[K] for any length.
 
     `topics` says which topics the local bound is under: "posterior" averages log beta over q(beta),
-    as training must; "mean" takes beta = E[beta] as known, as held-out bounds do. Two numbers that are
-    not to be compared. Under "posterior" the weights exp(E[log beta]) sum to less than one.
+    as training must; "mean" takes beta = E[beta] as known, as held-out bounds do. Two numbers that
+    are not to be compared. Under "posterior" the weights exp(E[log beta]) sum to less than one.
     """
 
     latent_size: int  # K, topics
@@ -50,8 +50,8 @@ class LDA:
 
     @property
     def support(self) -> Support:
-        """Counts of terms."""
-        return "count"
+        """Bags of words."""
+        return "terms"
 
     def init(self, key: PRNGKey, data: DataSpec) -> Theta:
         """Return topics that differ: around the terms of some training documents each.
@@ -99,13 +99,13 @@ class LDA:
         log_topics = self.log_topics(theta)
         # The largest weight of a term is 1: float32 does not hold exp(E[log beta]) of a rare one.
         scaled = jnp.exp(log_topics - log_topics.max(1, keepdims=True))
-        topics = scaled[x.ids]
+        topics = scaled[x.ids].T  # [K, W]: the products run along the terms
 
         def update(lam: Lam) -> Lam:
             expected = family.expected_log(lam)
             weights = jnp.exp(expected - expected.max())
-            share = x.counts / (topics @ weights + TINY)
-            return jnp.log(self.alpha + weights * (share @ topics))
+            share = x.counts / (weights @ topics + TINY)
+            return jnp.log(self.alpha + weights * (topics @ share))
 
         return update
 
