@@ -70,7 +70,9 @@ def _new_observation(rows: Sequence[Row]) -> str:
         if price:
             words += f" ({', '.join(price)})"
         if times and forward and row.new_kind != "forward pass":
-            words += f", {min(times) / forward:,.0f} times the time of a forward pass"
+            ratio = min(times) / forward
+            shown = f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}"
+            words += f", {shown} times the time of a forward pass"
         sentences.append(words)
     if not sentences:
         return "New observation: run.json of these runs does not say what one costs."

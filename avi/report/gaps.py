@@ -22,6 +22,7 @@ from avi.report.wording import (
     plural,
     plus_minus,
     signed,
+    three_digits,
 )
 
 WORST_SHOWN = 10
@@ -147,7 +148,7 @@ def _confidence(found: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
     if any(map(math.isfinite, least)):
         yield [
             "— at least",
-            *(signed(f"{value:.3g}") if math.isfinite(value) else "" for value in least),
+            *map(three_digits, least),
             "With 95 % confidence, one-sided, and with no assumption about convergence.",
         ]
 
@@ -156,7 +157,7 @@ def _interval(ends: Any) -> str:
     if not isinstance(ends, list) or len(ends) != 2:
         return ""
     low, high = (number({"end": end}, "end") for end in ends)
-    return signed(f"{low:.3g} to {high:.3g}") if math.isfinite(high - low) else ""
+    return f"{three_digits(low)} to {three_digits(high)}" if math.isfinite(high - low) else ""
 
 
 def _unknown(run: RunFiles) -> str:
@@ -272,14 +273,14 @@ def _worst(run: RunFiles) -> str:
 
 def _tile_words(row: Mapping[str, Any]) -> str:
     gap, bound = number(row, "amortization_gap"), number(row, "bound")
-    words = signed(f"gap {gap:.3g}, ELBO {bound:.1f}")
+    words = f"gap {three_digits(gap)}, " + signed(f"ELBO {bound:.1f}")
     return f"{words} ({text(row, 'split')} row {text(row, 'row')})"
 
 
 def _three(row: Mapping[str, Any]) -> list[str]:
     bounds = [number(row, key) for key in ("bound", "bound_star")]
     gap = number(row, "amortization_gap")
-    return [signed(words) for words in (f"{gap:.3g}", *(f"{value:.2f}" for value in bounds))]
+    return [three_digits(gap), *(signed(f"{value:.2f}") for value in bounds)]
 
 
 def _pictures(run: RunFiles) -> dict[float, bytes]:

@@ -30,7 +30,7 @@ def paragraph(words: str, kind: str = "") -> str:
 def claim(words: str) -> str:
     """Return "Subject: what is said" as a paragraph that begins with its subject set off."""
     subject, _, rest = words.partition(": ")
-    return f"<p><strong>{escape(subject)}.</strong> {escape(rest[:1].upper() + rest[1:])}</p>"
+    return f"<p><strong>{escape(subject)}:</strong> {escape(rest)}</p>"
 
 
 def banner(sentences: Iterable[str]) -> str:

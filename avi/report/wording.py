@@ -27,6 +27,11 @@ def signed(digits: str) -> str:
     return digits.replace("-", MINUS)
 
 
+def three_digits(value: float) -> str:
+    """Return a number with three significant digits, trailing zeros kept: 0.150."""
+    return signed(f"{value:#.3g}".rstrip(".")) if math.isfinite(value) else MISSING
+
+
 def _decimals(standard_error: float) -> int:
     if standard_error <= 0:
         return 3
