@@ -101,7 +101,7 @@ def test_every_number_says_which_side_it_errs_on(finished):
     ):
         assert words in page
     assert "97 of 100 points" in page
-    assert "0.97 to 1.52" in page
+    assert "0.970 to 1.52" in page
     assert "Other starts led higher for 1 of 12 points" in page
     assert "The sandwich of the evidence was left out" in page
 
