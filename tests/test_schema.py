@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import pytest
+import yaml
 
+from avi import catalog
 from avi.errors import ConfigError
 from avi.families.gaussian import DiagonalGaussian
 from avi.schema import build, build_settings, check
@@ -213,10 +215,8 @@ def test_a_wrong_setting_of_an_optimiser_is_refused(changes, sentence):
 
 
 def test_settings_need_no_target_and_name_their_own_key():
-    names = ("num_points", "num_draws", "search_draws", "width", "budget", "frontier", "simulated")
-    node = dict.fromkeys(names, 2) | {"splits": ["train"], "tolerance": 0.1, "audit": 0.5}
-    node |= {"seconds": None, "half_width": None, "strict": False}
-    assert build_settings(GapSettings, node, "gap").splits == ("train",)
+    node = yaml.safe_load(catalog.command_file("train").read_text())["gap"]
+    assert build_settings(GapSettings, node, "gap").splits == ("train", "test")
     with pytest.raises(ConfigError, match="^gap.tolerance must be positive"):
         build_settings(GapSettings, node | {"tolerance": 0}, "gap")
     with pytest.raises(ConfigError, match="train: expected a block of settings, got 3."):
