@@ -21,11 +21,11 @@ import safetensors
 import safetensors.numpy
 
 from avi.errors import CheckpointError, ConfigError
+from avi.plain_yaml import read_bounded
 from avi.rundir import records
 from avi.rundir.files import (
     TEMPORARY,
     atomic_write,
-    read_bounded,
     refuse_link,
     resource_errors,
     sync_folder,

@@ -1,4 +1,4 @@
-"""Writes that happen wholly or not at all, and reads that a hostile file cannot make hang."""
+"""Writes that happen wholly or not at all, and strict JSON."""
 
 import contextlib
 import errno
@@ -7,7 +7,6 @@ import numbers
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,6 @@ from typing import Any
 from avi.errors import ConfigError, ResourceError
 
 TEMPORARY = ".tmp-"  # prefix of whatever is not committed yet; safe to delete once the lock is held
-MEBIBYTE = 2**20
-TEXT_LIMIT = 64 * MEBIBYTE  # more than any text file of a run will ever hold
 
 
 @contextlib.contextmanager
@@ -80,33 +77,6 @@ def atomic_write(path: Path, content: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
-
-
-def read_bounded(path: Path, limit: int = TEXT_LIMIT) -> bytes:
-    """Return the content of a regular file of at most `limit` bytes.
-
-    A device or a pipe is refused before it is read: a folder from elsewhere must not block us.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ConfigError: it is not a regular file, too large, or unreadable.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{path} is not a regular file.")
-        if status.st_size > limit:
-            raise ConfigError(f"{path} has {status.st_size} bytes; expected at most {limit}.")
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(limit)
-    finally:
-        os.close(descriptor)
 
 
 def encode(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import yaml
 
 from avi.errors import BusyError, ConfigError, ResourceError
-from avi.plain_yaml import read_tree
+from avi.plain_yaml import read_bounded, read_tree
 from avi.rundir import records
 from avi.rundir.files import (
     TEMPORARY,
@@ -18,7 +18,6 @@ from avi.rundir.files import (
     decode,
     encode,
     free_bytes,
-    read_bounded,
     refuse_link,
     resource_errors,
 )
@@ -30,6 +29,9 @@ CONTENTS = (
     "config.yaml run.json metrics.jsonl timing.jsonl checkpoints elbo.png snapshot.npz gap"
     " report.html infer log.txt nan_dump.npz posterior.npz posterior.csv figures"
 ).split()
+
+# What we read back from run.json, and its type.
+RECORDED = {"status": str, "choices": dict, "starts": list}
 
 
 class _PlainDumper(yaml.SafeDumper):
@@ -64,12 +66,11 @@ class RunDir:
         with resource_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         run._check_vacant(overwrite)
-        run.locked()
+        run._lock = Lock(path / ".lock")
         try:
             # Between the first look and the lock another job may have come and gone.
             run._check_vacant(overwrite)
             run._clear()
-            run.update_run()
         except BaseException:
             run.release()
             raise
@@ -88,8 +89,15 @@ class RunDir:
         return run
 
     def locked(self) -> Self:
-        """Take the lock, remove what an interrupted writer left, and return self."""
+        """Take the lock, remove what an interrupted writer left, and return self.
+
+        Raises:
+            BusyError: another process holds the lock.
+            ConfigError: part of the run is a symbolic link, which may lead out of the folder.
+        """
         if self._lock is None:
+            for name in CONTENTS:
+                refuse_link(self.path / name)
             self._lock = Lock(self.path / ".lock")
             self._remove_temporaries()
         return self
@@ -155,6 +163,12 @@ class RunDir:
             raise ConfigError(f"{self.run_path} is not JSON: {error}.") from error
         if not isinstance(record, dict):
             raise ConfigError(f"{self.run_path}: expected a JSON object.")
+        for name, kind in RECORDED.items():
+            if not isinstance(record.get(name, kind()), kind):
+                raise ConfigError(
+                    f"{self.run_path}: {name} is a {type(record[name]).__name__}, expected a "
+                    f"{kind.__name__}."
+                )
         return record
 
     def update_run(self, **fields: Any) -> None:
@@ -215,7 +229,6 @@ class RunDir:
                 _remove(self.path / name)
 
     def _remove_temporaries(self) -> None:
-        refuse_link(self.checkpoints_path)
         with resource_errors(self.path):
             for folder in (self.path, self.checkpoints_path):
                 for entry in folder.glob(f"{TEMPORARY}*"):

@@ -64,7 +64,7 @@ def test_overwrite_starts_from_an_empty_run(tmp_path: Path) -> None:
     (run.checkpoints_path / "x").touch()
     run.release()
     with RunDir.create(tmp_path / "run", overwrite=True) as again:
-        assert sorted(entry.name for entry in again.path.iterdir()) == [".lock", "run.json"]
+        assert sorted(entry.name for entry in again.path.iterdir()) == [".lock"]
 
 
 def test_overwrite_never_deletes_what_is_not_ours(tmp_path: Path) -> None:
@@ -271,6 +271,15 @@ def test_truncating_a_log_that_was_never_written_to_zero_is_nothing(tmp_path: Pa
         "a: [",
         "- 1",
         "[" * 50,
+        "a: " + "[" * 3000,
+        "".join(" " * depth + "a:\n" for depth in range(40)),
+        "a: .nan",
+        "a: 1" + "0" * 30,
+        'a: "\\uD800"',
+        "a: 2001-01-01",
+        "a: ${oc.env:HOME}",
+        "_recursive_: true",
+        "a: 1\n" * 20000,
         "\x00",
         b"\xff\xfe\xff",
     ],
@@ -294,6 +303,34 @@ def test_a_pipe_or_a_giant_in_place_of_a_file_does_not_hang(tmp_path: Path) -> N
     run.run_path.mkdir()
     with pytest.raises(ConfigError, match="not a regular file"):
         run.read_run()
+    os.mkfifo(run.config_path)
+    with pytest.raises(ConfigError, match="not a regular file"):
+        run.config_sha256()
+
+
+@pytest.mark.parametrize("text", ['{"starts": 1}', '{"choices": [1]}', '{"status": null}', "[]"])
+def test_a_run_json_of_other_types_is_refused(tmp_path: Path, text: str) -> None:
+    run = RunDir(tmp_path)
+    run.run_path.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape("run.json")):
+        run.read_run()
+
+
+@pytest.mark.parametrize("name", ["gap", "infer", "config.yaml", "checkpoints", "report.html"])
+def test_a_run_with_a_link_in_it_is_not_written_to(tmp_path: Path, name: str) -> None:
+    make_run(tmp_path / "run").release()
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "run" / name
+    path.unlink(missing_ok=True)
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="symbolic link"):
+        RunDir(tmp_path / "run").locked()
+
+
+def test_a_folder_whose_writer_died_before_its_config_can_be_taken_again(tmp_path: Path) -> None:
+    RunDir.create(tmp_path / "run").release()
+    (tmp_path / "run" / ".tmp-0123").write_text("half a config")
+    make_run(tmp_path / "run")
 
 
 def test_reading_a_run_imports_no_jax() -> None:
