@@ -11,12 +11,6 @@ from avi import conjugate
 from avi.conjugate import NormalGamma, dirichlet, expected_statistics, kl_divergence, normal_gamma
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
-
-
 def some(number, *shape):
     return jnp.asarray(np.random.default_rng(number).gamma(2.0, 1.0, shape))
 
