@@ -17,7 +17,8 @@ class LinearGaussian:
     """z ~ N(0, I), x | z ~ N(W z + mu, Psi), Psi = s^2 I ("shared", PPCA) or diagonal ("diagonal").
 
     theta = {"weight": W [size, d], "mean": mu [size], "log_scale": log s, [] or [size]}.
-    Tipping & Bishop (1999). s never falls below `floor`: with d >= the rank of the data the
+    x is an array, or {"mask", "value"} where some entries are missing: mask is 1 where value was seen
+    and 0 where it was not. Tipping & Bishop (1999). s never falls below `floor`: with d >= the rank of the data the
     evidence has no maximum (Dai & Wipf 2019).
     """
 
@@ -43,7 +44,8 @@ class LinearGaussian:
 
     def init(self, key: PRNGKey, data: DataSpec) -> Theta:
         """Return small random W, mu at the data mean and s = 1."""
-        mean = jnp.ravel(data.mean)
+        value, share = observed(data.mean)
+        mean = value / jnp.maximum(share, 1e-6)  # missing values are stored as 0
         weight = 0.1 * jax.random.normal(key, (mean.size, self.latent_size))
         shape = () if self.noise == "shared" else mean.shape
         return {"weight": weight, "mean": jnp.asarray(mean, float), "log_scale": jnp.zeros(shape)}
@@ -55,8 +57,10 @@ class LinearGaussian:
 
     def log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar:
         """Return log N(x; W z + mu, Psi) in nats."""
-        residual = (jnp.ravel(x) - theta["weight"] @ z - theta["mean"]) / self.scale(theta)
-        return -0.5 * jnp.sum(residual**2 + LOG_TWO_PI) - jnp.sum(jnp.log(self.scale(theta)))
+        value, seen = observed(x)
+        scale = self.scale(theta)
+        residual = (value - theta["weight"] @ z - theta["mean"]) / scale
+        return -jnp.sum(seen * (0.5 * residual**2 + 0.5 * LOG_TWO_PI + jnp.log(scale)))
 
     concave_log_likelihood = log_likelihood  # quadratic in z
 
@@ -71,29 +75,31 @@ class LinearGaussian:
 
     def posterior(self, theta: Theta, x: X) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
         """Return the mean m and the precision Lambda = I + W' Psi^-1 W of p(z | x)."""
-        scaled = theta["weight"] / self.scale(theta)[:, None]
+        value, seen = observed(x)
+        scaled = (seen / self.scale(theta))[:, None] * theta["weight"]
         precision = jnp.eye(self.latent_size) + scaled.T @ scaled
-        residual = (jnp.ravel(x) - theta["mean"]) / self.scale(theta)
+        residual = seen * (value - theta["mean"]) / self.scale(theta)
         return jnp.linalg.solve(precision, scaled.T @ residual), precision
 
     def log_evidence(self, theta: Theta, x: X) -> Scalar:
         """Return log N(x; mu, W W' + Psi) in nats, by the determinant and inversion lemmas."""
+        value, seen = observed(x)
         mean, precision = self.posterior(theta, x)
-        residual = (jnp.ravel(x) - theta["mean"]) / self.scale(theta)
+        residual = seen * (value - theta["mean"]) / self.scale(theta)
         quadratic = jnp.sum(residual**2) - mean @ precision @ mean
-        log_determinant = jnp.linalg.slogdet(precision)[1] + 2 * jnp.sum(jnp.log(self.scale(theta)))
-        return -0.5 * (quadratic + log_determinant + residual.size * LOG_TWO_PI)
+        logs = jnp.sum(seen * (LOG_TWO_PI + 2 * jnp.log(self.scale(theta))))
+        return -0.5 * (quadratic + jnp.linalg.slogdet(precision)[1] + logs)
 
     def sample(self, theta: Theta, key: PRNGKey, like: X) -> tuple[Z, X]:
-        """Draw (z, x) from the model; `like` gives the shape of x."""
+        """Draw (z, x) from the model; `like` gives the shape of x and what is missing of it."""
         latent_key, x_key = jax.random.split(key)
         z = jax.random.normal(latent_key, (self.latent_size,))
-        noise = self.scale(theta).reshape(like.shape) * jax.random.normal(x_key, like.shape)
-        return z, self.decode(theta, z, like) + noise
+        noise = self.scale(theta) * jax.random.normal(x_key, theta["mean"].shape)
+        return z, _like(theta["weight"] @ z + theta["mean"] + noise, like)
 
     def decode(self, theta: Theta, z: Z, like: X) -> X:
-        """Return E[x | z]; `like` gives the shape of x."""
-        return (theta["weight"] @ z + theta["mean"]).reshape(like.shape)
+        """Return E[x | z]; `like` gives the shape of x and what is missing of it."""
+        return _like(theta["weight"] @ z + theta["mean"], like)
 
     def remarks(self, theta: Theta) -> list[str]:
         """Return a sentence if the floor holds a scale."""
@@ -101,3 +107,17 @@ class LinearGaussian:
         if not held:
             return []
         return [f"{held} scales of the noise are at the floor {self.floor}, which sets the bound."]
+
+
+def observed(x: X) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
+    """Return the entries of x, and for each 1 if it was seen and 0 if it is missing."""
+    if isinstance(x, dict):
+        return jnp.ravel(x["value"]), jnp.ravel(x["mask"])
+    value = jnp.ravel(x)
+    return value, jnp.ones_like(value)
+
+
+def _like(value: Float[Array, " size"], like: X) -> X:
+    if isinstance(like, dict):
+        return like | {"value": value.reshape(like["value"].shape) * like["mask"]}
+    return value.reshape(like.shape)

@@ -1,0 +1,102 @@
+"""Counts with log-normal rates: the ELBO of a Gaussian q is known in closed form."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from avi.errors import ConfigError
+from avi.types import (
+    DataSpec,
+    Family,
+    Lam,
+    Latent,
+    LocationScale,
+    PRNGKey,
+    Reparametrised,
+    Scalar,
+    Support,
+    Theta,
+    X,
+    Z,
+)
+
+LOG_TWO_PI = 1.8378770664093453
+
+
+@dataclass(frozen=True)
+class PoissonLogNormal:
+    """z ~ N(0, I), x_i | z ~ Poisson(exp((W z + mu)_i)) (Aitchison & Ho 1989).
+
+    theta = {"weight": W [size, d], "mean": mu [size]}.
+    """
+
+    latent_size: int  # d
+
+    def __post_init__(self) -> None:
+        if self.latent_size < 1:
+            raise ValueError(f"latent_size must be 1 or more; got {self.latent_size}.")
+
+    @property
+    def latent(self) -> Latent:
+        """R^d."""
+        return Latent("real", self.latent_size)
+
+    @property
+    def support(self) -> Support:
+        """0, 1, 2, ..."""
+        return "count"
+
+    def init(self, key: PRNGKey, data: DataSpec) -> Theta:
+        """Return small random W and mu at the log of the data mean."""
+        mean = jnp.ravel(data.mean)
+        weight = 0.1 * jax.random.normal(key, (mean.size, self.latent_size))
+        return {"weight": weight, "mean": jnp.log(jnp.maximum(mean, 0.01))}
+
+    def log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar:
+        """Return sum_i x_i l_i - e^(l_i) - log x_i! in nats, l = W z + mu."""
+        log_rate = theta["weight"] @ z + theta["mean"]
+        return _log_poisson(jnp.ravel(x), log_rate, jnp.exp(log_rate))
+
+    def concave_log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar:
+        """Return the log likelihood: linear minus exponentials of linear functions of z."""
+        return self.log_likelihood(theta, x, z)
+
+    def log_joint(self, theta: Theta, x: X, z: Z) -> Scalar:
+        """Return log p(x | z) + log N(z; 0, I) in nats."""
+        return self.log_likelihood(theta, x, z) - 0.5 * jnp.sum(z**2 + LOG_TWO_PI)
+
+    def log_prior(self, theta: Theta) -> Scalar:
+        """Return 0: theta is a parameter, without a prior."""
+        del theta
+        return jnp.zeros(())
+
+    def elbo(self, theta: Theta, x: X, family: Family, lam: Lam) -> Scalar:
+        """Return the ELBO of a Gaussian q: under it l is normal, so E[e^l] = e^(mean + var / 2)."""
+        if not (isinstance(family, LocationScale) and isinstance(family, Reparametrised)):
+            raise ConfigError(
+                "the closed form is that of a Gaussian q. Try family=diagonal_gaussian or "
+                "objective=pathwise."
+            )
+        mean = family.mean(lam)
+        root = jax.vmap(family.transport, (None, 0))(lam, jnp.eye(self.latent_size)) - mean  # C'
+        log_rate = theta["weight"] @ mean + theta["mean"]
+        spread = jnp.sum((theta["weight"] @ root.T) ** 2, axis=1)
+        expected = _log_poisson(jnp.ravel(x), log_rate, jnp.exp(log_rate + 0.5 * spread))
+        prior = -0.5 * jnp.sum(mean**2 + jnp.sum(root**2, axis=0) + LOG_TWO_PI)
+        return expected + prior + family.entropy(lam, mean)
+
+    def sample(self, theta: Theta, key: PRNGKey, like: X) -> tuple[Z, X]:
+        """Draw (z, x) from the model; `like` gives the shape of x."""
+        latent_key, x_key = jax.random.split(key)
+        z = jax.random.normal(latent_key, (self.latent_size,))
+        rate = self.decode(theta, z, like)
+        return z, jax.random.poisson(x_key, rate).astype(rate.dtype)
+
+    def decode(self, theta: Theta, z: Z, like: X) -> X:
+        """Return E[x | z]; `like` gives the shape of x."""
+        return jnp.exp(theta["weight"] @ z + theta["mean"]).reshape(like.shape)
+
+
+def _log_poisson(x: X, log_rate: X, rate: X) -> Scalar:
+    return jnp.sum(x * log_rate - rate - jax.scipy.special.gammaln(x + 1))
