@@ -35,7 +35,7 @@ def write_snapshot(session: Session, params: Params, folder: Path) -> None:
     }
     arrays |= _labels(session, points) | _observations(session, params, points, lams, key)
     buffer = io.BytesIO()
-    np.savez(buffer, **{name: _single(array) for name, array in arrays.items()})
+    np.savez(buffer, **{name: _single(array) for name, array in arrays.items()})  # type: ignore[arg-type]
     atomic_write(folder / "snapshot.npz", buffer.getvalue())
 
 

@@ -25,9 +25,10 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkab
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-Theta = PyTree
-Phi = PyTree
-X = PyTree
+# Pytrees of arrays; what is in them is the component's own business.
+Theta = Any
+Phi = Any
+X = Any
 Z = Float[Array, " D"] | Int[Array, ""]
 Lam = Float[Array, " P"]
 Scalar = Float[Array, ""]

@@ -44,8 +44,9 @@ def main(
     folder = RunDir.open(run)
     session = open_session(read_tree(folder.config_path))
     state, step = restored(session, folder)
+    name: str = split
     if data is None:
-        evaluator, points, name = session.evaluator(DRAWS), session.points(split, limit), split
+        evaluator, points = session.evaluator(DRAWS), session.points(split, limit)
     else:
         evaluator, points, name = _of_file(session, data, limit)
     if not len(points):
@@ -54,7 +55,7 @@ def main(
     out = out if out is not None else run / "infer" / name
     out.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     atomic_write(out / "posterior.npz", buffer.getvalue())
     atomic_write(out / "posterior.csv", _table(arrays).encode())
     _tell(session, state.params, arrays, step)

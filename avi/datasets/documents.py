@@ -66,8 +66,8 @@ class Bags:
     def rows(self, width: int) -> Document:
         """Return the rows as stored, padded to `width` where they are read."""
         starts, lengths = self.starts, self.lengths.astype(np.int32)
-        columns = (Ragged(values, starts, lengths, width) for values in (self.ids, self.counts))
-        return Document(*columns, num_terms=len(self.vocabulary))
+        ids, counts = (Ragged(part, starts, lengths, width) for part in (self.ids, self.counts))
+        return Document(ids, counts, num_terms=len(self.vocabulary))
 
     def _positions(self) -> np.ndarray:
         first = np.repeat(self.starts - _starts(self.lengths), self.lengths)
@@ -84,9 +84,10 @@ def splits(bags: Bags, sizes: tuple[int, int, int]) -> Splits:
         bags.chosen(np.arange(end - size, end)) for size, end in zip(sizes, ends, strict=True)
     )
     unseen = ~train.terms()
-    parts = (train, valid.without(unseen), test.without(unseen))
-    width = max(1, *(int(part.lengths.max(initial=0)) for part in parts))
-    return Splits(*(part.rows(width) for part in parts), vocabulary=bags.vocabulary)
+    valid, test = valid.without(unseen), test.without(unseen)
+    width = max(1, *(int(part.lengths.max(initial=0)) for part in (train, valid, test)))
+    rows = train.rows(width), valid.rows(width), test.rows(width)
+    return Splits(train=rows[0], valid=rows[1], test=rows[2], vocabulary=bags.vocabulary)
 
 
 def read_vocabulary(path: Path) -> tuple[str, ...]:

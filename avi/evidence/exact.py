@@ -12,7 +12,7 @@ from avi.types import Estimate, Family, Lam, PRNGKey, Target, Tractable
 class Exact:
     """The model's own log evidence."""
 
-    needs: ClassVar = (Tractable,)
+    needs: ClassVar[tuple[type, ...]] = (Tractable,)
     kind: ClassVar[Literal["exact"]] = "exact"
 
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate:

@@ -12,7 +12,7 @@ from avi.types import Estimate, Family, Lam, PRNGKey, Target
 class NoEvidence:
     """Leaves the evidence undefined where nothing estimates it well (simplex or finite latents)."""
 
-    needs: ClassVar = ()
+    needs: ClassVar[tuple[type, ...]] = ()
     kind: ClassVar[Literal["none"]] = "none"
 
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate:

@@ -143,7 +143,7 @@ def _khat_ok(rows: Sequence[Decomposition], num_samples: int | None) -> bool | N
 
 
 def _validity(
-    rows: Sequence[Decomposition], splits: Mapping[str, Any], khat_ok: bool | None
+    rows: Sequence[Decomposition], splits: Mapping[Any, Any], khat_ok: bool | None
 ) -> dict[str, Any]:
     return {
         "q_star_converged": all(row.converged for row in rows),

@@ -16,8 +16,8 @@ class Amortized:
     """
 
     network: Network
-    needs: ClassVar = ()
-    per_datapoint: ClassVar = False
+    needs: ClassVar[tuple[type, ...]] = ()
+    per_datapoint: ClassVar[bool] = False
 
     def init(self, key: PRNGKey, family: Family, x: X, num_data: int) -> Phi:
         """Return the network's initial weights."""

@@ -20,8 +20,8 @@ class FreeForm:
     """
 
     refine: Refine
-    needs: ClassVar = ()
-    per_datapoint: ClassVar = True
+    needs: ClassVar[tuple[type, ...]] = ()
+    per_datapoint: ClassVar[bool] = True
 
     def init(self, key: PRNGKey, family: Family, x: X, num_data: int) -> Float[Array, "N P"]:
         """Return a table whose rows are the family's start."""

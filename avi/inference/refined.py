@@ -22,8 +22,8 @@ class Refined:
     base: Inference
     refine: Refine
     backprop: bool  # differentiate through the K steps
-    needs: ClassVar = ()
-    per_datapoint: ClassVar = False
+    needs: ClassVar[tuple[type, ...]] = ()
+    per_datapoint: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.base.per_datapoint:

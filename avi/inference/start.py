@@ -10,8 +10,8 @@ from avi.types import Family, Lam, Local, Phi, PRNGKey, X
 class Start:
     """lam is the family's standard member for every x; there is nothing to train."""
 
-    needs: ClassVar = ()
-    per_datapoint: ClassVar = False
+    needs: ClassVar[tuple[type, ...]] = ()
+    per_datapoint: ClassVar[bool] = False
 
     def init(self, key: PRNGKey, family: Family, x: X, num_data: int) -> Phi:
         """Return an empty phi."""

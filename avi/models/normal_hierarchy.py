@@ -71,7 +71,8 @@ class NormalHierarchy:
         covariance = jnp.full((self.latent_size - 1,) * 2, self.prior_scale**2)
         covariance += jnp.diag(jnp.exp(2 * theta["log_between"]) + x["scale"] ** 2)
         mean = jnp.zeros(self.latent_size - 1)
-        return jax.scipy.stats.multivariate_normal.logpdf(x["value"], mean, covariance)
+        density = jax.scipy.stats.multivariate_normal.logpdf(x["value"], mean, covariance)
+        return jnp.asarray(density)
 
     def sample(self, theta: Theta, key: PRNGKey, like: X) -> tuple[Z, X]:
         """Draw (z, x) from the model; the scales are those of `like`."""

@@ -54,7 +54,7 @@ class AnalyticKL:
 
     num_samples: int  # S
     antithetic: bool
-    needs: ClassVar = (StandardNormalPrior, StandardNormalKL, Reparametrised)
+    needs: ClassVar[tuple[type, ...]] = (StandardNormalPrior, StandardNormalKL, Reparametrised)
     bound_name: ClassVar = "ELBO"
 
     def __post_init__(self) -> None:
@@ -64,8 +64,10 @@ class AnalyticKL:
         """Return the bound at lam."""
         noise = draw_noise(family, key, self.num_samples, antithetic=self.antithetic)
 
+        model: Any = target.model
+
         def reconstruction(eps: Array) -> Array:
-            return target.model.log_likelihood(target.theta, target.x, family.transport(lam, eps))
+            return model.log_likelihood(target.theta, target.x, family.transport(lam, eps))
 
         value = jax.vmap(reconstruction)(noise).mean() - family.kl_to_standard_normal(lam)
         return Bound(value, value)
@@ -82,7 +84,7 @@ class Pathwise:
 
     num_samples: int  # S
     antithetic: bool
-    needs: ClassVar = (Reparametrised,)
+    needs: ClassVar[tuple[type, ...]] = (Reparametrised,)
     bound_name: ClassVar = "ELBO"
 
     def __post_init__(self) -> None:
@@ -113,7 +115,7 @@ class StickTheLanding:
     """
 
     num_samples: int  # S
-    needs: ClassVar = (Reparametrised,)
+    needs: ClassVar[tuple[type, ...]] = (Reparametrised,)
     bound_name: ClassVar = "ELBO"
 
     def __post_init__(self) -> None:
@@ -145,7 +147,7 @@ class Score:
     """
 
     num_samples: int  # S
-    needs: ClassVar = ()
+    needs: ClassVar[tuple[type, ...]] = ()
     bound_name: ClassVar = "ELBO"
 
     def __post_init__(self) -> None:
@@ -179,7 +181,7 @@ class Score:
 class Enumerated:
     """The exact ELBO of a finite latent: the sum over every z."""
 
-    needs: ClassVar = (Enumerable,)
+    needs: ClassVar[tuple[type, ...]] = (Enumerable,)
     bound_name: ClassVar = "ELBO"
 
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
@@ -202,7 +204,7 @@ class Enumerated:
 class Exact:
     """The model's own closed-form ELBO."""
 
-    needs: ClassVar = (ClosedForm,)
+    needs: ClassVar[tuple[type, ...]] = (ClosedForm,)
     bound_name: ClassVar = "ELBO"
 
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:

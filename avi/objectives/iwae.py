@@ -20,7 +20,7 @@ class ImportanceWeighted:
     """
 
     num_samples: int  # k
-    needs: ClassVar = (Reparametrised,)
+    needs: ClassVar[tuple[type, ...]] = (Reparametrised,)
 
     def __post_init__(self) -> None:
         refuse_draws(self.num_samples)

@@ -27,7 +27,7 @@ class MomentMatched:
     """
 
     num_samples: int  # S, more than the latent size
-    needs: ClassVar = (Reparametrised,)
+    needs: ClassVar[tuple[type, ...]] = (Reparametrised,)
 
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
         """Return the bound at lam."""

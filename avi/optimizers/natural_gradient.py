@@ -14,7 +14,7 @@ from avi.types import Family, Natural
 class NaturalGradientState(NamedTuple):
     """How many steps there were."""
 
-    count: Int[Array, ""]
+    taken: Int[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class NaturalGradient:
     rate: float  # of the first step
     delay: float  # steps until the decay sets in
     decay: float  # 0: a constant rate
-    needs: ClassVar = (Natural,)
+    needs: ClassVar[tuple[type, ...]] = (Natural,)
 
     def __post_init__(self) -> None:
         if not 0 < self.rate <= 1:
@@ -52,12 +52,12 @@ class NaturalGradient:
             state: NaturalGradientState,
             params: optax.Params | None = None,
         ) -> tuple[optax.Updates, NaturalGradientState]:
-            rate = self.rate * (1 + state.count / self.delay) ** -self.decay
+            rate = self.rate * (1 + state.taken / self.delay) ** -self.decay
 
             def one(gradient: Array, lam: Array) -> Array:
                 return natural.natural_step(lam, jnp.negative(gradient), rate) - lam
 
             updates = jax.tree.map(one, gradients, params)
-            return updates, NaturalGradientState(state.count + 1)
+            return updates, NaturalGradientState(state.taken + 1)
 
-        return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
+        return optax.GradientTransformation(init, update)

@@ -14,7 +14,7 @@ from avi.types import Conjugate, Family
 class RobbinsMonroState(NamedTuple):
     """How many steps there were."""
 
-    count: Int[Array, ""]
+    taken: Int[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RobbinsMonro:
     kappa: float  # forgetting rate; 0: the whole way
     tau: float  # delay: larger slows the first moves
     every: int  # steps from one move of theta to the next
-    needs: ClassVar = (Conjugate,)
+    needs: ClassVar[tuple[type, ...]] = (Conjugate,)
 
     def __post_init__(self) -> None:
         if self.kappa != 0 and not 0.5 < self.kappa <= 1:
@@ -66,7 +66,7 @@ class RobbinsMonro:
         **others: Any,
     ) -> tuple[optax.Updates, RobbinsMonroState]:
         del params, others
-        count = state.count + 1
+        count = state.taken + 1
         moves = count // self.every
         rate = jnp.where(count % self.every == 0, (moves + self.tau) ** -self.kappa, 0)
         updates = jax.tree.map(lambda g: (-num_data * rate).astype(g.dtype) * g, gradients)

@@ -18,7 +18,7 @@ class AscentState(NamedTuple):
     lam: Lam
     opt_state: optax.OptState
     average: Lam
-    count: Int[Array, ""]  # steps taken
+    taken: Int[Array, ""]  # steps taken
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Ascent:
     optimizer: Any  # an optax transformation, or one that binds to the family
     steps: int  # K
     average: bool
-    needs: ClassVar = ()
+    needs: ClassVar[tuple[type, ...]] = ()
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -54,11 +54,11 @@ class Ascent:
         update, opt_state = optimizer.update(gradient, state.opt_state, state.lam)
         lam = optax.apply_updates(state.lam, update)
         # Every K steps the average starts anew with the second half.
-        weight = state.count % self.steps - self.steps // 2 + 1
+        weight = state.taken % self.steps - self.steps // 2 + 1
         average = jnp.where(
             weight > 1, state.average + (lam - state.average) / jnp.maximum(weight, 1), lam
         )
-        return AscentState(lam, opt_state, average, state.count + 1)
+        return AscentState(lam, opt_state, average, state.taken + 1)
 
     def estimate(self, state: AscentState) -> Lam:
         """Return the average of the second half, or the last iterate."""

@@ -14,7 +14,7 @@ class CoordinateState(NamedTuple):
     """Where the ascent is."""
 
     lam: Lam
-    count: Int[Array, ""]  # updates made
+    taken: Int[Array, ""]  # updates made
     change: Array  # of E[z] in the last one
 
 
@@ -28,7 +28,7 @@ class CoordinateAscent:
 
     steps: int  # K
     tolerance: float  # largest move of a component of E[z] that counts as converged; 0: all K
-    needs: ClassVar = (Coordinate,)
+    needs: ClassVar[tuple[type, ...]] = (Coordinate,)
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -56,7 +56,7 @@ class CoordinateAscent:
         update = self._update(local)
 
         def unfinished(state: CoordinateState) -> Array:
-            return (state.count < self.steps) & (state.change > self.tolerance)
+            return (state.taken < self.steps) & (state.change > self.tolerance)
 
         def body(state: CoordinateState) -> CoordinateState:
             return self._after(update(state.lam), local, state)
@@ -69,4 +69,4 @@ class CoordinateAscent:
 
     def _after(self, lam: Lam, local: Local, state: CoordinateState) -> CoordinateState:
         moved = jnp.abs(local.family.mean(lam) - local.family.mean(state.lam)).max()
-        return CoordinateState(lam, state.count + 1, moved)
+        return CoordinateState(lam, state.taken + 1, moved)
