@@ -14,6 +14,7 @@ from avi.errors import ConfigError, Preempted
 from avi.outcome import INTERRUPTED, explain
 from avi.rundir import RunDir, config_digest, new_run_name, sweep_run_name
 from avi.rundir.names import RESUMABLE
+from avi.signals import Stop
 
 State = Literal["new", "begun", "done"]
 WITHOUT_EFFECT = ("output", "resume", "resume_damaged", "overwrite", "device")
@@ -104,10 +105,11 @@ def place_sweep(jobs: list[Job]) -> list[Launch]:
 
 
 def _attempt(launch: Launch) -> int:
-    from avi.commands import train
-
     job = launch.job
     try:
+        with Stop() as stop:  # importing jax takes seconds
+            from avi.commands import train
+        stop.check()
         train.main(job.tree, job.choices, job.words, launch.folder, resume=launch.state == "begun")
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         return explain(error, launch.folder)

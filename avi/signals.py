@@ -1,13 +1,15 @@
 """Signals that ask a run to stop: finish the step, save, exit 75.
 
 Python handlers do not run while the main thread is inside XLA's compiler. The interpreter's own C
-handler does, and writes the signal's number to a pipe; a thread reads it and, if the main thread
-has not ended the process in time, does so: the last committed checkpoint stands.
+handler does, and writes the signal's number to a pipe; a thread reads it and ends the process if
+the main thread has not done so in time, or at once if asked again: the last committed checkpoint
+stands.
 """
 
+import contextlib
 import os
+import select
 import signal
-import sys
 import threading
 import time
 from types import FrameType, TracebackType
@@ -17,9 +19,7 @@ from avi.errors import Preempted
 
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 PATIENCE = 8.0  # seconds between the first signal and the end, whatever the main thread does
-SAME_AGAIN = (
-    1.0  # schedulers send TERM along with USR2: only the same signal after a second is meant
-)
+SAME_AGAIN = 1.0  # seconds; schedulers repeat themselves, a person who means it does so later
 
 
 class Stop:
@@ -32,11 +32,11 @@ class Stop:
     def __init__(self) -> None:
         """Hear nothing yet."""
         self.caught: signal.Signals | None = None
-        self._since = 0.0
         self._before: dict[signal.Signals, Any] = {}
         self._wakeup = -1
 
     def __enter__(self) -> Self:
+        """Listen."""
         if threading.current_thread() is not threading.main_thread():
             return self
         self._before = {number: signal.signal(number, self._note) for number in HEARD}
@@ -44,7 +44,7 @@ class Stop:
         os.set_blocking(writer, False)
         self._wakeup = writer
         self._previous_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        threading.Thread(target=_watch, args=(reader,), daemon=True).start()
+        threading.Thread(target=_Watcher(reader).run, daemon=True).start()
         return self
 
     def __exit__(
@@ -67,35 +67,48 @@ class Stop:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
-        received = signal.Signals(number)
         if self.caught is None:
-            self.caught, self._since = received, time.monotonic()
-            print(f"avi: {received.name}: saving, then stopping.", file=sys.stderr, flush=True)
-            return
-        again = received == self.caught
-        if again and (received == signal.SIGINT or time.monotonic() - self._since > SAME_AGAIN):
+            self.caught = signal.Signals(number)
+            # Not print: the signal may have come in the middle of one, which cannot be re-entered.
+            _tell(f"{self.caught.name}: saving, then stopping.")
+
+
+class _Watcher:
+    """The thread that ends the process if the main thread does not, or if it is asked again."""
+
+    def __init__(self, reader: int) -> None:
+        self.reader = reader
+        self.first: int | None = None
+        self.since = 0.0
+
+    def run(self) -> None:
+        """Read the numbers of signals until the pipe is closed."""
+        numbers = {int(number) for number in HEARD}
+        while self._wait():
+            received = os.read(self.reader, 1)
+            if not received:
+                break
+            if received[0] in numbers:
+                self._heard(received[0])
+        os.close(self.reader)
+
+    def _wait(self) -> bool:
+        """Return when there is something to read; end the process when patience is over."""
+        left = None if self.first is None else self.since + PATIENCE - time.monotonic()
+        ready, _, _ = select.select([self.reader], [], [], left if left is None else max(0.0, left))
+        if not ready:
+            _tell("stopped with the last saved checkpoint.")
+            os._exit(Preempted.exit_code)
+        return True
+
+    def _heard(self, number: int) -> None:
+        now = time.monotonic()
+        if self.first is None:
+            self.first, self.since = number, now
+        elif number == self.first and (number == signal.SIGINT or now - self.since > SAME_AGAIN):
             os._exit(128 + number)
 
 
-def _watch(reader: int) -> None:
-    """Wait for the first of our signals, then end the process if it outlives the patience."""
-    numbers = {int(number) for number in HEARD}
-    while True:
-        received = os.read(reader, 1)
-        if not received:
-            os.close(reader)
-            return
-        if received[0] in numbers:
-            break
-    deadline = time.monotonic() + PATIENCE
-    os.set_blocking(reader, False)
-    while time.monotonic() < deadline:
-        time.sleep(0.05)
-        try:
-            if os.read(reader, 64) == b"":
-                os.close(reader)
-                return
-        except BlockingIOError:
-            continue
-    os.write(2, b"avi: stopped with the last saved checkpoint.\n")
-    os._exit(Preempted.exit_code)
+def _tell(sentence: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, f"avi: {sentence}\n".encode())
