@@ -1,6 +1,7 @@
 """How a command ends: one line for the person, an exit code for the shell."""
 
 import errno
+import re
 import sys
 import tempfile
 import traceback
@@ -17,6 +18,7 @@ OF_THE_MACHINE = {
     errno.EPERM,
 }
 INTERRUPTED = 130
+OF_XLA = ("XlaRuntimeError", "JaxRuntimeError")
 
 
 def explain(error: BaseException, folder: Path | None = None) -> int:
@@ -29,8 +31,8 @@ def explain(error: BaseException, folder: Path | None = None) -> int:
         return INTERRUPTED
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    if isinstance(error, MemoryError):
-        say("Out of memory. Try a smaller train.batch_size, gap.width or gap.num_draws.")
+    if isinstance(error, MemoryError) or _is_out_of_memory(error):
+        say(_of_memory(error))
         return ResourceError.exit_code
     if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
         say(f"{error.filename or 'The file system'}: {error.strerror}.")
@@ -39,6 +41,20 @@ def explain(error: BaseException, folder: Path | None = None) -> int:
     reason = " ".join(str(error).split())[:200]
     say(f"This is a bug: {type(error).__name__}: {reason}. The traceback is in {log}")
     return 1
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether XLA could not get the memory it asked for; known by name, as this imports no jax."""
+    return type(error).__name__ in OF_XLA and "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _of_memory(error: BaseException) -> str:
+    asked = re.search(r"\d[\d.]*\s?([KMGT]i?B|bytes)", str(error))
+    needed = f" ({asked[0]} were asked for)" if asked else ""
+    return (
+        f"Out of memory{needed}. Try a smaller train.batch_size in training; a smaller gap.width, "
+        "gap.num_draws or evidence.num_samples in reports."
+    )
 
 
 def say(message: str) -> None:

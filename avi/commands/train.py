@@ -1,5 +1,6 @@
 """`avi train`: fit a model under one mode, then measure what it reached."""
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from avi import devices, gap
 from avi.commands.gap import lines as gap_lines
-from avi.errors import ConfigError, NonFiniteError, Preempted, ValidityError
+from avi.errors import ConfigError, NonFiniteError, Preempted, ResourceError, ValidityError
 from avi.evaluation import Points
 from avi.new_observation import measure
 from avi.plain_yaml import read_tree
@@ -29,6 +30,7 @@ from avi.session import SPLITS, Session, open_session
 from avi.settings import Split
 from avi.signals import Stop
 from avi.snapshot import write_snapshot
+from avi.topics import write_topics
 from avi.training import Chunk, fit
 from avi.types import TrainState
 
@@ -57,23 +59,35 @@ def main(
         NonFiniteError: a bound or gradient stopped being finite.
         Preempted: a signal came; everything is saved and the same command goes on.
     """
-    session = open_session(tree)
-    with Stop() as stop, _folder(tree, folder, resume) as run:
-        training = _Training(session, run, stop)
-        # A run that was killed before its first checkpoint has nothing to lose: it begins again.
-        begun = resume and (checkpoints.steps(run) or run.metrics())
-        state = training.resume(tree) if begun else training.begin(tree, choices, overrides)
-        try:
-            state = training.run(state)
-            training.finish(state)
-        except ValidityError:
-            raise
-        except Preempted:
-            run.update_run(status="interrupted")
-            raise
-        except (Exception, KeyboardInterrupt):
-            run.update_run(status="failed")
-            raise
+    with Stop() as stop:
+        session = open_session(tree)
+        stop.check()
+        with _folder(tree, folder, resume) as run:
+            _train(_Training(session, run, stop), tree, choices, overrides, resume)
+
+
+def _train(
+    training: "_Training",
+    tree: Mapping[str, Any],
+    choices: Mapping[str, str],
+    overrides: list[str],
+    resume: bool,
+) -> None:
+    run = training.run_dir
+    # A run that was killed before its first checkpoint has nothing to lose: it begins again.
+    begun = resume and (checkpoints.steps(run) or run.metrics())
+    state = training.resume(tree) if begun else training.begin(tree, choices, overrides)
+    try:
+        state = training.run(state)
+        training.finish(state)
+    except ValidityError:
+        raise
+    except Exception as error:
+        # A full disk that ended the run refuses its status too: the first error is the one.
+        with contextlib.suppress(ResourceError):
+            ending = "interrupted" if isinstance(error, Preempted) else "failed"
+            run.update_run(status=ending)
+        raise
 
 
 def _folder(tree: Mapping[str, Any], folder: Path, resume: bool) -> RunDir:
@@ -113,6 +127,7 @@ class _Training:
         )
         self._started(0)
         self._save(state, 0)
+        self.stop.check()
         return state
 
     def resume(self, tree: Mapping[str, Any]) -> TrainState:
@@ -193,6 +208,7 @@ class _Training:
             remarks=_remarks(session, state),
         )
         write_snapshot(session, state.params, run.path)
+        write_topics(session, state.params, run.path)
         self.stop.check()
         summary = self._report_gap(state) if session.experiment.gap.num_points else None
         run.update_run(status="done")
@@ -259,7 +275,25 @@ class _Training:
         valid = self.valid[1] if self.valid is not None and self.valid[0] == step else None
         extra = {"seconds": self.seconds, "valid": valid}
         arrays = flatten_tree(state)
+        self._require_finite(arrays, step)
         checkpoints.save(self.run_dir, step, arrays, extra, keep_last=self.settings.keep_last)
+
+    def _require_finite(self, arrays: Mapping[str, np.ndarray], step: int) -> None:
+        """Refuse to save what a finite gradient and too large a step made of the parameters."""
+        bad = [
+            name
+            for name, array in arrays.items()
+            if name.startswith(".params") and not np.isfinite(array).all()
+        ]
+        if bad:
+            raise NonFiniteError(
+                f"{bad[0]} is not finite after step {step}. {self._last_good()} Try a smaller "
+                "optimizer.theta.learning_rate or optimizer.phi.learning_rate."
+            )
+
+    def _last_good(self) -> str:
+        steps = checkpoints.steps(self.run_dir)
+        return f"The last good checkpoint is step {steps[-1]}." if steps else "There is none saved."
 
     def _started(self, step: int) -> None:
         import datetime
@@ -304,7 +338,7 @@ class _Training:
 
         step = chunk.first_step + len(chunk.value) - 1
         epoch, number = divmod(step, self.steps_per_epoch)
-        _, order_key = jax.random.split(key_for(self.session.experiment.seed, "train"))
+        step_key, order_key = jax.random.split(key_for(self.session.experiment.seed, "train"))
         size = self.settings.batch_size
         buckets = make_buckets(self.session.splits.train, size)
         order = epoch_order(order_key, epoch, self.session.spec.num_data, size, buckets)
@@ -319,17 +353,17 @@ class _Training:
             step=step,
             rows=rows,
             seed=self.session.experiment.seed,
+            key=jax.random.key_data(jax.random.fold_in(step_key, step)),
             value=chunk.value,
             names=np.array(list(norms)),
             norms=np.array(list(norms.values())),
         )
         path = self.run_dir.path / "nan_dump.npz"
         atomic_write(path, buffer.getvalue())
-        good = checkpoints.steps(self.run_dir)[-1]
         raise NonFiniteError(
             f"The bound or its gradient was not finite at step {step} (epoch {epoch}), rows "
             f"{', '.join(map(str, rows[:5]))}, ... {path} holds all rows and the norms of the "
-            f"parameters; the last good checkpoint is step {good}. Try a smaller "
+            f"parameters. {self._last_good()} Try a smaller "
             "optimizer.theta.learning_rate or optimizer.phi.learning_rate."
         )
 
@@ -339,8 +373,7 @@ class _Training:
         bad = points.ids[~np.isfinite(bounds)]
         return NonFiniteError(
             f"The bound of {len(bad)} {split} rows is not finite (row ids "
-            f"{', '.join(map(str, bad[:5]))}). The last good checkpoint is step "
-            f"{checkpoints.steps(self.run_dir)[-1]}. Try a smaller learning rate."
+            f"{', '.join(map(str, bad[:5]))}). {self._last_good()} Try a smaller learning rate."
         )
 
     def _summary(self) -> list[str]:
@@ -372,7 +405,12 @@ def _count(tree: Any) -> int:
 
 
 def _remarks(session: Session, state: TrainState) -> list[str]:
+    from avi.datasets.base import repeated_rows
     from avi.types import Remarkable
 
     model = session.experiment.problem.model
-    return model.remarks(state.params.theta) if isinstance(model, Remarkable) else []
+    remarks = model.remarks(state.params.theta) if isinstance(model, Remarkable) else []
+    if repeated := repeated_rows(session.splits):
+        of_all = len(session.points("test"))
+        remarks = [*remarks, f"{repeated} of the {of_all} test rows are also training rows."]
+    return remarks
