@@ -1,0 +1,110 @@
+"""What a test does to a process before `avi` begins in it. Picklable, for a fork elsewhere."""
+
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+
+def without_report() -> None:
+    """Leave out what is made from the files of a run when its numbers are complete."""
+    import avi.report.html
+    from avi.commands import train
+
+    train.write_snapshot = lambda *_: None
+    train.measure = lambda *_: _NoCost()
+    avi.report.html.write_report = lambda run: run
+
+
+class _NoCost:
+    def _asdict(self) -> dict:
+        return {}
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class DieSaving:
+    """Killed at the n-th time that a file or folder is brought to the disk or renamed."""
+
+    call: int
+
+    def __call__(self) -> None:
+        """Count the calls."""
+        left = self.call
+
+        def counted(real):
+            def call(*arguments, **keywords):
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    _die()
+                return real(*arguments, **keywords)
+
+            return call
+
+        os.fsync, os.replace = counted(os.fsync), counted(os.replace)
+
+
+@dataclass(frozen=True)
+class WhenCompiling:
+    """Sends a signal so many seconds after the n-th compilation has begun."""
+
+    compilation: int
+    delay: float
+    number: int = signal.SIGKILL
+
+    def __call__(self) -> None:
+        """Listen to jax."""
+        import jax
+
+        left = self.compilation
+
+        def heard(event: str, **_) -> None:
+            nonlocal left
+            if event == "/jax/compilation_cache/compile_requests_use_cache":
+                left -= 1
+                if left == 0:
+                    threading.Timer(self.delay, os.kill, (os.getpid(), self.number)).start()
+
+        jax.monitoring.register_event_listener(heard)
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Makes a function of a module take longer, telling when it begins: `<name> begins`."""
+
+    module: str
+    name: str
+    seconds: float
+
+    def __call__(self) -> None:
+        """Wrap it."""
+        import importlib
+
+        module = importlib.import_module(self.module)
+        real = getattr(module, self.name)
+
+        def slowly(*arguments, **keywords):
+            print(f"{self.name} begins", file=sys.stderr, flush=True)
+            time.sleep(self.seconds)
+            return real(*arguments, **keywords)
+
+        setattr(module, self.name, slowly)
+
+
+@dataclass(frozen=True)
+class LargestFile:
+    """No file may grow beyond so many bytes, as on a disk that is full."""
+
+    num_bytes: int
+
+    def __call__(self) -> None:
+        """Set the limit."""
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.num_bytes, self.num_bytes))

@@ -1,0 +1,87 @@
+"""A run that is killed at any moment and given again ends in the same bits."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from functools import cache
+
+import pytest
+
+from faults.hooks import DieSaving, WhenCompiling, without_report
+from faults.processes import MODES, SOAK, TINY, Avi, avi, digests
+
+EPOCHS = 12
+KILLS = 50 if SOAK else 3  # per mode
+MOMENTS = ("any", "training", "saving", "compiling")
+SEED = int(os.environ.get("AVI_KILL_SEED", "0")) or time.time_ns() % 2**32
+
+
+def words(mode, *more):
+    return ["train", "output=run", *TINY, *MODES[mode], f"train.epochs={EPOCHS}", *more]
+
+
+def hooks():
+    return () if SOAK else (without_report,)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    @cache
+    def run(mode):
+        folder = tmp_path_factory.mktemp(mode)
+        running = avi(words(mode), folder, hooks())
+        assert running.process.exitcode == 0, running.output
+        return digests(folder / "run"), running.seconds
+
+    return run
+
+
+def struck(mode, folder, moment, rng, seconds):
+    """Give the command once and kill it at a random moment of one kind; return the exit code."""
+    if moment == "saving":
+        # A save takes about ten steps to the disk; further on in the run it ends by itself.
+        return avi(words(mode), folder, (*hooks(), DieSaving(rng.randint(1, 60)))).process.exitcode
+    if moment == "compiling":
+        cold = folder / "cold"
+        strike = WhenCompiling(rng.randint(1, 8), rng.uniform(0, 0.3))
+        code = Avi(words(mode), folder, (*hooks(), strike), cache=str(cold)).wait()
+        shutil.rmtree(cold, ignore_errors=True)
+        return code
+    running = Avi(words(mode), folder, hooks())
+    begun = running.output
+    if moment == "training":
+        while running.process.is_alive() and "epoch" not in running.output[len(begun) :]:
+            time.sleep(0.005)
+        time.sleep(rng.expovariate(10))
+    else:
+        time.sleep(rng.uniform(0, seconds))
+    if running.process.is_alive():
+        running.send(signal.SIGKILL)
+    return running.wait()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_killed_run_ends_in_the_bits_of_one_that_was_not(mode, uninterrupted, tmp_path):
+    expected, seconds = uninterrupted(mode)
+    rng = random.Random(f"{SEED} {mode}")
+    told, kills, rounds = [], 0, 0
+    began = time.monotonic()
+    while kills < KILLS:
+        rounds += 1
+        folder = tmp_path / str(rounds)
+        for moment in rng.sample(MOMENTS, 3):
+            code = struck(mode, folder, moment, rng, seconds)
+            told.append((rounds, moment, code))
+            assert code in (0, -signal.SIGKILL), (SEED, told, (folder / "output.txt").read_text())
+            if code == 0:
+                break
+            kills += 1
+        if code:
+            by_name = (folder / "run" / "config.yaml").exists() and rng.random() < 0.5
+            finished = avi(["train", "resume=run"] if by_name else words(mode), folder, hooks())
+            assert finished.process.exitcode == 0, (SEED, told, finished.output)
+        assert digests(folder / "run") == expected, (SEED, told)
+        assert not list(folder.rglob(".tmp-*"))
+    print(f"\n{mode}: {kills} kills in {rounds} runs, {time.monotonic() - began:.0f} s")
