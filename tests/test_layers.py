@@ -27,7 +27,7 @@ LAYERS = (
     ("guide", "completion", "launch"),
     ("config",),
     ("commands",),
-    ("snapshot", "new_observation", "gap", "progress"),
+    ("snapshot", "topics", "new_observation", "gap", "progress"),
     ("session",),
     ("loading", "report"),
     ("experiment",),

@@ -1,0 +1,216 @@
+"""Topics of the Associated Press: the bound reached, and the time to scikit-learn's.
+
+  lda.py quality [--seeds 5]   held-out bound of SVI and of CAVI beside lda-c's EM
+  lda.py speed [--seeds 5]     time to the final held-out bound of scikit-learn's online LDA
+  lda.py stream [--documents 200000]   memory and time per minibatch as the corpus grows
+
+The held-out bound is the full-document one of avi/topics.py for both sides, never timed. Both sides
+run on one core, as n_jobs=1 does. AVI_DATA_DIR names the folder with ap/ap.tgz.
+"""
+
+import argparse
+import json
+import os
+import resource
+import time
+from statistics import mean, stdev
+
+LDA_C = -364_619.71  # lda-c's EM, K = 20, alpha = 0.1, the same documents
+K, ALPHA, ETA = 20, 0.1, 0.4
+
+
+def main() -> None:
+    """Run what is asked for and print one JSON object for each seed, then a summary."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=("quality", "speed", "stream"))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--documents", type=int, default=200_000)
+    parser.add_argument("--epochs", type=int, default=20)
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    {"quality": quality, "speed": speed, "stream": stream}[options.what](options)
+
+
+def show(**facts) -> None:
+    """Print facts as one line."""
+    print(json.dumps({k: round(v, 5) if isinstance(v, float) else v for k, v in facts.items()}))
+
+
+def articles():
+    """Return the splits of O8: 2000 articles for training, 246 held out."""
+    from avi.datasets.ap import AssociatedPress
+
+    return AssociatedPress(num_valid=0)
+
+
+def parts(mode: str):
+    """Return the problem, its optimisers and its batch size."""
+    from avi.families.dirichlet import Dirichlet
+    from avi.inference.free_form import FreeForm
+    from avi.inference.refined import Refined
+    from avi.inference.start import Start
+    from avi.models.lda import LDA
+    from avi.objectives.elbo import Exact
+    from avi.optimizers.natural_gradient import NaturalGradient
+    from avi.optimizers.robbins_monro import RobbinsMonro
+    from avi.problem import Problem
+    from avi.refine.coordinate import CoordinateAscent
+    from avi.types import Params
+
+    model = LDA(K, ALPHA, ETA, 1, "posterior")
+    search = CoordinateAscent(steps=100, tolerance=1e-2)
+    inference = FreeForm(search) if mode == "cavi" else Refined(Start(), search, False)
+    theta = RobbinsMonro(0.0, 0.0, 5) if mode == "cavi" else RobbinsMonro(0.7, 1.0, 1)
+    optimizers = Params(theta, NaturalGradient(1.0, 1.0, 0.0))
+    return Problem(model, Dirichlet(K), inference, Exact()), optimizers
+
+
+def chunks(mode, dataset, splits, seed, *, num_steps, batch_size, log_every):
+    """Yield (state, seconds, processor seconds) of training so far; the first chunk compiles."""
+    import jax
+
+    from avi.datasets.base import describe
+    from avi.training import fit, init_state
+
+    problem, optimizers = parts(mode)
+    spec = describe(dataset, splits)
+    params = jax.jit(lambda key: problem.init(key, spec))(jax.random.key(seed))
+    steps = fit(
+        problem,
+        optimizers,
+        dataset.view,
+        splits.train,
+        init_state(problem, optimizers, params),
+        jax.random.key(1000 + seed),
+        num_steps=num_steps,
+        batch_size=batch_size,
+        log_every=log_every,
+    )
+    began = time.process_time()
+    seconds = 0.0
+    for chunk in steps:
+        processor = time.process_time() - began
+        seconds += chunk.seconds
+        yield chunk, seconds, processor
+        began = time.process_time() - processor  # what the caller does in between is not counted
+
+
+def quality(options) -> None:
+    """Print the held-out bound of every seed and mode beside lda-c's."""
+    from avi.topics import held_out
+
+    dataset = articles()
+    splits = dataset.load()
+    for mode, batch_size, num_steps in (("svi", 100, 20 * options.epochs), ("cavi", 2000, 400)):
+        found = []
+        for seed in range(options.seeds):
+            run = chunks(
+                mode, dataset, splits, seed,
+                num_steps=num_steps, batch_size=batch_size, log_every=20,
+            )  # fmt: skip
+            *_, (last, seconds, _) = run
+            full, completion = held_out(parts(mode)[0].model, last.state.params.theta, splits.test)
+            found.append(full.nats)
+            show(
+                mode=mode, seed=seed, nats=full.nats, perplexity=full.perplexity,
+                completion=completion.perplexity, seconds=seconds,
+                above_lda_c_percent=100 * (full.nats / LDA_C - 1) * -1,
+            )  # fmt: skip
+        show(
+            mode=mode, seeds=options.seeds, mean_nats=mean(found),
+            standard_deviation=stdev(found) if len(found) > 1 else 0.0,
+            above_lda_c_percent=-100 * (mean(found) / LDA_C - 1),
+        )  # fmt: skip
+
+
+def scikit_learn(splits, seed):
+    """Return topics [V, K] of scikit-learn's online LDA at its defaults, and what it took."""
+    import numpy as np
+    from scipy.sparse import csr_array
+    from sklearn.decomposition import LatentDirichletAllocation
+
+    ids, counts = splits.train.ids, splits.train.counts
+    ends = np.append(0, np.cumsum(ids.lengths))  # training rows are stored end to end, in order
+    shape = (len(ids), splits.train.num_terms)
+    matrix = csr_array(
+        (counts.values[: ends[-1]].astype(float), ids.values[: ends[-1]], ends), shape
+    )
+    model = LatentDirichletAllocation(
+        K, doc_topic_prior=ALPHA, topic_word_prior=ETA, learning_method="online", n_jobs=1,
+        random_state=seed,
+    )  # fmt: skip
+    seconds, processor = time.perf_counter(), time.process_time()
+    model.fit(matrix)
+    return model.components_.T, time.perf_counter() - seconds, time.process_time() - processor
+
+
+def speed(options) -> None:
+    """Print the ratio of times to scikit-learn's final held-out bound, seed by seed, in turns."""
+    import jax.numpy as jnp
+
+    from avi import training
+    from avi.topics import held_out
+
+    training.SECONDS_PER_CHUNK = 0.0  # look after every `log_every` steps
+    dataset = articles()
+    splits = dataset.load()
+    model = parts("svi")[0].model
+    ratios, with_compilation = [], []
+    for seed in range(options.seeds):
+        topics, seconds, processor = scikit_learn(splits, seed)
+        goal = held_out(model, {"topics": jnp.asarray(topics, float)}, splits.test)[0].nats
+        first = None
+        steps = chunks("svi", dataset, splits, seed, num_steps=20 * 40, batch_size=100, log_every=5)
+        for chunk, own_seconds, own_processor in steps:
+            first = first or (own_seconds, own_processor)  # nearly all of it compilation
+            reached = held_out(model, chunk.state.params.theta, splits.test)[0].nats
+            if reached >= goal:
+                break
+        per_step = chunk.seconds / len(chunk.value)
+        own = own_processor - first[1] + 5 * per_step
+        ratios.append(own / processor)
+        with_compilation.append(own_processor / processor)
+        show(
+            seed=seed, goal_nats=goal, reached_nats=reached,
+            steps=chunk.first_step + len(chunk.value), sklearn_seconds=seconds,
+            sklearn_processor_seconds=processor, avi_processor_seconds=own,
+            avi_seconds_with_compilation=own_seconds, ratio=ratios[-1],
+            ratio_with_compilation=with_compilation[-1],
+        )  # fmt: skip
+    show(
+        seeds=options.seeds, mean_ratio=mean(ratios),
+        mean_ratio_with_compilation=mean(with_compilation),
+    )  # fmt: skip
+
+
+def stream(options) -> None:
+    """Print memory and time per minibatch for corpora of growing size, drawn from a model."""
+    import numpy as np
+
+    from avi.sparse import Document, Ragged
+    from avi.types import Splits
+
+    dataset = articles()
+    for number in (options.documents // 64, options.documents // 8, options.documents):
+        random = np.random.default_rng(0)
+        lengths = np.clip(random.poisson(60, number), 1, 100).astype(np.int32)
+        starts = (np.cumsum(lengths) - lengths).astype(np.int32)
+        ids = random.integers(0, 5000, lengths.sum()).astype(np.uint16)
+        counts = np.ones(len(ids), np.uint8)
+        rows = Document(*(Ragged(v, starts, lengths, 100) for v in (ids, counts)), 5000)
+        splits = Splits(rows, rows, rows)
+        taken = [
+            (chunk.seconds / len(chunk.value), len(chunk.value))
+            for chunk, _, _ in chunks(
+                "svi", dataset, splits, 0, num_steps=60, batch_size=100, log_every=20
+            )
+        ]
+        show(
+            documents=number, milliseconds_per_minibatch=1e3 * taken[-1][0],
+            data_megabytes=(rows.ids.nbytes + rows.counts.nbytes) / 1e6,
+            peak_megabytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
