@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from avi.errors import ConfigError
-from avi.types import Evidence, Family, Model, missing
+from avi.types import Chooser, Evidence, Family, Model, missing
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,12 @@ class FirstThatFits:
             ConfigError: if none fits; list `none` last to allow that.
         """
         for candidate in self.candidates:
-            if not missing(candidate, model, family):
-                return candidate
+            try:
+                chosen = (
+                    candidate.choose(model, family) if isinstance(candidate, Chooser) else candidate
+                )
+            except ConfigError:
+                continue
+            if not missing(chosen, model, family):
+                return chosen
         raise ConfigError("no evidence estimator fits this model and family. Try evidence=none.")

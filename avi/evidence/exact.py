@@ -19,5 +19,5 @@ class Exact:
         """Return log p(x); family, lam and key are not used."""
         del family, lam, key
         model: Any = target.model
-        undefined = jnp.asarray(jnp.nan)
-        return Estimate(model.log_evidence(target.theta, target.x), jnp.zeros(()), undefined, undefined)
+        value, undefined = model.log_evidence(target.theta, target.x), jnp.asarray(jnp.nan)
+        return Estimate(value, jnp.zeros(()), undefined, undefined)
