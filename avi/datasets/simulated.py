@@ -69,7 +69,7 @@ class StateSpace:
 
 @dataclass(frozen=True)
 class NormalHierarchy:
-    """One measurement of each of J groups, with a known scale of its own; x = {"scale", "value"}."""
+    """One measurement of each of J groups, with its own known scale; x = {"scale", "value"}."""
 
     num_train: int
     num_valid: int
@@ -113,7 +113,7 @@ class NormalHierarchy:
 
 @dataclass(frozen=True)
 class MissingEntries:
-    """Rows around a plane with entries missing at random; x = {"mask", "value"}, 0 where missing."""
+    """Rows around a plane, entries missing at random; x = {"mask", "value"}, 0 where missing."""
 
     num_train: int
     num_valid: int

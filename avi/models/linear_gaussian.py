@@ -17,9 +17,9 @@ class LinearGaussian:
     """z ~ N(0, I), x | z ~ N(W z + mu, Psi), Psi = s^2 I ("shared", PPCA) or diagonal ("diagonal").
 
     theta = {"weight": W [size, d], "mean": mu [size], "log_scale": log s, [] or [size]}.
-    x is an array, or {"mask", "value"} where some entries are missing: mask is 1 where value was seen
-    and 0 where it was not. Tipping & Bishop (1999). s never falls below `floor`: with d >= the rank of the data the
-    evidence has no maximum (Dai & Wipf 2019).
+    x is an array, or {"mask", "value"} where some entries are missing: mask is 1 where value was
+    seen and 0 where it was not. Tipping & Bishop (1999). s never falls below `floor`: with d >= the
+    rank of the data the evidence has no maximum (Dai & Wipf 2019).
     """
 
     latent_size: int  # d

@@ -109,9 +109,7 @@ def test_entropy_of_a_category_is_the_sum_over_all():
 def test_divergence_from_the_standard_normal_is_that_of_its_moments(family):
     lam = some_lam(family)
     mean, covariance = moments(family, lam)
-    expected = 0.5 * (
-        np.trace(covariance) + mean @ mean - 2 - np.linalg.slogdet(covariance)[1]
-    )
+    expected = 0.5 * (np.trace(covariance) + mean @ mean - 2 - np.linalg.slogdet(covariance)[1])
     np.testing.assert_allclose(family.kl_to_standard_normal(lam), expected, rtol=1e-12)
     np.testing.assert_allclose(family.standard_deviation(lam) ** 2, np.diag(covariance), rtol=1e-12)
 

@@ -1,4 +1,4 @@
-"""Models with exact answers beyond linear-Gaussian: counts, hierarchies, sequences, missing data."""
+"""Models with exact answers: counts, hierarchies, sequences, missing entries."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,9 @@ def some_theta(model, x):
     theta = model.init(jax.random.key(0), DataSpec(x, x, model.support, 10))
     leaves, tree = jax.tree.flatten(theta)
     draws = np.random.default_rng(0)
-    return jax.tree.unflatten(tree, [leaf + 0.3 * draws.standard_normal(leaf.shape) for leaf in leaves])
+    return jax.tree.unflatten(
+        tree, [leaf + 0.3 * draws.standard_normal(leaf.shape) for leaf in leaves]
+    )
 
 
 @every_model

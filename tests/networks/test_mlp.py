@@ -38,9 +38,7 @@ def test_an_mlp_reads_every_part_of_x():
     params = network.init(jax.random.key(0), x, jnp.zeros(1))
     kernel = params["layer0"]["kernel"]
     assert kernel.shape == (4, 1)
-    np.testing.assert_allclose(
-        network.apply(params, x, 1), kernel[0] + 0.5 * kernel[2], rtol=1e-6
-    )
+    np.testing.assert_allclose(network.apply(params, x, 1), kernel[0] + 0.5 * kernel[2], rtol=1e-6)
 
 
 @pytest.mark.parametrize("double", [False, True])

@@ -90,9 +90,7 @@ def whitened(family, monkeypatch, num_samples=8):
 )
 def test_the_drawn_bound_of_a_quadratic_is_the_closed_form(family, objective, monkeypatch):
     lam = some_lam(family)
-    expected = ORACLE.elbo(
-        X, np.asarray(family.mean(lam)), covariance_of(family, lam)
-    )
+    expected = ORACLE.elbo(X, np.asarray(family.mean(lam)), covariance_of(family, lam))
     bound = objective(target(), whitened(family, monkeypatch), lam, jax.random.key(0))
     np.testing.assert_allclose(bound.value, expected, rtol=0, atol=1e-10)
 
@@ -143,7 +141,9 @@ def test_the_gradient_in_theta_is_unbiased():
     # d/dW E_q[log p(x | z)] = Psi^-1 ((x - mu) m' - W (m m' + S)).
     mean, covariance = np.asarray(family.mean(lam)), covariance_of(family, lam)
     second = np.outer(mean, mean) + covariance
-    expected = (np.outer(X - ORACLE.mean, mean) - ORACLE.weight @ second) / ORACLE.scale[:, None] ** 2
+    expected = (np.outer(X - ORACLE.mean, mean) - ORACLE.weight @ second) / ORACLE.scale[
+        :, None
+    ] ** 2
     keys = jax.random.split(jax.random.key(2), 20_000)
     for objective in (Pathwise(1, False), AnalyticKL(1, False), StickTheLanding(1), Score(2)):
         draws = jax.jit(jax.vmap(lambda key, objective=objective: drawn(key, objective)))(keys)
@@ -155,7 +155,9 @@ def test_stick_the_landing_has_no_noise_at_the_posterior():
     root = np.linalg.cholesky(np.linalg.inv(ORACLE.precision))
     lam = family.join(jnp.asarray(ORACLE.posterior_mean(X)), jnp.asarray(root))
     bound = jax.jit(
-        jax.value_and_grad(lambda lam, key: StickTheLanding(1)(target(), family, lam, key).surrogate)
+        jax.value_and_grad(
+            lambda lam, key: StickTheLanding(1)(target(), family, lam, key).surrogate
+        )
     )
     for seed in range(3):
         value, gradient = bound(lam, jax.random.key(seed))
@@ -215,7 +217,9 @@ def test_the_iwae_gradient_is_that_of_its_mean():
         return products @ (jax.nn.logsumexp(log_weights, axis=1) - np.log(2))
 
     def draw(key):
-        return jax.grad(lambda lam: ImportanceWeighted(2)(target(), family, lam, key).surrogate)(lam)
+        return jax.grad(lambda lam: ImportanceWeighted(2)(target(), family, lam, key).surrogate)(
+            lam
+        )
 
     draws = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(5), 60_000))
     expected = jax.jit(jax.grad(mean_bound))(lam)

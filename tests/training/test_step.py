@@ -16,9 +16,9 @@ from avi.inference.free_form import FreeForm
 from avi.inference.refined import Refined
 from avi.inference.start import Start
 from avi.models.linear_gaussian import LinearGaussian
-from avi.optimizers.natural_gradient import NaturalGradient
 from avi.networks.mlp import MLP
 from avi.objectives.elbo import AnalyticKL
+from avi.optimizers.natural_gradient import NaturalGradient
 from avi.problem import Problem
 from avi.refine.ascent import Ascent
 from avi.training import fit, init_state, make_run, make_step
@@ -140,7 +140,9 @@ def test_rows_outside_the_batch_and_their_optimiser_do_not_move_by_a_bit():
 @pytest.mark.usefixtures("double_precision")
 def test_a_row_moves_as_far_whatever_the_batch_it_is_in():
     sgd = Params(optax.sgd(1.0), optax.sgd(1.0))
-    alone, together = (part[1].reshape(N, -1)[2] for part in moves("free_form", [[2], [2, 5, 0]], sgd))
+    alone, together = (
+        part[1].reshape(N, -1)[2] for part in moves("free_form", [[2], [2, 5, 0]], sgd)
+    )
     np.testing.assert_allclose(alone, together, atol=1e-13)
 
 
@@ -309,7 +311,7 @@ def test_the_step_hands_the_view_the_row_its_id_and_the_visit():
 
 
 def test_natural_rows_solve_a_conjugate_bound_in_one_visit():
-    # O1: rate 1 lands on s^2 = 1 / Lambda_ii, and on the posterior mean once the precision is right.
+    # O1: a step of rate 1 lands on the mean that goes with the precision it lands on.
     with jax.enable_x64(True):
         problem = Problem(
             LinearGaussian(1, "shared", 1e-3),

@@ -1,0 +1,48 @@
+"""`avi verify`: avi's own code against answers that are known exactly."""
+
+from time import perf_counter
+
+from avi.errors import ConfigError, ValidityError
+
+HEADER = f"{'':35} {'expected':>10} {'got':>10} {'differs':>8} {'allowed':>7}"
+
+
+def main(only: str | None) -> None:
+    """Print one line for each case, the whole suite or the cases whose name contains `only`.
+
+    Raises:
+        ConfigError: if no case has such a name.
+        ValidityError: if a case differs by more than its tolerance.
+    """
+    import jax
+
+    with jax.enable_x64(True):
+        _run(only)
+
+
+def _run(only: str | None) -> None:
+    from avi.verify import suite
+
+    if not suite.names(only):
+        raise ConfigError(
+            f"no case has {only!r} in its name. Try one of {', '.join(suite.SECTIONS)}."
+        )
+    started, section, done, failed = perf_counter(), "", 0, []
+    print(HEADER)
+    for row in suite.rows(only):
+        if row.section != section:
+            section = row.section
+            print(section)
+        verdict = "ok" if row.ok else "FAIL"
+        print(
+            f"  {row.name:33} {row.expected:10.4f} {row.got:10.4f} {row.difference:8.0e} "
+            f"{row.tolerance:7.0e} {verdict:>4}",
+            flush=True,
+        )
+        done += 1
+        if not row.ok:
+            failed.append(f"{row.section}: {row.name}")
+    seconds = perf_counter() - started
+    print(f"{done - len(failed)} of {done} cases within tolerance, {seconds:.0f} s")
+    if failed:
+        raise ValidityError(f"not what is known exactly: {'; '.join(failed)}.")
