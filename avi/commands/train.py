@@ -107,7 +107,8 @@ class _Training:
         self.steps_per_epoch = session.steps_per_epoch
         self.num_steps = self.settings.epochs * self.steps_per_epoch
         self.evaluator = session.evaluator(self.settings.eval_draws)
-        self.seconds = 0.0  # of training, over all starts
+        self.seconds = 0.0  # of training, over all starts, compilation apart
+        self.first_step = 0  # of this start
         self.valid: tuple[int, float] | None = None  # step and validation bound
 
     def begin(
@@ -159,6 +160,7 @@ class _Training:
         """Train to the last step, logging, evaluating and saving on the way."""
         experiment = self.session.experiment
         name = experiment.problem.objective.bound_name
+        self.first_step = int(state.step)
         chunks = fit(
             experiment.problem,
             self.session.optimizers,
@@ -178,6 +180,8 @@ class _Training:
 
     def _after(self, chunk: Chunk, progress: Progress) -> None:
         step = chunk.first_step + len(chunk.value)
+        if chunk.first_step == self.first_step:
+            self.run_dir.append_timing([{"compile_seconds": round(chunk.compile_seconds, 4)}])
         self.seconds += chunk.seconds
         if not chunk.finite:
             self._dump(chunk)
@@ -198,7 +202,7 @@ class _Training:
     def finish(self, state: TrainState) -> None:
         """Evaluate, report the gap, draw, and say where it all is."""
         run, session = self.run_dir, self.session
-        done = {(line["step"], line["split"]) for line in run.metrics()}
+        done = {(line["step"], line["split"]) for line in self._measurements()}
         splits: tuple[Split, ...] = ("valid", "test")
         due = tuple(split for split in splits if (self.num_steps, split) not in done)
         self._log(self._evaluate(state, self.num_steps, due))
@@ -376,8 +380,20 @@ class _Training:
             f"{', '.join(map(str, bad[:5]))}). {self._last_good()} Try a smaller learning rate."
         )
 
+    def _measurements(self) -> list[dict[str, Any]]:
+        """Return the records of metrics.jsonl; somebody else may have written the older ones."""
+        lines = self.run_dir.metrics()
+        for number, line in enumerate(lines, start=1):
+            numbers = [line.get(name) for name in ("step", "value", "standard_error")]
+            if line.get("split") not in SPLITS or not all(type(n) in (int, float) for n in numbers):
+                raise ConfigError(
+                    f"{self.run_dir.metrics_path}, line {number}: expected a step, a split, a "
+                    "value and its standard_error."
+                )
+        return lines
+
     def _summary(self) -> list[str]:
-        final = {line["split"]: line for line in self.run_dir.metrics()}
+        final = {line["split"]: line for line in self._measurements()}
         name = self.session.experiment.problem.objective.bound_name
         return [
             f"{split:5} {name:18} {final[split]['value']:10.3f} +- "
