@@ -18,6 +18,7 @@ Purpose = Literal[
     "evidence",
     "figures",
     "audit",
+    "simulate",
 ]
 # The numbers are part of every recorded result: append, never reorder.
 PURPOSES: tuple[Purpose, ...] = (
@@ -32,6 +33,7 @@ PURPOSES: tuple[Purpose, ...] = (
     "evidence",
     "figures",
     "audit",
+    "simulate",
 )
 
 

@@ -161,9 +161,7 @@ class Coordinate(Protocol):
     """a model with coordinate updates of lam."""
 
     # One update, which never lowers the bound; what does not depend on lam is computed once.
-    def coordinate_update(
-        self, theta: Theta, x: X, family: "Family"
-    ) -> Callable[[Lam], Lam]: ...
+    def coordinate_update(self, theta: Theta, x: X, family: "Family") -> Callable[[Lam], Lam]: ...
 
 
 @runtime_checkable
@@ -292,6 +290,15 @@ class Evidence(Protocol):
     kind: ClassVar[Literal["exact", "lower", "upper", "none"]]
 
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate: ...
+
+
+@runtime_checkable
+class Bidirectional(Protocol):
+    """an estimator of log p(x) that has an upper bound too, where z ~ p(z | x) is known."""
+
+    def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate: ...
+    def upper(self, target: Target, family: Family, lam: Lam, z: Z, key: PRNGKey) -> Estimate: ...
+    def doubled(self) -> "Bidirectional | None": ...  # twice the effort, None beyond its limit
 
 
 @runtime_checkable

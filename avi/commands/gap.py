@@ -12,7 +12,8 @@ from avi.rundir import RunDir
 from avi.session import open_session, restored
 from avi.signals import Stop
 
-FREE = ("output", "resume", "resume_damaged", "overwrite", "device")  # change no number
+# What a point's numbers depend on, beside the parameters and the settings that `gap.report` knows.
+DECISIVE = ("model", "family", "inference", "objective", "refine", "dataset", "precision")
 
 
 def main(run: Path, tree: Mapping[str, Any], checkpoint: int | None = None) -> None:
@@ -40,7 +41,7 @@ def main(run: Path, tree: Mapping[str, Any], checkpoint: int | None = None) -> N
             settings=settings,
             run=folder,
             on_progress=lambda *_: stop.check(),
-            identity=json.dumps({key: tree[key] for key in sorted(tree) if key not in FREE}),
+            identity=json.dumps({key: tree[key] for key in DECISIVE}),
         )
         from avi.report.html import write_report
 

@@ -41,12 +41,13 @@ class Kernels:
         size = block_size(self.family.latent.size)
         matched = not exact and isinstance(self.family, Reparametrised)
         self.certify_objective = MomentMatched(size) if matched else self.search_objective
-        width = settings.width
+        self.width = width = settings.width
         self.begin = in_lanes(self._begin, width)
         self.advance = in_lanes(self._advance, width)
         self.certify = in_lanes(self._certify, width)
         self.values = in_lanes(self._values, width)
-        self.evidence = in_lanes(self._evidence, width)
+        self.walk = in_lanes(self._walk, width)
+        self._evidence_kernels: dict[Any, Callable[..., Estimate]] = {}
         self.starts = [in_lanes(self._start_of(start), width) for start in STARTS]
 
     def elbo(self, num_draws: int) -> Any:
@@ -88,6 +89,26 @@ class Kernels:
         state, _ = jax.lax.scan(body, state, first + jnp.arange(self.refine.steps))
         return state, self.refine.estimate(state)
 
+    def _walk(
+        self,
+        theta: Theta,
+        row: PyTree,
+        number: Array,
+        start: Array,
+        first: Array,
+        last: Array,
+        state: PyTree,
+    ) -> tuple[PyTree, Lam]:
+        """Take the steps first..last-1 of a search: as `_advance`, but of any number."""
+        local = self.local(theta, row, number, self.search_objective)
+        key = jax.random.fold_in(self.key("search", number), start)
+
+        def body(step: Array, state: PyTree) -> PyTree:
+            return self.refine.step(local, state, jax.random.fold_in(key, step))
+
+        state = jax.lax.fori_loop(first, last, body, state)
+        return state, self.refine.estimate(state)
+
     def _certify(
         self, theta: Theta, row: PyTree, number: Array, start: Array, first: Array, lam: Lam
     ) -> Certificate:
@@ -103,9 +124,16 @@ class Kernels:
         # Ten draws at a time: rows on the device stay between one and a few thousand.
         return jax.lax.map(lambda key: local.bound(lam, key).value, keys, batch_size=5)
 
-    def _evidence(self, theta: Theta, row: PyTree, number: Array, lam: Lam) -> Estimate:
-        target = self.local(theta, row, number, self.pair_objective).target
-        return self.experiment.evidence(target, self.family, lam, self.key("evidence", number))
+    def evidence_of(self, evidence: Any) -> Callable[..., Estimate]:
+        """Return the mapped estimator, compiled once for each."""
+        if evidence not in self._evidence_kernels:
+
+            def one(theta: Theta, row: PyTree, number: Array, lam: Lam) -> Estimate:
+                target = self.local(theta, row, number, self.pair_objective).target
+                return evidence(target, self.family, lam, self.key("evidence", number))
+
+            self._evidence_kernels[evidence] = in_lanes(one, self.width)
+        return self._evidence_kernels[evidence]
 
     def _start_of(self, start: Callable[..., Lam]) -> Callable[..., Lam]:
         def one(theta: Theta, row: PyTree, number: Array) -> Lam:

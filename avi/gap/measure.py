@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any, cast
@@ -13,21 +14,24 @@ from avi.evaluation import Evaluator, Points
 from avi.experiment import Experiment
 from avi.gap.decomposition import Decomposition, mean_and_error
 from avi.gap.files import write
+from avi.gap.frontier import chosen, converged, frontier, rows_at
 from avi.gap.kernels import Kernels
 from avi.gap.parts import Parts, identity_of
+from avi.gap.sandwich import settle
 from avi.gap.search import Found, Job, Searcher
 from avi.gap.starts import START_NAMES
 from avi.gap.summary import summarise
 from avi.randomness import key_for
 from avi.rundir import RunDir
 from avi.settings import GapSettings, Split
-from avi.types import Estimate, Params, Splits
+from avi.types import Bidirectional, Estimate, Params, Splits
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SEARCH_SHARE = 0.6  # of the seconds, the rest is for the audit, the scores and the evidence
 AUDIT_SHARE = 0.75
 WORTH_A_SEARCH = 0.01  # nats that other starts must find before all points get them
-FIRST_DOUBLING = 100  # points per split
+# What a point's own numbers depend on: more points, or another clock, keep those already there.
+DECISIVE = ("num_draws", "search_draws", "width", "budget", "tolerance")
 
 Progress = Callable[[str, float], None]  # what is going on, and the share of it that is done
 
@@ -55,7 +59,7 @@ def report(
             it was; None starts afresh.
     """
     folder = run.path if isinstance(run, RunDir) else run
-    description = repr((identity, settings, experiment.seed))
+    description = repr((identity, experiment.seed, *(getattr(settings, n) for n in DECISIVE)))
     keep = folder is not None and identity is not None
     parts = Parts(
         folder / "gap" / "parts" if keep and folder else None, identity_of(params, description)
@@ -105,14 +109,18 @@ class Measurement:
         self.began = perf_counter()
         self.kernels = Kernels(self.experiment, self.settings, self.experiment.dataset.fixed().view)
         self.known = {(row, start): found for row, start, found in self.parts.found()}
-        self.estimates = {row: (lam, one) for row, lam, one in self.parts.estimates()}
+        self.estimates = {(row, by): (lam, one) for row, by, lam, one in self.parts.estimates()}
+        self.sizes = sizes_of(self.splits)
+        self.evidence = self.experiment.evidence
+        self.sandwich: dict[str, Any] | None = None
+        self.frontiers: dict[str, list[dict[str, Any]]] = {}
         self.escalated = False
         self.improvements: dict[int, float] = {}
 
     def run(self) -> tuple[dict[str, Any], list[Decomposition]]:
         """Return the summary and the decomposition of every point."""
         rows: list[Decomposition] = []
-        sizes = sizes_of(self.splits)
+        sizes = self.sizes
         first, last = 0, self.settings.num_points
         while True:
             rows += self._measure(first, last)
@@ -125,6 +133,11 @@ class Measurement:
         """Whether new work may start; `share` of the seconds are for what comes before."""
         limit = self.settings.seconds
         return limit is None or perf_counter() - self.began < share * limit
+
+    @cached_property
+    def simulated_kernels(self) -> Kernels:
+        """The kernels for rows that are observations already: no view changes them."""
+        return Kernels(self.experiment, self.settings, lambda row, number, visit: row)
 
     @property
     def seconds(self) -> float:
@@ -151,20 +164,44 @@ class Measurement:
             )
         self._audit(points, of_split, found)
         winners = Selection(self.kernels, theta, points, self.settings).winners(lams, found)
-        return self._decompose(points, of_split, lams, winners)
+        rows = self._decompose(points, of_split, lams, winners)
+        self._frontiers(points, of_split, lams, rows)
+        return rows
+
+    def _frontiers(
+        self,
+        points: Points,
+        of_split: list[Split],
+        lams: np.ndarray,
+        rows: Sequence[Decomposition],
+    ) -> None:
+        if not self.settings.frontier or self.frontiers:
+            return
+        if not self.has_time():
+            self.skipped.append("the frontier: no time left.")
+            return
+        for split in self.settings.splits:
+            index = chosen(points, of_split, split, self.settings.frontier)
+            curve = frontier(self, rows_at(points, index), split, lams[index])
+            ids = set(points.ids[index].tolist())
+            own = [row for row in rows if row.row in ids]
+            self.frontiers[split] = [*curve, converged(own, curve)] if own else curve
 
     def _choose(self, first: int, last: int) -> tuple[Points, list[Split]]:
         chosen = {split: choose(self.splits, split, first, last) for split in self.settings.splits}
+        of_split = [split for split, points in chosen.items() for _ in points.ids]
+        # One row of each split in turn: a report cut short has looked at all of them.
+        rank = np.concatenate([np.arange(len(points)) for points in chosen.values()])
+        order = np.argsort(rank, kind="stable")
         rows = jax.tree.map(
-            lambda *leaves: np.concatenate(leaves), *(p.rows for p in chosen.values())
+            lambda *leaves: np.concatenate(leaves)[order], *(p.rows for p in chosen.values())
         )
-        ids = np.concatenate([points.ids for points in chosen.values()])
-        return Points(rows, ids), [split for split, points in chosen.items() for _ in points.ids]
+        ids = np.concatenate([points.ids for points in chosen.values()])[order]
+        return Points(rows, ids), [of_split[place] for place in order]
 
     def _lams(self, points: Points) -> np.ndarray:
         self.on_progress("the mode's own lam", 0.0)
-        sizes = sizes_of(self.splits)
-        evaluator = Evaluator(self.experiment.problem, self.kernels.view, sizes["train"])
+        evaluator = Evaluator(self.experiment.problem, self.kernels.view, self.sizes["train"])
         return evaluator.lams(self.params, points, key_for(self.experiment.seed, "infer"))
 
     def _search(self, points: Points, lams: np.ndarray) -> list[Job]:
@@ -255,11 +292,16 @@ class Measurement:
         result = [unknown] * len(points)
         if self.experiment.evidence.kind == "none":
             return result
+        if self.settings.simulated and self.sandwich is None and self.has_time():
+            if isinstance(self.evidence, Bidirectional):
+                self.evidence, self.sandwich = settle(self, points, lams)
+        kernel, by = self.kernels.evidence_of(self.evidence), repr(self.evidence)
         left = []
         for number, row in enumerate(points.ids):
-            lam, estimate = self.estimates.get(int(row), (None, unknown))
-            result[number] = estimate
-            if lam != lams[number].tolist():
+            lam, estimate = self.estimates.get((int(row), by), (None, unknown))
+            if lam == lams[number].tolist():
+                result[number] = estimate
+            else:
                 left.append(number)
         width = self.settings.width
         for first in range(0, len(left), width):
@@ -271,10 +313,10 @@ class Measurement:
                 break
             batch = np.array(left[first : first + width])
             rows = jax.tree.map(lambda leaf, batch=batch: leaf[batch], points.rows)
-            found = self.kernels.evidence(self.params.theta, rows, points.ids[batch], lams[batch])
+            found = kernel(self.params.theta, rows, points.ids[batch], lams[batch])
             for place, number in enumerate(batch):
                 result[number] = Estimate(*(leaf[place] for leaf in found))
-                self.parts.add_estimate(points.ids[number], lams[number], result[number])
+                self.parts.add_estimate(points.ids[number], by, lams[number], result[number])
         return result
 
 

@@ -56,16 +56,17 @@ class Parts:
         if np.isfinite(found.certificate + found.certificate_se):
             self._append("search", {"row": int(row), "start": start} | fields)
 
-    def estimates(self) -> Iterator[tuple[int, list[float], Estimate]]:
-        """Yield (row id, lam that it was made at, estimate) of every point with evidence."""
+    def estimates(self) -> Iterator[tuple[int, str, list[float], Estimate]]:
+        """Yield (row id, estimator, lam that it was made at, estimate) of points with evidence."""
         for line in self._read("evidence"):
             values = [float("nan") if value is None else value for value in line["estimate"]]
-            yield line["row"], line["lam"], Estimate(*values)  # type: ignore[arg-type]
+            yield line["row"], line["by"], line["lam"], Estimate(*values)  # type: ignore[arg-type]
 
-    def add_estimate(self, row: int, lam: np.ndarray, estimate: Estimate) -> None:
+    def add_estimate(self, row: int, by: str, lam: np.ndarray, estimate: Estimate) -> None:
         """Keep the evidence of one point."""
         values = [float(value) if np.isfinite(value) else None for value in estimate]
-        self._append("evidence", {"row": int(row), "lam": lam.tolist(), "estimate": values})
+        line = {"row": int(row), "by": by, "lam": lam.tolist(), "estimate": values}
+        self._append("evidence", line)
 
     def _read(self, name: str) -> list[dict[str, Any]]:
         return [] if self.folder is None else read_lines(self.folder / f"{name}.jsonl")

@@ -49,9 +49,9 @@ class Searcher:
     """Takes jobs through rounds of the local optimiser and Newton steps until each is certified.
 
     The local optimiser climbs; within a nat of the top the Newton step of the certificate, which is
-    paid for already, does what noise keeps the optimiser from. A lane's result depends on its own row,
-    start and counters, not on its neighbours, whose number never changes: a job that is done gives its
-    lane to one that waits, and no number moves by a bit.
+    paid for already, does what noise keeps the optimiser from. A lane's result depends on its own
+    row, start and counters, not on its neighbours, whose number never changes: a job that is done
+    gives its lane to one that waits, and no number moves by a bit.
     """
 
     kernels: Kernels
@@ -63,13 +63,14 @@ class Searcher:
     def run(self, jobs: Sequence[Job], on_found: Callable[[Job], None]) -> None:
         """Search until every job is certified, has spent its budget, or there is no more time."""
         climbing, uncertain = deque(jobs), deque[Job]()
-        while (climbing or uncertain) and self.may_go_on():
-            if climbing and len(uncertain) < self.settings.width:
+        begun = False  # a report of nothing helps nobody: the first lanes are always searched
+        while (climbing or uncertain) and (self.may_go_on() or not begun):
+            if climbing and len(uncertain) < self.settings.width and (begun or not uncertain):
                 batch = self._next(climbing)
                 self._climb(batch)
                 uncertain.extend(batch)
                 continue
-            batch = self._next(uncertain)
+            begun, batch = True, self._next(uncertain)
             before = [job.found for job in batch]
             self.certify(batch)
             for job, old in zip(batch, before, strict=True):
@@ -124,7 +125,7 @@ class Searcher:
         )
 
     def _newton_pays(self, job: Job, before: Found | None) -> bool:
-        """Put the job where its Newton step leads, unless the last one did not halve what was left."""
+        """Move the job by its Newton step, unless the last one did not halve what was left."""
         assert job.found is not None
         halved = before is None or job.found.certificate < 0.5 * before.certificate
         if job.newton is None or not halved:

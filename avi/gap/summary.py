@@ -50,8 +50,10 @@ def summarise(
         "width": settings.width,
         "splits": splits,
         "audit": _audit(measurement, rows),
+        "sandwich": measurement.sandwich,
+        "frontier": measurement.frontiers,
         "worst": _worst(rows),
-        "validity": _validity(rows, splits, khat_ok),
+        "validity": {**_validity(rows, splits, khat_ok), "sandwich_ok": _sandwich_ok(measurement)},
         "skipped": skipped,
         "seconds": measurement.seconds,
     }
@@ -140,6 +142,10 @@ def _khat_ok(rows: Sequence[Decomposition], num_samples: int | None) -> bool | N
     if num_samples is None or not known.size:
         return None
     return bool(np.mean(known < khat_limit(num_samples)) >= ENOUGH_KHAT)
+
+
+def _sandwich_ok(measurement: "Measurement") -> bool | None:
+    return None if measurement.sandwich is None else bool(measurement.sandwich["ok"])
 
 
 def _validity(

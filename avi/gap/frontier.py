@@ -1,0 +1,86 @@
+"""The amortization frontier: nats recovered by a few local steps, and what they cost."""
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from avi.evaluation import Points
+from avi.gap.decomposition import Decomposition, mean_and_error
+from avi.gap.statistics import mean_of
+from avi.randomness import key_for
+from avi.settings import Split
+
+if TYPE_CHECKING:
+    from avi.gap.measure import Measurement
+
+STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+
+def frontier(
+    measurement: "Measurement", points: Points, split: Split, lams: np.ndarray
+) -> list[dict[str, Any]]:
+    """Return, after each number of steps from the mode's own lam, what the bound has gained.
+
+    The steps and draws are those of the search, the bounds on the draws of the report. Milliseconds
+    are those of one observation in a batch as wide as the lanes.
+    """
+    kernels, theta = measurement.kernels, measurement.params.theta
+    shared = (theta, key_for(measurement.experiment.seed, "score"))
+    at_start = kernels.values(shared, points.rows, points.ids, lams)
+    state = kernels.begin(theta, points.rows, points.ids, lams)
+    lanes = np.zeros(len(points), int)
+    kernels.walk(theta, points.rows, points.ids, lanes, lanes, lanes, state)  # compiles
+    curve, seconds = [], 0.0
+    for before, after in zip((0, *STEPS[:-1]), STEPS, strict=True):
+        began = perf_counter()
+        state, reached = kernels.walk(
+            theta, points.rows, points.ids, lanes, lanes + before, lanes + after, state
+        )
+        seconds += perf_counter() - began
+        gains = kernels.values(shared, points.rows, points.ids, reached) - at_start
+        curve.append(_entry(measurement, split, gains, after, 1000 * seconds / len(points)))
+        measurement.on_progress("frontier", after / STEPS[-1])
+    return curve
+
+
+def _entry(
+    measurement: "Measurement",
+    split: Split,
+    gains: np.ndarray,
+    steps: int,
+    milliseconds: float,
+) -> dict[str, Any]:
+    means, errors = zip(*(mean_and_error(one) for one in gains), strict=True)
+    size = measurement.sizes[split]
+    mean = mean_of(np.array(means), np.array(errors), size, measurement.experiment.seed)
+    return {
+        "steps": steps,
+        "mean": mean.mean,
+        "se": mean.se,
+        "milliseconds": milliseconds if steps else 0.0,
+    }
+
+
+def converged(rows: Sequence[Decomposition], curve: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the frontier's end: all of the gap, for the gradient evaluations that it took."""
+    gaps = np.array([row.amortization_gap for row in rows])
+    return {
+        "steps": None,  # until every row was certified
+        "mean": float(gaps.mean()),
+        "se": float(gaps.std(ddof=1) / np.sqrt(len(gaps))) if len(gaps) > 1 else float("nan"),
+        "milliseconds": None,
+        "gradient_evaluations": float(np.mean([row.gradient_evaluations for row in rows])),
+    }
+
+
+def chosen(points: Points, of_split: Sequence[Split], split: Split, limit: int) -> np.ndarray:
+    """Return the positions of the first `limit` points of a split."""
+    return np.flatnonzero(np.array(of_split) == split)[:limit]
+
+
+def rows_at(points: Points, index: np.ndarray) -> Points:
+    """Return the points at some positions."""
+    return Points(jax.tree.map(lambda leaf: leaf[index], points.rows), points.ids[index])

@@ -1,0 +1,127 @@
+"""The evidence from both sides, on simulated data: there an upper bound exists too."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from avi.evaluation import Evaluator, Points, in_lanes
+from avi.gap.kernels import Kernels
+from avi.gap.search import Job, Searcher
+from avi.gap.statistics import mean_of
+from avi.randomness import key_for
+from avi.types import Bidirectional, Estimate, Evidence, Lam, Theta
+
+if TYPE_CHECKING:
+    from avi.gap.measure import Measurement
+
+WIDEST = 0.2  # nats between the two bounds, in the mean over simulated data
+LARGEST_DOUBLING = 0.05  # nats that twice the temperatures may still add on the real data
+REAL = 50  # real rows on which the doubling is tried
+TRANSFER = 0.5  # share of the simulated data's effective sample size that real data must reach
+
+
+def settle(
+    measurement: "Measurement", points: Points, lams: np.ndarray
+) -> tuple[Evidence, dict[str, Any]]:
+    """Return the evidence with enough temperatures, and what the sandwich says of it.
+
+    Temperatures double until the bounds on simulated data are close and doubling adds nothing on
+    real data, or the estimator's own limit is reached.
+    """
+    theta = measurement.params.theta
+    simulated, latents, their_lams = _simulated(measurement)
+    real = np.arange(min(REAL, len(points)))
+    real_rows = jax.tree.map(lambda leaf: leaf[real], points.rows)
+    arguments = (theta, real_rows, points.ids[real], lams[real])
+    evidence: Any = measurement.experiment.evidence
+    before = _half(measurement.kernels, evidence, arguments)
+    history = []
+    while True:
+        measurement.on_progress(f"sandwich at {evidence.num_temperatures} temperatures", 0.0)
+        on_real = measurement.kernels.evidence_of(evidence)(*arguments)
+        lower, upper = _both(measurement, evidence, simulated, latents, their_lams)
+        seed = measurement.experiment.seed
+        noise = np.hypot(lower.standard_error, upper.standard_error)
+        width = mean_of(upper.value - lower.value, noise, len(simulated), seed)
+        doubling = float((on_real.value - before.value).mean())
+        ratio = float(np.median(on_real.ess) / np.median(lower.ess))
+        history.append(
+            {
+                "num_temperatures": evidence.num_temperatures,
+                "width": width.mean,
+                "width_se": width.se,
+                "width_interval": width.interval and list(width.interval),
+                "doubling": doubling,
+                "ess_ratio": ratio,
+            }
+        )
+        close = width.mean < WIDEST and doubling < LARGEST_DOUBLING
+        twice = evidence.doubled()
+        if close or twice is None or not measurement.has_time():
+            break
+        evidence, before = twice, on_real
+    transfers = ratio >= TRANSFER
+    record = {
+        **history[-1],
+        "n": len(simulated),
+        "transfers": transfers,
+        "ok": bool(close and transfers),
+        "history": history,
+    }
+    return evidence, record
+
+
+def _half(kernels: Kernels, evidence: Any, arguments: tuple) -> Estimate:
+    """Return the evidence at half the first number of temperatures: what doubling starts from."""
+    half = max(1, evidence.num_temperatures // 2)
+    return kernels.evidence_of(replace(evidence, num_temperatures=half))(*arguments)
+
+
+def _simulated(measurement: "Measurement") -> tuple[Points, np.ndarray, np.ndarray]:
+    """Return simulated rows with ids beyond all others, their true latents and their lam*."""
+    experiment, settings = measurement.experiment, measurement.settings
+    problem, theta = experiment.problem, measurement.params.theta
+    sizes = measurement.sizes
+    ids = sum(sizes.values()) + np.arange(settings.simulated)
+    row = jax.tree.map(lambda leaf: leaf[0], measurement.splits.train)
+    zero = jnp.zeros((), jnp.int32)
+    like = experiment.dataset.fixed().view(row, zero, zero)
+
+    def draw(shared: tuple[Theta, Any], number: Array) -> tuple[Array, PyTree]:
+        theta, key = shared
+        return problem.model.sample(theta, jax.random.fold_in(key, number), like)
+
+    shared = (theta, key_for(experiment.seed, "simulate"))
+    latents, rows = in_lanes(draw, settings.width)(shared, ids)
+    points = Points(rows, ids)
+    kernels = measurement.simulated_kernels
+    evaluator = Evaluator(problem, kernels.view, sizes["train"])
+    lams = evaluator.lams(measurement.params, points, key_for(experiment.seed, "infer"))
+    jobs = [Job(number, 0, lam) for number, lam in enumerate(lams)]
+    measurement.on_progress("lam* of simulated data", 0.0)
+    Searcher(kernels, theta, points, settings).run(jobs, lambda job: None)
+    best = [job.lam if job.found is None else job.found.lam for job in jobs]
+    return points, latents, np.stack(best)
+
+
+def _both(
+    measurement: "Measurement",
+    evidence: Bidirectional,
+    points: Points,
+    latents: np.ndarray,
+    lams: np.ndarray,
+) -> tuple[Estimate, Estimate]:
+    """Return the lower and the upper bound of every simulated point."""
+    kernels = measurement.simulated_kernels
+
+    def upper(theta: Theta, row: PyTree, number: Array, lam: Lam, z: Array) -> Estimate:
+        target = kernels.local(theta, row, number, kernels.pair_objective).target
+        return evidence.upper(target, kernels.family, lam, z, kernels.key("evidence", number))
+
+    theta, width = measurement.params.theta, measurement.settings.width
+    lower = kernels.evidence_of(evidence)(theta, points.rows, points.ids, lams)
+    return lower, in_lanes(upper, width)(theta, points.rows, points.ids, lams, latents)

@@ -1,0 +1,167 @@
+"""The report against closed forms, and the identities that no report may break."""
+
+import csv
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from gap.gaussian_case import LATENT, SETTINGS, make_case, truth
+
+from avi import gap
+from avi.datasets.linear_gaussian import LinearGaussian as Rows
+from avi.errors import ValidityError
+from avi.evaluation import Evaluator, Points
+from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
+from avi.gap.files import finite
+from avi.gap.measure import choose
+from avi.randomness import key_for
+
+Z = 4.75  # two-sided false alarm 2e-6 for a normal statistic
+
+
+@pytest.fixture(scope="module", params=[DiagonalGaussian, FullRankGaussian])
+def case(request):
+    return make_case(request.param(LATENT))
+
+
+@pytest.fixture(scope="module")
+def reported(case, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    summary = gap.report(*case, settings=SETTINGS, run=folder)
+    with open(folder / "gap" / "points.csv", encoding="utf-8") as file:
+        points = list(csv.DictReader(file))
+    return case, summary, points, folder
+
+
+def column(points, name, split=None):
+    return np.array([float(one[name]) for one in points if split in (None, one["split"])])
+
+
+def lams_of(case, points):
+    """Return the stored rows and the mode's own lam of every reported point."""
+    sizes = [len(part) for part in (case.splits.train, case.splits.valid, case.splits.test)]
+    stored = np.concatenate([case.splits.train, case.splits.valid, case.splits.test])
+    ids = column(points, "row").astype(int)
+    evaluator = Evaluator(case.experiment.problem, case.experiment.dataset.view, sizes[0])
+    key = key_for(case.experiment.seed, "infer")
+    return stored[ids], evaluator.lams(case.params, Points(stored[ids], ids), key)
+
+
+def test_the_amortization_gap_of_every_point_is_that_of_the_closed_form(reported):
+    case, _, points, _ = reported
+    expected = truth(case, *lams_of(case, points)).amortization
+    noise = np.hypot(column(points, "gap_se"), 1e-4)
+    # The search may stop within the tolerance of the optimum, never beyond it.
+    surplus = column(points, "amortization_gap") - expected
+    assert np.all(surplus < Z * noise)
+    assert np.all(surplus > -Z * noise - SETTINGS.tolerance)
+
+
+def test_the_approximation_gap_is_that_of_the_closed_form(reported):
+    case, summary, points, _ = reported
+    expected = truth(case, *lams_of(case, points)).approximation
+    for split in summary["splits"].values():
+        found = split["approximation_gap"]
+        lacking = split["certificate"]["mean"]
+        assert abs(found["mean"] - expected - lacking) < Z * found["se_mc"] + 1e-3
+
+
+def test_the_gaps_add_up_identically(reported):
+    _, _, points, _ = reported
+    total = column(points, "approximation_gap") + column(points, "amortization_gap")
+    np.testing.assert_allclose(total, column(points, "inference_gap"), atol=1e-9)
+    bound = column(points, "evidence") - column(points, "bound")
+    np.testing.assert_allclose(bound, column(points, "inference_gap"), atol=1e-9)
+
+
+def test_every_point_is_certified_and_no_gap_is_negative_beyond_noise(reported):
+    _, summary, points, _ = reported
+    assert summary["validity"]["q_star_converged"]
+    assert not summary["validity"]["negative_gap"]
+    assert {one["converged"] for one in points} == {"true"}
+    gaps, errors = column(points, "amortization_gap"), column(points, "gap_se")
+    assert np.all(gaps > -Z * errors - 1e-5)
+
+
+def test_the_mean_of_the_table_is_that_of_the_summary(reported):
+    _, summary, points, folder = reported
+    for split, one in summary["splits"].items():
+        gaps = column(points, "amortization_gap", split)
+        assert one["n"] == len(gaps) == 40
+        np.testing.assert_allclose(one["amortization_gap"]["mean"], gaps.mean(), rtol=1e-12)
+        se = gaps.std(ddof=1) / np.sqrt(len(gaps))
+        np.testing.assert_allclose(one["amortization_gap"]["se"], se, rtol=1e-12)
+    assert json.loads((folder / "gap" / "summary.json").read_text()) == json.loads(
+        json.dumps(finite(summary))
+    )
+
+
+def test_points_do_not_depend_on_which_others_were_asked_for(case, reported, tmp_path):
+    _, _, points, _ = reported
+    few = dataclasses.replace(SETTINGS, num_points=7, splits=("test",))
+    gap.report(*case, settings=few, run=tmp_path)
+    with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
+        again = list(csv.DictReader(file))
+    before = {one["row"]: one for one in points}
+    assert len(again) == 7
+    for one in again:
+        assert one == before[one["row"]]  # bit for bit: the text has all digits
+
+
+def test_a_killed_report_goes_on_where_it_was(case, reported, tmp_path):
+    _, _, points, _ = reported
+    rounds = []
+
+    class Killed(Exception):
+        pass
+
+    def kill(what, share):
+        rounds.append(share)
+        if what.startswith("lam*") and share > 0.3:
+            raise Killed
+
+    def report(on_progress):
+        return gap.report(
+            *case, settings=SETTINGS, run=tmp_path, on_progress=on_progress, identity="same"
+        )
+
+    with pytest.raises(Killed):
+        report(kill)
+    kept = (tmp_path / "gap" / "parts" / "search.jsonl").read_text().splitlines()
+    assert 0 < len(kept) < 80
+    shares = []
+    report(lambda what, share: shares.append(share) if what.startswith("lam*") else None)
+    assert shares[0] == len(kept) / 80
+    with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
+        assert list(csv.DictReader(file)) == points
+
+
+def test_more_rows_contain_the_fewer():
+    splits = Rows(60, 5, 50, 6, 3, 0.7, seed=3).load()
+    first, both = choose(splits, "test", 0, 10), choose(splits, "test", 0, 20)
+    np.testing.assert_array_equal(first.ids, both.ids[:10])
+    assert both.ids.min() >= 65
+
+
+def test_a_clock_that_has_run_out_says_what_was_skipped(case, tmp_path):
+    settings = dataclasses.replace(SETTINGS, seconds=1e-6)
+    summary = gap.report(*case, settings=settings, run=tmp_path)
+    assert {split: one["n"] for split, one in summary["splits"].items()} == {"train": 8, "test": 8}
+    assert any("64 of 80 rows were not searched" in sentence for sentence in summary["skipped"])
+
+
+def test_a_gap_that_contradicts_itself_is_an_error():
+    validity = {"q_star_converged": False, "khat_ok": None, "n_ok": True, "negative_gap": False}
+    gap.check({"validity": validity}, strict=False)
+    with pytest.raises(ValidityError, match="q_star_converged"):
+        gap.check({"validity": validity}, strict=True)
+    with pytest.raises(ValidityError, match="cannot be negative"):
+        gap.check({"validity": validity | {"negative_gap": True}}, strict=False)
+
+
+def test_bounds_are_scored_on_draws_that_chose_nothing(case):
+    keys = [key_for(case.experiment.seed, name) for name in ("search", "select", "score")]
+    data = {tuple(np.asarray(jax.random.key_data(key)).tolist()) for key in keys}
+    assert len(data) == 3
