@@ -41,7 +41,8 @@ class DiagonalGaussian:
 
     def split(self, lam: Lam) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
         """Return (mean, log s)."""
-        return lam[: self.latent_size], lam[self.latent_size :]
+        mean, log_scale = jnp.split(lam, 2)
+        return mean, log_scale
 
     def noise(self, key: PRNGKey) -> Float[Array, " d"]:
         """Draw eps ~ N(0, I)."""

