@@ -8,7 +8,6 @@ import time
 from functools import cache
 
 import pytest
-
 from faults.hooks import DieSaving, WhenCompiling, without_report
 from faults.processes import MODES, SOAK, TINY, Avi, avi, digests
 
