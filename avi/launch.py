@@ -45,8 +45,9 @@ def train_one(job: Job) -> int:
 
 def resume(folder: Path, words: Sequence[str]) -> int:
     """Go on with the run in `folder`, with a few settings changed."""
-    tree = override(read_tree(folder / "config.yaml"), words)
-    choices = RunDir.open(folder).read_run().get("choices", {})
+    run = RunDir.open(folder)
+    tree = override(read_tree(run.config_path), words)
+    choices = run.read_run().get("choices", {})
     job = Job(tree, choices, list(words), swept=[], sweep=None, dry_run=False)
     return _attempt(Launch(job, folder, "begun"))
 

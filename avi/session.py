@@ -67,7 +67,12 @@ class Session(NamedTuple):
     def restore(self, checkpoint: checkpoints.Checkpoint) -> TrainState:
         """Return the state of a checkpoint; CheckpointError if it is of another shape."""
         template = jax.eval_shape(lambda: self._state(self._initial_params()))
-        return jax.tree.map(jax.numpy.asarray, unflatten_like(template, checkpoint.arrays))
+        state: TrainState = unflatten_like(template, checkpoint.arrays)
+        if state.step != checkpoint.step:
+            raise CheckpointError(
+                f"The checkpoint of step {checkpoint.step} holds the state of step {state.step}."
+            )
+        return jax.tree.map(jax.numpy.asarray, state)
 
     def _initial_params(self) -> Params:
         problem, spec = self.experiment.problem, self.spec

@@ -153,7 +153,7 @@ def best(run: RunDir) -> int | None:
 
 def _best(manifests: Mapping[int, Manifest]) -> int | None:
     valid = {step: manifest.extra.get("valid") for step, manifest in manifests.items()}
-    scored = {step: bound for step, bound in valid.items() if isinstance(bound, int | float)}
+    scored = {step: bound for step, bound in valid.items() if bound is not None}
     return max(scored, key=scored.__getitem__) if scored else None
 
 

@@ -78,26 +78,25 @@ class RunDir:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Return the run in an existing folder, for reading."""
+        """Return the run in an existing folder, for reading.
+
+        Raises:
+            ConfigError: it is not a run, or part of it is a link, which may lead out of the folder.
+        """
         run = cls(path)
         if not path.is_dir():
             raise ConfigError(
                 f"There is no run folder {path}. `avi train` prints the folder it writes to."
             )
+        for name in CONTENTS:
+            refuse_link(path / name)
         if not run.config_path.is_file():
             raise ConfigError(f"{path} is not a run folder: it has no config.yaml.")
         return run
 
     def locked(self) -> Self:
-        """Take the lock, remove what an interrupted writer left, and return self.
-
-        Raises:
-            BusyError: another process holds the lock.
-            ConfigError: part of the run is a symbolic link, which may lead out of the folder.
-        """
+        """Take the lock, remove what an interrupted writer left, and return self."""
         if self._lock is None:
-            for name in CONTENTS:
-                refuse_link(self.path / name)
             self._lock = Lock(self.path / ".lock")
             self._remove_temporaries()
         return self

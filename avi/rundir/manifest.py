@@ -45,7 +45,7 @@ class Manifest:
     instruction_set: str
     metrics_offset: int  # bytes of metrics.jsonl that belong to it
     timing_offset: int
-    extra: dict[str, Any]  # the caller's; `valid`, if a number, is the validation bound
+    extra: dict[str, float | None]  # the caller's; `valid` is the validation bound
 
     def encode(self) -> bytes:
         """Return the file's content."""
@@ -78,6 +78,7 @@ def _is_sensible(manifest: Manifest) -> bool:
         and isinstance(manifest.versions, dict)
         and all(isinstance(text, str) for text in manifest.versions.values())
         and isinstance(manifest.extra, dict)
+        and all(_is_number_or_none(value) for value in manifest.extra.values())
         and isinstance(manifest.tensors, dict)
         and all(_is_signature(signature) for signature in manifest.tensors.values())
         and 0 <= manifest.num_bytes - _size(manifest) <= HEADER_LIMIT
@@ -86,6 +87,10 @@ def _is_sensible(manifest: Manifest) -> bool:
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**53
+
+
+def _is_number_or_none(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and abs(value) < 2**1000)
 
 
 def _is_digest(value: Any) -> bool:

@@ -317,14 +317,14 @@ def test_a_run_json_of_other_types_is_refused(tmp_path: Path, text: str) -> None
 
 
 @pytest.mark.parametrize("name", ["gap", "infer", "config.yaml", "checkpoints", "report.html"])
-def test_a_run_with_a_link_in_it_is_not_written_to(tmp_path: Path, name: str) -> None:
+def test_a_run_with_a_link_in_it_is_not_opened(tmp_path: Path, name: str) -> None:
     make_run(tmp_path / "run").release()
     (tmp_path / "elsewhere").mkdir()
     path = tmp_path / "run" / name
     path.unlink(missing_ok=True)
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="symbolic link"):
-        RunDir(tmp_path / "run").locked()
+        RunDir.open(tmp_path / "run")
 
 
 def test_a_folder_whose_writer_died_before_its_config_can_be_taken_again(tmp_path: Path) -> None:
