@@ -1,4 +1,4 @@
-"""gap/points.csv and gap/summary.json."""
+"""gap/points.csv, gap/worst.npz and gap/summary.json."""
 
 import csv
 import io
@@ -16,9 +16,17 @@ from avi.rundir.files import encode
 COLUMNS = tuple(field.name for field in fields(Decomposition))
 
 
-def write(folder: Path, summary: dict[str, Any], rows: Sequence[Decomposition]) -> None:
-    """Write both files, the summary last: where it stands, the points are complete."""
+def write(
+    folder: Path,
+    summary: dict[str, Any],
+    rows: Sequence[Decomposition],
+    worst: dict[str, np.ndarray],
+) -> None:
+    """Write the files, the summary last: where it stands, the points are complete."""
     folder.mkdir(parents=True, exist_ok=True)
+    archive = io.BytesIO()
+    np.savez(archive, **worst)  # type: ignore[arg-type]
+    atomic_write(folder / "worst.npz", archive.getvalue())
     atomic_write(folder / "points.csv", table(rows).encode())
     atomic_write(folder / "summary.json", (encode(finite(summary)) + "\n").encode())
 

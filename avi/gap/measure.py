@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from avi.evaluation import Evaluator, Points
@@ -67,7 +68,7 @@ def report(
     measurement = Measurement(experiment, params, splits, settings, parts, on_progress or _silence)
     summary, rows = measurement.run()
     if folder is not None:
-        write(folder / "gap", summary, rows)
+        write(folder / "gap", summary, rows, measurement.observations(summary["worst"]))
     return summary
 
 
@@ -128,6 +129,19 @@ class Measurement:
             if not self._needs_more(summary, last, max(sizes[s] for s in self.settings.splits)):
                 return summary, rows
             first, last = last, 2 * last
+
+    def observations(self, worst: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+        """Return the observations themselves of the listed rows; none if x is not one array."""
+        sizes, found = list(self.sizes.values()), []
+        for one in worst:
+            place = one["row"] - sum(sizes[: SPLITS.index(one["split"])])
+            stored = getattr(self.splits, one["split"])
+            row = jax.tree.map(lambda leaf, place=place: leaf[place], stored)
+            x = self.kernels.view(row, jnp.asarray(one["row"]), jnp.zeros((), jnp.int32))
+            if not isinstance(x, jax.Array):
+                return {}
+            found.append(np.asarray(x))
+        return {"row": np.array([one["row"] for one in worst]), "inputs": np.stack(found)}
 
     def has_time(self, share: float = 1.0) -> bool:
         """Whether new work may start; `share` of the seconds are for what comes before."""

@@ -1,0 +1,169 @@
+"""Estimators of log p(x) where log p(x) is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles.statistics import assert_mean_is
+
+from avi.errors import ConfigError
+from avi.evidence.ais import AnnealedImportanceSampling
+from avi.evidence.auto import FirstThatFits
+from avi.evidence.iwae import ImportanceSampling, pareto_khat
+from avi.evidence.none import NoEvidence
+from avi.evidence.quadrature import Quadrature
+from avi.families.gaussian import DiagonalGaussian
+from avi.likelihoods.bernoulli import Bernoulli
+from avi.models.linear_gaussian import LinearGaussian
+from avi.models.vae import VAE
+from avi.networks.mlp import MLP
+from avi.types import DataSpec, Target
+
+LATENT, SIZE, POINTS = 4, 8, 256
+MODEL, FAMILY = LinearGaussian(LATENT, "diagonal", 1e-3), DiagonalGaussian(LATENT)
+THETA = {
+    "weight": jax.random.normal(jax.random.key(0), (SIZE, LATENT)),
+    "mean": jnp.zeros(SIZE),
+    "log_scale": jnp.full(SIZE, -0.3),
+}
+
+
+def ais(**changes):
+    settings = {
+        "num_chains": 8,
+        "num_temperatures": 12,
+        "max_temperatures": 24,
+        "leapfrog": 5,
+        "acceptance": 0.65,
+        "pilot_chains": 4,
+        "start": "posterior_approximation",
+    }
+    return AnnealedImportanceSampling(**(settings | changes))
+
+
+def best(x):
+    mean, precision = MODEL.posterior(THETA, x)
+    return FAMILY.member(mean, 1 / jnp.sqrt(jnp.diag(precision)))
+
+
+@pytest.fixture(scope="module")
+def sandwich():
+    """Both bounds minus log p(x), on observations drawn from the model."""
+
+    def one(key):
+        draw_key, ais_key = jax.random.split(key)
+        z, x = MODEL.sample(THETA, draw_key, jnp.zeros(SIZE))
+        target, lam = Target(MODEL, THETA, x), best(x)
+        lower = ais()(target, FAMILY, lam, ais_key)
+        upper = ais().upper(target, FAMILY, lam, z, ais_key)
+        exact = MODEL.log_evidence(THETA, x)
+        return lower.value - exact, upper.value - exact, lower.ess
+
+    keys = jax.random.split(jax.random.key(1), POINTS)
+    return [np.asarray(one, np.float64) for one in jax.jit(jax.vmap(one))(keys)]
+
+
+def test_the_weights_of_ais_are_unbiased(sandwich):
+    lower, upper, _ = sandwich
+    assert_mean_is(np.exp(lower), 1.0, smallest_detectable=0.25)
+    assert_mean_is(np.exp(-upper), 1.0)
+
+
+def test_the_truth_lies_between_the_two_bounds(sandwich):
+    lower, upper, ess = sandwich
+    error = np.hypot(lower.std(), upper.std()) / np.sqrt(POINTS)
+    assert lower.mean() < 4.75 * error
+    assert upper.mean() > -4.75 * error
+    assert upper.mean() - lower.mean() < 0.5
+    assert np.all((ess >= 1) & (ess <= 8))
+
+
+def test_more_temperatures_than_the_limit_are_refused():
+    assert ais().doubled().num_temperatures == 24
+    assert ais().doubled().doubled() is None
+
+
+def test_temperatures_run_from_zero_to_one_and_are_dense_at_the_ends():
+    betas = np.asarray(ais().temperatures())
+    assert betas[0] == 0
+    assert betas[-1] == 1
+    steps = np.diff(betas)
+    assert np.all(steps > 0)
+    assert steps[0] < steps[len(steps) // 2] / 3
+
+
+def test_without_transitions_the_expected_weight_is_the_elbo():
+    """One temperature: log w = log p(x, z) - log q(z) at z ~ q, whatever happens afterwards."""
+    x = jnp.ones(SIZE)
+    target, lam = Target(MODEL, THETA, x), best(x)
+    one = ais(num_temperatures=1, num_chains=1)
+    keys = jax.random.split(jax.random.key(4), 2000)
+    values = jax.jit(jax.vmap(lambda key: one(target, FAMILY, lam, key).value))(keys)
+    _, precision = MODEL.posterior(THETA, x)
+    gap = 0.5 * (jnp.log(jnp.diag(precision)).sum() - jnp.linalg.slogdet(precision)[1])
+    assert_mean_is(values, MODEL.log_evidence(THETA, x) - gap)
+
+
+def test_quadrature_is_exact_in_two_dimensions_even_from_a_wrong_lam():
+    model, family = LinearGaussian(2, "shared", 1e-3), DiagonalGaussian(2)
+    theta = {
+        "weight": jax.random.normal(jax.random.key(2), (5, 2)),
+        "mean": jnp.zeros(5),
+        "log_scale": jnp.array(-1.0),
+    }
+    target = Target(model, theta, jnp.ones(5))
+    found = jax.jit(lambda lam: Quadrature(201)(target, family, lam, jax.random.key(0)))(
+        family.init()
+    )
+    np.testing.assert_allclose(found.value, model.log_evidence(theta, jnp.ones(5)), atol=1e-4)
+    assert found.standard_error < 1e-4
+
+
+def vae(latent_size):
+    model = VAE(latent_size, MLP((8,), "tanh", 2.0), Bernoulli())
+    data = DataSpec(jnp.zeros(6), jnp.full(6, 0.5), "binary", 10)
+    return model, model.init(jax.random.key(3), data)
+
+
+def test_importance_sampling_agrees_with_quadrature_on_a_nonlinear_decoder():
+    model, theta = vae(2)
+    family = DiagonalGaussian(2)
+    target = Target(model, theta, jnp.array([1.0, 0, 1, 1, 0, 0]))
+    exact = Quadrature(201)(target, family, family.init(), jax.random.key(0))
+    keys = jax.random.split(jax.random.key(5), 50)
+    sampler = ImportanceSampling(500, 1.3, 0.5)
+    found = jax.jit(jax.vmap(lambda key: sampler(target, family, family.init(), key)))(keys)
+    assert_mean_is(np.exp(np.asarray(found.value, np.float64) - float(exact.value)), 1.0)
+    # The delta method's error is the spread between keys.
+    spread = np.asarray(found.value, np.float64).std(ddof=1)
+    assert 0.5 * spread < float(found.standard_error.mean()) < 2 * spread
+
+
+def test_quadrature_refuses_three_dimensions_and_auto_goes_past_it():
+    model, _ = vae(3)
+    family = DiagonalGaussian(3)
+    with pytest.raises(ConfigError, match="Try evidence=ais"):
+        Quadrature(201).choose(model, family)
+    chosen = FirstThatFits((Quadrature(201), ais(), NoEvidence())).choose(model, family)
+    assert isinstance(chosen, AnnealedImportanceSampling)
+
+
+def test_khat_is_the_shape_of_an_exact_pareto_tail():
+    """Weights U^-k have shape k; the sign convention is log w, not its negative."""
+    uniform = jax.random.uniform(jax.random.key(6), (20, 4000))
+    for shape in (0.3, 0.7):
+        found = jax.jit(jax.vmap(pareto_khat))(-shape * jnp.log(uniform))
+        error = float(found.std() / np.sqrt(20))
+        assert abs(float(found.mean()) - shape) < 4.75 * error + 0.05
+
+
+def test_khat_of_a_mean_field_optimum_is_that_of_theory():
+    """The tail index of p / q* is 1 - lambda_min(D^-1/2 Lambda D^-1/2) (methods O9)."""
+    correlation = 0.6
+    precision = np.linalg.inv(np.array([[1, correlation], [correlation, 1]]))
+    expected = 1 - np.linalg.eigvalsh(precision / precision[0, 0])[0]
+    noise = jax.random.normal(jax.random.key(7), (40, 5000, 2)) / np.sqrt(precision[0, 0])
+    log_p = -0.5 * jnp.einsum("...i,ij,...j", noise, precision, noise)
+    log_q = -0.5 * precision[0, 0] * jnp.sum(noise**2, axis=-1)
+    found = jax.jit(jax.vmap(pareto_khat))(log_p - log_q)
+    assert abs(float(found.mean()) - expected) < 0.15  # finite samples are biased down
