@@ -63,6 +63,11 @@ class Dirichlet:
         gamma = jnp.exp(lam)
         return digamma(gamma) - digamma(gamma.sum())
 
+    def relative_weights(self, lam: Lam) -> Float[Array, " K"]:
+        """Return exp(E[log z]) over its largest part: psi grows, so the largest gamma has it."""
+        gamma = jnp.exp(lam)
+        return jnp.exp(digamma(gamma) - digamma(gamma.max()))
+
     def kl_to(self, lam: Lam, concentration: Float[Array, " K"]) -> Scalar:
         """Return KL(q || Dirichlet(concentration)) in nats."""
         gamma = jnp.exp(lam)

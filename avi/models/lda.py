@@ -102,8 +102,7 @@ class LDA:
         topics = scaled[x.ids].T  # [K, W]: the products run along the terms
 
         def update(lam: Lam) -> Lam:
-            expected = family.expected_log(lam)
-            weights = jnp.exp(expected - expected.max())
+            weights = family.relative_weights(lam)
             share = x.counts / (weights @ topics + TINY)
             return jnp.log(self.alpha + weights * (topics @ share))
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from avi.errors import ConfigError
 from avi.types import Conjugate, Family
 
 
@@ -63,9 +64,15 @@ class RobbinsMonro:
         params: optax.Params | None = None,
         *,
         num_data: int,
+        batch_size: int,
         **others: Any,
     ) -> tuple[optax.Updates, RobbinsMonroState]:
         del params, others
+        if self.kappa == 0 and batch_size < num_data:
+            raise ConfigError(
+                "whole steps on theta forget all rows but those of the last batch. "
+                f"Try train.batch_size={num_data}, or optimizer.theta=robbins_monro."
+            )
         count = state.taken + 1
         moves = count // self.every
         rate = jnp.where(count % self.every == 0, (moves + self.tau) ** -self.kappa, 0)

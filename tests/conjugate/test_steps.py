@@ -10,6 +10,7 @@ import pytest
 from conjugate.corpora import corpus, seen, view
 
 from avi.conjugate import NormalGamma
+from avi.errors import ConfigError
 from avi.families.categorical import Categorical
 from avi.families.dirichlet import Dirichlet
 from avi.inference.free_form import FreeForm
@@ -22,12 +23,13 @@ from avi.optimizers.natural_gradient import NaturalGradient
 from avi.optimizers.robbins_monro import RobbinsMonro
 from avi.problem import Problem
 from avi.refine.coordinate import CoordinateAscent
-from avi.sparse import place
+from avi.sparse import make_buckets, place
 from avi.training import fit, init_state, make_step
 from avi.types import DataSpec, Params
 
 SEARCH = CoordinateAscent(steps=500, tolerance=1e-12)
 WHOLE = RobbinsMonro(kappa=0.0, tau=0.0, every=1)
+FIRST = RobbinsMonro(kappa=1.0, tau=0.0, every=1)  # its first step has size 1 on any batch
 SVI = Refined(Start(), SEARCH, backprop=False)
 NUM_DATA = 6
 MIXTURE = GaussianMixture(3, concentration=0.7, kappa=0.1, shape=1.2, rate=0.8)
@@ -60,9 +62,9 @@ def start(model, rows, inference, theta_optimizer=WHOLE, phi_optimizer=None):
     return problem, optimizers, init_state(problem, optimizers, params)
 
 
-def stepper(model, rows, inference=SVI, phi=None):
+def stepper(model, rows, inference=SVI, phi=None, optimizer=FIRST):
     """Return theta after one whole step on the rows of an index."""
-    problem, optimizers, state = start(model, rows, inference)
+    problem, optimizers, state = start(model, rows, inference, optimizer)
     if phi is not None:
         state = state._replace(params=state.params._replace(phi=phi))
     number = len(jax.tree.leaves(rows)[0])
@@ -142,7 +144,7 @@ def test_steps_shrink_as_hoffman_has_them():
     state = optimizer.init(jnp.zeros(1))
     moves = []
     for _ in range(6):
-        update, state = optimizer.update(jnp.full(1, -1.0), state, None, num_data=10)
+        update, state = optimizer.update(jnp.full(1, -1.0), state, None, num_data=10, batch_size=2)
         moves.append(float(update[0]))
     expected = [0.0, 10 * 3.0**-0.7, 0.0, 10 * 4.0**-0.7, 0.0, 10 * 5.0**-0.7]
     np.testing.assert_allclose(moves, expected, rtol=1e-12)
@@ -163,3 +165,27 @@ def test_stochastic_steps_come_near_the_bound_of_coordinate_ascent():
     options = {"batch_size": number, "log_every": 10, "num_steps": 100}
     *_, last = fit(problem, optimizers, view_of(MIXTURE), rows, state, jax.random.key(1), **options)
     np.testing.assert_allclose(found, last.value[-1], atol=0.01)
+
+
+def test_whole_steps_on_part_of_the_rows_are_refused():
+    step = stepper(MIXTURE, rows_of(MIXTURE), optimizer=WHOLE)
+    with pytest.raises(ConfigError, match=r"Try train\.batch_size=6"):
+        step(np.arange(3))
+
+
+def test_a_bucket_of_lengths_is_one_compilation():
+    rows, traced = rows_of(TOPICS, 60), []
+
+    def counted(row, index, visit):
+        traced.append(row.ids.shape)
+        return view(row, index, visit)
+
+    problem, optimizers, state = start(TOPICS, rows, SVI, RobbinsMonro(0.7, 1.0, 1))
+    widths = make_buckets(rows, 10).widths
+    chunks = fit(
+        problem, optimizers, counted, rows, state, jax.random.key(0),
+        num_steps=18, batch_size=10, log_every=2,
+    )  # fmt: skip
+    assert all(chunk.finite for chunk in chunks)
+    assert 1 < len(widths) <= 4
+    assert sorted(traced) == [(width,) for width in widths]
