@@ -18,6 +18,7 @@ from avi.gap.files import write
 from avi.gap.frontier import chosen, converged, frontier, rows_at
 from avi.gap.kernels import Kernels
 from avi.gap.parts import Parts, identity_of
+from avi.gap.same_bound import same_bound, trained_bound
 from avi.gap.sandwich import settle
 from avi.gap.search import Found, Job, Searcher
 from avi.gap.starts import START_NAMES
@@ -115,6 +116,7 @@ class Measurement:
         self.evidence = self.experiment.evidence
         self.sandwich: dict[str, Any] | None = None
         self.frontiers: dict[str, list[dict[str, Any]]] = {}
+        self.same_bounds: dict[Split, dict[str, Any]] = {}
         self.escalated = False
         self.improvements: dict[int, float] = {}
 
@@ -180,6 +182,9 @@ class Measurement:
         winners = Selection(self.kernels, theta, points, self.settings).winners(lams, found)
         rows = self._decompose(points, of_split, lams, winners)
         self._frontiers(points, of_split, lams, rows)
+        if trained_bound(self.experiment.problem.objective) != "ELBO" and not self.same_bounds:
+            self.on_progress("the gap in the trained bound", 0.0)
+            self.same_bounds = same_bound(self, points, of_split, lams)
         return rows
 
     def _frontiers(

@@ -8,6 +8,7 @@ import numpy as np
 
 from avi.errors import ValidityError
 from avi.gap.decomposition import Decomposition
+from avi.gap.same_bound import trained_bound
 from avi.gap.statistics import FEWEST, Mean, lower_limit, mean_of, significantly_negative
 from avi.settings import Split
 
@@ -33,7 +34,10 @@ def summarise(
     for split in settings.splits:
         own = [row for row in rows if row.split == split]
         if own:
-            splits[split] = _split(own, sizes[split], experiment.seed, khat_ok is not False)
+            splits[split] = {
+                **_split(own, sizes[split], experiment.seed, khat_ok is not False),
+                "same_bound": measurement.same_bounds.get(split),
+            }
     skipped = list(measurement.skipped)
     if khat_ok is False:
         skipped.append(
@@ -43,7 +47,8 @@ def summarise(
     return {
         "gap_name": "amortization gap" if amortized(experiment) else "optimisation gap",
         "bound": "ELBO",
-        "objective_trained": _objective(experiment.problem.objective),
+        "objective_trained": trained_bound(experiment.problem.objective).partition("-")[0].lower(),
+        "label": _label(experiment),
         "seed": experiment.seed,
         "num_draws": settings.num_draws,
         "tolerance": settings.tolerance,
@@ -82,9 +87,13 @@ def amortized(experiment: Any) -> bool:
     return "network" in {name for name in getattr(inference, "__dataclass_fields__", {})}
 
 
-def _objective(objective: Any) -> str:
-    names = {"ImportanceWeighted": "iwae"}
-    return names.get(type(objective).__name__, "elbo")
+def _label(experiment: Any) -> str:
+    """Return the gap's full name, which says so where another bound was trained."""
+    trained = trained_bound(experiment.problem.objective)
+    if trained == "ELBO":
+        return "ELBO gap"
+    subject = "encoder" if amortized(experiment) else "parameters"
+    return f"ELBO gap, {subject} trained on {trained}"
 
 
 def _split(

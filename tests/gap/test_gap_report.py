@@ -13,9 +13,11 @@ from avi import gap
 from avi.datasets.linear_gaussian import LinearGaussian as Rows
 from avi.errors import ValidityError
 from avi.evaluation import Evaluator, Points
+from avi.evidence.none import NoEvidence
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
 from avi.gap.files import finite
 from avi.gap.measure import choose
+from avi.objectives.iwae import ImportanceWeighted
 from avi.randomness import key_for
 
 Z = 4.75  # two-sided false alarm 2e-6 for a normal statistic
@@ -165,3 +167,41 @@ def test_bounds_are_scored_on_draws_that_chose_nothing(case):
     keys = [key_for(case.experiment.seed, name) for name in ("search", "select", "score")]
     data = {tuple(np.asarray(jax.random.key_data(key)).tolist()) for key in keys}
     assert len(data) == 3
+
+
+@pytest.fixture(scope="module")
+def weighted(tmp_path_factory):
+    """An encoder trained on IWAE-20, without evidence."""
+    case = make_case(
+        DiagonalGaussian(LATENT), objective=ImportanceWeighted(20), evidence=NoEvidence()
+    )
+    settings = dataclasses.replace(SETTINGS, num_points=8, splits=("test",), frontier=8)
+    return gap.report(*case, settings=settings, run=tmp_path_factory.mktemp("weighted"))
+
+
+def test_the_decomposition_is_in_the_elbo_whatever_was_trained(weighted):
+    assert weighted["bound"] == "ELBO"
+    assert weighted["objective_trained"] == "iwae"
+    assert weighted["label"] == "ELBO gap, encoder trained on IWAE-20"
+    same = weighted["splits"]["test"]["same_bound"]
+    assert same["name"] == "IWAE-20 gap"
+    assert same["certified"] is False
+    # IWAE-20 lies between the ELBO and the evidence: there is less to gain in it.
+    assert same["mean"] < weighted["splits"]["test"]["amortization_gap"]["mean"] + 0.05
+
+
+def test_without_evidence_the_amortization_gap_stands_alone(weighted):
+    one = weighted["splits"]["test"]
+    assert one["evidence"] is one["approximation_gap"] is one["inference_gap"] is None
+    assert one["amortization_gap"]["interval"] is None  # eight points
+    assert not weighted["validity"]["n_ok"]
+
+
+def test_the_frontier_begins_at_nothing_and_ends_at_the_gap(weighted):
+    curve = weighted["frontier"]["test"]
+    assert [one["steps"] for one in curve] == [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, None]
+    assert curve[0]["mean"] == 0
+    assert curve[-1]["mean"] == weighted["splits"]["test"]["amortization_gap"]["mean"]
+    # 500 steps come within noise of the end, and no further: the end is the best there is.
+    assert curve[-2]["mean"] > 0.8 * curve[-1]["mean"]
+    assert curve[-2]["mean"] < curve[-1]["mean"] + 0.05

@@ -1,0 +1,60 @@
+"""The gap in the bound that was trained, where that is not the ELBO: uncertified."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from avi.evaluation import Points, in_lanes
+from avi.gap.decomposition import mean_and_error
+from avi.gap.statistics import mean_of
+from avi.objectives.iwae import ImportanceWeighted
+from avi.randomness import key_for
+from avi.settings import Split
+from avi.types import Lam, Theta
+
+if TYPE_CHECKING:
+    from avi.gap.measure import Measurement
+
+
+def trained_bound(objective: Any) -> str:
+    """Return the name of the bound that was climbed: ELBO or IWAE-k."""
+    weighted = isinstance(objective, ImportanceWeighted)
+    return f"IWAE-{objective.num_samples}" if weighted else "ELBO"
+
+
+def same_bound(
+    measurement: "Measurement", points: Points, of_split: Sequence[Split], lams: np.ndarray
+) -> dict[Split, dict[str, Any]]:
+    """Return per split what one call of the local optimiser gains in the bound that was trained.
+
+    From the mode's own lam, scored on fresh draws shared by both ends. A lower bound on that gap,
+    without a certificate: the Newton decrement is that of the ELBO.
+    """
+    kernels, experiment = measurement.kernels, measurement.experiment
+    objective: Any = experiment.problem.objective
+    repeats = max(2, measurement.settings.num_draws // objective.num_samples)
+
+    def gains(shared: tuple[Theta, Any], row: PyTree, number: Array, lam: Lam) -> Array:
+        theta, score_key = shared
+        local = kernels.local(theta, row, number, objective)
+        better = experiment.refine(local, lam, kernels.key("search", number))
+        keys = jax.random.split(jax.random.fold_in(score_key, number), repeats)
+
+        def gain(key: Any) -> Array:
+            return local.bound(better, key).value - local.bound(lam, key).value
+
+        return jax.lax.map(gain, keys)
+
+    shared = (measurement.params.theta, key_for(experiment.seed, "score"))
+    values = in_lanes(gains, kernels.width)(shared, points.rows, points.ids, lams)
+    found: dict[Split, dict[str, Any]] = {}
+    for split in measurement.settings.splits:
+        own = [mean_and_error(values[n]) for n, name in enumerate(of_split) if name == split]
+        means, errors = (np.array(column) for column in zip(*own, strict=True))
+        mean = mean_of(means, errors, measurement.sizes[split], experiment.seed)
+        name = f"{trained_bound(objective)} gap"
+        found[split] = {"name": name, "mean": mean.mean, "se": mean.se, "certified": False}
+    return found
