@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax
 
+from avi.threefry import UNROLLED
 from avi.types import PRNGKey
 
 Purpose = Literal[
@@ -39,4 +40,4 @@ PURPOSES: tuple[Purpose, ...] = (
 
 def key_for(seed: int, purpose: Purpose) -> PRNGKey:
     """Return the root key of one purpose."""
-    return jax.random.fold_in(jax.random.key(seed), PURPOSES.index(purpose))
+    return jax.random.fold_in(jax.random.key(seed, impl=UNROLLED), PURPOSES.index(purpose))

@@ -35,7 +35,7 @@ LAYERS = (
     ("problem",),
     COMPONENTS,
     ("networks", "natural", "conjugate", "rows", "randomness", "devices", "rundir", "signals"),
-    ("sparse",),
+    ("sparse", "threefry"),
     ("types",),
     ("outcome", "catalog", "schema", "plain_yaml"),
     ("errors", "settings"),

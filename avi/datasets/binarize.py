@@ -6,39 +6,21 @@ and visit, further ones give 64 bits each, the thresholds of four pixels.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from avi.threefry import Words, threefry
 from avi.types import Support
 
 Binarize = Literal["fixed", "dynamic", "threshold", "none"]
-Words = Any  # uint32 arrays, of numpy or of jax
 
 CERTAIN = 2**16  # the level of a pixel that is always 1
 RECORDED = -1  # the visit before the first step: the draw that reports use
 CHUNK = 1000  # rows drawn at a time on the host
-
-
-def threefry(key: tuple[Words, Words], counter: tuple[Words, Words]) -> tuple[Words, Words]:
-    """Return the Threefry-2x32 hash, 20 rounds (Salmon et al. 2011), of uint32 words.
-
-    Written with operators that numpy and jax share, so that a draw on the host is the one on the
-    device, and jax's own generators and their settings have no say in it.
-    """
-    words = (*key, key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
-    left, right = counter[0] + words[0], counter[1] + words[1]
-    for group in range(5):
-        for turn in ((13, 15, 26, 6), (17, 29, 16, 24))[group % 2]:
-            left = left + right
-            right = (right << np.uint32(turn)) | (right >> np.uint32(32 - turn))
-            right = right ^ left
-        left = left + words[(group + 1) % 3]
-        right = right + words[(group + 2) % 3] + np.uint32(group + 1)
-    return left, right
 
 
 def _hash(seed: int, index: Words, visit: Words, size: int) -> tuple[Words, Words]:
@@ -49,20 +31,14 @@ def _hash(seed: int, index: Words, visit: Words, size: int) -> tuple[Words, Word
     return threefry((key[0][..., None], key[1][..., None]), (counter, np.zeros_like(counter)))
 
 
-def _halves(words: tuple[Words, Words]) -> list[Words]:
-    """Return the four 16-bit numbers in each pair of words."""
-    return [half for word in words for half in (word & np.uint32(0xFFFF), word >> np.uint32(16))]
-
-
 def draw(
     level: UInt32[Array, " D"], seed: int, index: Int[Array, ""], visit: Int[Array, ""]
 ) -> Bool[Array, " D"]:
     """Return independent bits that are 1 with probability level / 2^16."""
     row_and_visit = jnp.asarray(index).astype(jnp.uint32), jnp.asarray(visit).astype(jnp.uint32)
-    words = _hash(seed, *row_and_visit, -(-level.size // 4))
-    # Without the barrier XLA computes the hash again for each of the four parts: 20 % of a step.
-    words = jax.lax.optimization_barrier(words)
-    return jnp.concatenate(_halves(words))[: level.size] < level
+    words = jnp.concatenate(_hash(seed, *row_and_visit, -(-level.size // 4)))
+    # Halves by shifting would make XLA compute the hash again for each: 2 % of a step.
+    return jax.lax.bitcast_convert_type(words, jnp.uint16).ravel()[: level.size] < level
 
 
 def draw_rows(
@@ -71,8 +47,8 @@ def draw_rows(
     """Return the recorded draw of many rows, the same bits as `draw`, on the host."""
     size = level.shape[1]
     visits = np.full(len(ids), RECORDED).astype(np.uint32)
-    words = _hash(seed, ids.astype(np.uint32), visits, -(-size // 4))
-    return np.concatenate(_halves(words), axis=1)[:, :size] < level
+    words = np.concatenate(_hash(seed, ids.astype(np.uint32), visits, -(-size // 4)), axis=1)
+    return words.astype("<u4").view("<u2")[:, :size] < level
 
 
 def level_of(grey: Words, white: int) -> Words:
