@@ -40,7 +40,6 @@ from avi.types import (
 )
 
 KEY = jax.random.key(0)
-EXACT = MomentMatched(16)  # the bound of a normal joint has no Monte Carlo error under it
 # A rate below 1: with a diagonal q a full step may overshoot where the posterior correlates.
 NATURAL = Ascent(NaturalGradient(rate=0.3, delay=1.0, decay=0.0), steps=500, average=False)
 
@@ -95,33 +94,34 @@ class Bench(NamedTuple):
         return in_lanes(one)(self.theta, self.rows, self.points.ids)
 
     def bounds(
-        self, family: Family, inference: Inference, phi: PyTree, objective: Objective = EXACT
+        self, family: Family, inference: Inference, phi: PyTree, objective: Objective | None = None
     ) -> np.ndarray:
         """Return the bound of every observation under a mode."""
-        problem = Problem(self.model, family, inference, objective)
+        problem = Problem(self.model, family, inference, objective or exact(family))
         evaluator = Evaluator(problem, view, len(self.points))
         return evaluator.bounds(Params(self.theta, phi), self.points, KEY)
 
     def lams(
-        self, family: Family, refine: Refine = NATURAL, objective: Objective = EXACT
+        self, family: Family, refine: Refine = NATURAL, objective: Objective | None = None
     ) -> np.ndarray:
         """Return lam* of every observation."""
-        problem = Problem(self.model, family, Refined(Start(), refine, backprop=False), objective)
+        mode = Refined(Start(), refine, backprop=False)
+        problem = Problem(self.model, family, mode, objective or exact(family))
         evaluator = Evaluator(problem, view, len(self.points))
         return evaluator.lams(Params(self.theta, {}), self.points, KEY)
 
     def bounds_at(
-        self, family: Family, lams: np.ndarray, objective: Objective = EXACT
+        self, family: Family, lams: np.ndarray, objective: Objective | None = None
     ) -> np.ndarray:
         """Return the bound of every observation at its lam."""
-        problem = Problem(self.model, family, Start(), objective)
+        problem = Problem(self.model, family, Start(), objective or exact(family))
 
         def one(theta: Theta, x: X, lam: Lam, number: Array) -> Array:
             return problem.local(theta, x).bound(lam, jax.random.fold_in(KEY, number)).value
 
         return in_lanes(one)(self.theta, self.rows, lams, self.points.ids)
 
-    def one_natural_step(self, family: Family, objective: Objective = EXACT) -> np.ndarray:
+    def one_natural_step(self, family: Family, objective: Objective | None = None) -> np.ndarray:
         """Return the table of lam after one visit to every row at rate 1."""
         mode = FreeForm(NATURAL)
         given = {"num_steps": 1, "phi": natural(1.0), "start": self.theta, "objective": objective}
@@ -136,10 +136,10 @@ class Bench(NamedTuple):
         phi: Any = None,
         theta: Any = None,
         start: Theta | None = None,
-        objective: Objective = EXACT,
+        objective: Objective | None = None,
     ) -> Params:
         """Return the parameters after full-batch training; theta moves only by an optimiser."""
-        problem = Problem(self.model, family, inference, objective)
+        problem = Problem(self.model, family, inference, objective or exact(family))
         number = len(self.points)
         mean = jax.tree.map(lambda leaf: leaf.mean(axis=0), self.rows)
         example = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), self.rows)
@@ -154,6 +154,11 @@ class Bench(NamedTuple):
         run = make_run(make_step(problem, optimizers, view, number, KEY), num_steps, number)
         order = jnp.tile(jnp.arange(number), num_steps)
         return run(state, rows, order, num_steps)[0].params
+
+
+def exact(family: Family) -> Objective:
+    """Return the ELBO without Monte Carlo error where (z, x) is normal."""
+    return MomentMatched(family.latent.size + 2)
 
 
 def view(row: PyTree, index: Array, visit: Array) -> X:

@@ -1,0 +1,109 @@
+"""A problem refuses what does not fit, in a sentence that says what to type."""
+
+import jax.numpy as jnp
+import optax
+import pytest
+
+from avi.errors import ConfigError
+from avi.evaluation import with_draws
+from avi.evidence.auto import FirstThatFits
+from avi.evidence.exact import Exact
+from avi.evidence.none import NoEvidence
+from avi.experiment import check_batch
+from avi.families.categorical import Categorical
+from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
+from avi.inference.amortized import Amortized
+from avi.inference.free_form import FreeForm
+from avi.inference.refined import Refined
+from avi.inference.start import Start
+from avi.likelihoods.bernoulli import Bernoulli
+from avi.models.linear_gaussian import LinearGaussian
+from avi.models.mixture import Mixture
+from avi.models.vae import VAE
+from avi.networks.mlp import MLP
+from avi.objectives import elbo
+from avi.objectives.iwae import ImportanceWeighted
+from avi.optimizers.natural_gradient import NaturalGradient
+from avi.problem import Problem, fit, pose
+from avi.refine.ascent import Ascent
+from avi.types import DataSpec
+
+ENCODER = Amortized(MLP((), "tanh", 1.0))
+LINEAR, MIXTURE = LinearGaussian(2, "shared", 1e-3), Mixture(3, "own", 1e-2)
+DECODER = VAE(2, MLP((), "tanh", 1.0), Bernoulli())
+GAUSSIAN, CATEGORY = DiagonalGaussian(2), Categorical(3)
+PATHWISE = elbo.Pathwise(1, False)
+
+
+class Unnatural:
+    """A family on R^2 that offers nothing beyond what every family must."""
+
+    def __init__(self):
+        self.latent = GAUSSIAN.latent
+        self.num_params = 4
+
+
+@pytest.mark.parametrize(
+    ("model", "family", "objective", "words"),
+    [
+        (LINEAR, CATEGORY, PATHWISE, ["R^2", "3 categories", "Try family=diagonal_gaussian"]),
+        (LINEAR, DiagonalGaussian(3), PATHWISE, ["R^3", "R^2", "latent size 2"]),
+        (MIXTURE, GAUSSIAN, PATHWISE, ["R^2", "3 categories", "Try family=categorical"]),
+        (MIXTURE, CATEGORY, PATHWISE, ["reparametrised", "objective=score"]),
+        (MIXTURE, CATEGORY, ImportanceWeighted(3), ["reparametrised", "objective=elbo"]),
+        (MIXTURE, CATEGORY, elbo.AnalyticKL(1, False), ["prior z ~ N(0, I)", "Try"]),
+        (LINEAR, GAUSSIAN, elbo.Enumerated(), ["finite space", "Try objective=elbo"]),
+        (LINEAR, GAUSSIAN, elbo.Exact(), ["closed form", "Try objective=elbo"]),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_to_type(model, family, objective, words):
+    with pytest.raises(ConfigError) as caught:
+        Problem(model, family, ENCODER, objective)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_the_needs_of_a_nested_optimiser_are_checked():
+    natural = Ascent(NaturalGradient(0.5, 1.0, 0.0), steps=3, average=False)
+    for mode in (FreeForm(natural), Refined(Start(), natural, backprop=False)):
+        Problem(LINEAR, GAUSSIAN, mode, PATHWISE)
+        with pytest.raises(ConfigError, match="natural-gradient steps"):
+            Problem(LINEAR, Unnatural(), mode, elbo.Score(2))
+
+
+def test_an_objective_that_stands_for_several_is_replaced_by_the_one_that_fits():
+    chosen = pose(LINEAR, GAUSSIAN, ENCODER, elbo.Elbo(3, False)).objective
+    assert chosen == elbo.AnalyticKL(3, False)
+    assert pose(MIXTURE, CATEGORY, ENCODER, elbo.Elbo(3, False)).objective == elbo.Enumerated()
+
+
+def test_evidence_is_the_first_that_fits():
+    several = FirstThatFits((Exact(), NoEvidence()))
+    assert fit(several, LINEAR, GAUSSIAN) == Exact()
+    assert fit(several, DECODER, FullRankGaussian(2)) == NoEvidence()
+    with pytest.raises(ConfigError, match="Try evidence=none"):
+        fit(FirstThatFits((Exact(),)), DECODER, GAUSSIAN)
+    with pytest.raises(ConfigError, match="Try evidence=auto"):
+        fit(Exact(), DECODER, GAUSSIAN)
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    spec = DataSpec(jnp.zeros(2), jnp.zeros(2), "real", 50)
+    check_batch(50, spec)
+    with pytest.raises(ConfigError, match=r"Try train\.batch_size=5"):
+        check_batch(51, spec)
+
+
+def test_draws_of_a_bound_change_only_where_it_draws():
+    assert with_draws(PATHWISE, 7) == elbo.Pathwise(7, False)
+    assert with_draws(elbo.Enumerated(), 7) == elbo.Enumerated()
+
+
+def test_problems_are_values():
+    # Closed over by compiled functions, they must be hashable and compare by what they are.
+    one, other = (Problem(LINEAR, GAUSSIAN, ENCODER, PATHWISE) for _ in range(2))
+    assert one == other
+    assert hash(one) == hash(other)
+
+
+def test_optimisers_that_know_no_family_are_left_as_they_are():
+    Problem(LINEAR, GAUSSIAN, FreeForm(Ascent(optax.adam(0.1), 3, average=False)), PATHWISE)
