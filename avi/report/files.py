@@ -1,9 +1,8 @@
 """A run folder as a reader finds it: every part optional, every damage noted, nothing executed."""
 
 import csv
+import io
 import json
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -12,9 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import yaml
 
-from avi.errors import ConfigError
+from avi.datasets.formats import read_npz
+from avi.errors import ConfigError, DataError
+from avi.plain_yaml import read_bounded, read_tree
+from avi.rundir import atomic_write
+from avi.rundir.files import resource_errors
 
 SPLITS = ("train", "valid", "test")
 NAN = float("nan")
@@ -151,7 +153,7 @@ def read_run(folder: Path) -> RunFiles:
     return RunFiles(
         folder=folder,
         config_text=config_text,
-        config=_yaml(config_text, damage),
+        config=_config(folder / "config.yaml", damage),
         facts=facts,
         curves=_curves(folder, number(facts, "steps_per_epoch"), timing, damage),
         gap=summary if isinstance(lookup(summary, "splits"), Mapping) else None,
@@ -165,36 +167,19 @@ def read_run(folder: Path) -> RunFiles:
 
 def write_atomically(path: Path, content: bytes | str) -> Path:
     """Write `content` beside `path` and rename it there, so that no reader meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with resource_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, content.encode("utf-8", "replace") if isinstance(content, str) else content)
     return path
-
-
-def _umask() -> int:
-    # The only portable way to read it is to set it; mkstemp files are private otherwise.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _text(path: Path, damage: list[str]) -> str:
     try:
-        return path.read_text("utf-8", "replace")
+        return read_bounded(path).decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
-    except OSError as error:
-        damage.append(f"{path.name} could not be read ({error.strerror}).")
+    except ConfigError:
+        damage.append(f"{path.name} could not be read and was left out.")
         return ""
 
 
@@ -212,15 +197,12 @@ def _json(path: Path, damage: list[str]) -> Mapping[str, Any] | None:
     return tree
 
 
-def _yaml(content: str, damage: list[str]) -> Mapping[str, Any]:
+def _config(path: Path, damage: list[str]) -> Mapping[str, Any]:
     try:
-        tree = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        tree = None
-    if isinstance(tree, Mapping):
-        return tree
-    damage.append("config.yaml is missing or damaged.")
-    return {}
+        return read_tree(path)
+    except ConfigError:
+        damage.append("config.yaml is missing or damaged.")
+        return {}
 
 
 def _lines(path: Path, damage: list[str]) -> Iterable[Mapping[str, Any]]:
@@ -274,11 +256,12 @@ def _table(path: Path, damage: list[str]) -> tuple[Mapping[str, str], ...]:
 
 def _arrays(path: Path, damage: list[str]) -> dict[str, np.ndarray]:
     try:
-        # Opened here: numpy leaves the file open when it is no archive.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        content = read_bounded(path)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+        return {name: read_npz(io.BytesIO(content), name) for name in names}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+    except (ConfigError, DataError, OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
         damage.append(f"{path.name} is damaged and was left out.")
         return {}
