@@ -99,6 +99,11 @@ def _check_cone(model: Model, optimizers: Params) -> None:
             f"theta of {type(model).__name__} are natural parameters of a distribution, which only "
             "steps made for them keep valid. Try optimizer.theta=robbins_monro."
         )
+    if Conjugate in getattr(optimizers.phi, "needs", ()):
+        raise ConfigError(
+            f"{type(optimizers.phi).__name__} moves the globals of a model, not phi. "
+            "Try optimizer.phi=adam or optimizer.phi=natural_gradient."
+        )
 
 
 def _check_data(problem: Problem, dataset: Dataset) -> None:

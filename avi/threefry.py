@@ -33,7 +33,7 @@ def _split(key: UInt32[Array, " 2"], shape: tuple[int, ...]) -> Array:
     return jnp.stack(threefry((key[0], key[1]), (jnp.zeros_like(counter), counter)), axis=-1)
 
 
-def _fold_in(key: UInt32[Array, " 2"], data: Array) -> Array:
+def _fold_in(key: UInt32[Array, " 2"], data: Any) -> Array:
     word = jnp.asarray(data).astype(jnp.uint32)
     return jnp.stack(threefry((key[0], key[1]), (jnp.zeros_like(word), word)))
 

@@ -19,7 +19,7 @@ from avi.objectives.elbo import Exact
 from avi.refine.coordinate import CoordinateAscent
 from avi.rundir import atomic_write
 from avi.session import Session
-from avi.sparse import Document, Ragged
+from avi.sparse import Document
 from avi.types import Local, Params, Target, Theta
 
 TOP_TERMS = 20  # listed of each topic
@@ -96,7 +96,7 @@ def coherence(rows: Document, terms: Int[np.ndarray, "K n"]) -> Float[np.ndarray
     from scipy.sparse import csr_array
 
     wanted, place = np.unique(terms, return_inverse=True)
-    column: Ragged = rows.ids
+    column: Any = rows.ids
     first = np.repeat(column.starts - np.cumsum(column.lengths) + column.lengths, column.lengths)
     ids = column.values[first + np.arange(len(first))]
     document = np.repeat(np.arange(len(column)), column.lengths)

@@ -198,11 +198,11 @@ def fit(
             order = epoch_order(order_key, epoch, num_data, batch_size, buckets)
             order_epoch = epoch
         stop = epoch * steps_per_epoch + min(number + length, steps_per_epoch)
-        stop = np.int32(min(stop, num_steps))
+        until = np.int32(min(stop, num_steps))
         before = perf_counter()
-        compiled = compiled or run.lower(state, data, order, stop).compile()
+        compiled = compiled or run.lower(state, data, order, until).compile()
         started = perf_counter()
-        state, value, variance, finite = compiled(state, data, order, stop)
+        state, value, variance, finite = compiled(state, data, order, until)
         reached = int(state.step)
         seconds = perf_counter() - started
         window = slice(number, number + reached - first)

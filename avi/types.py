@@ -35,6 +35,7 @@ Scalar = Float[Array, ""]
 PRNGKey = Key[Array, ""]
 
 Space = Literal["real", "simplex", "category"]
+Kind = Literal["exact", "lower", "upper", "none"]  # what an estimate of log p(x) is of it
 Support = Literal["binary", "unit", "count", "real", "terms"]  # terms: x is a bag of words
 
 
@@ -287,7 +288,7 @@ class Evidence(Protocol):
     """An estimator of log p(x): `exact`, or a stochastic `lower` or `upper` bound."""
 
     needs: ClassVar[tuple[type, ...]]
-    kind: ClassVar[Literal["exact", "lower", "upper", "none"]]
+    kind: ClassVar[Kind]
 
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate: ...
 

@@ -147,7 +147,7 @@ class _Training:
         manifest = checkpoint.manifest
         self.run_dir.truncate_metrics(manifest.metrics_offset)
         self.run_dir.truncate_timing(manifest.timing_offset)
-        self.seconds = float(manifest.extra.get("seconds", 0.0))
+        self.seconds = float(manifest.extra.get("seconds") or 0.0)
         self.run_dir.write_config(tree)
         if not checkpoint.bit_exact:
             say("This machine or its versions differ from those of the checkpoint: not bit-exact.")

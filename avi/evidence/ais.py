@@ -8,7 +8,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from avi.types import Estimate, Family, Lam, LocationScale, PRNGKey, Reparametrised, Scalar, Target
+from avi.types import (
+    Estimate,
+    Family,
+    Kind,
+    Lam,
+    LocationScale,
+    PRNGKey,
+    Reparametrised,
+    Scalar,
+    Target,
+)
 
 SCHEDULE_RADIUS = 4.0  # of the sigmoid: temperatures are dense at both ends
 JITTER = 0.2  # relative; a trajectory of constant length can return to where it began
@@ -47,7 +57,7 @@ class AnnealedImportanceSampling:
     pilot_chains: int
     start: Literal["posterior_approximation", "prior"]  # q(z; lam), or the family's standard member
     needs: ClassVar[tuple[type, ...]] = (LocationScale, Reparametrised)
-    kind: ClassVar[Literal["lower"]] = "lower"
+    kind: ClassVar[Kind] = "lower"
 
     def __post_init__(self) -> None:
         for name in ("num_chains", "num_temperatures", "leapfrog", "pilot_chains"):

@@ -1,11 +1,11 @@
 """log p(x) where the model knows it."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from avi.types import Estimate, Family, Lam, PRNGKey, Target, Tractable
+from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Target, Tractable
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Exact:
     """The model's own log evidence."""
 
     needs: ClassVar[tuple[type, ...]] = (Tractable,)
-    kind: ClassVar[Literal["exact"]] = "exact"
+    kind: ClassVar[Kind] = "exact"
 
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate:
         """Return log p(x); family, lam and key are not used."""

@@ -1,13 +1,22 @@
 """Importance sampling: a stochastic lower bound on log p(x), with its own diagnosis."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from avi.types import Estimate, Family, Lam, PRNGKey, Reparametrised, StandardNormalPrior, Target
+from avi.types import (
+    Estimate,
+    Family,
+    Kind,
+    Lam,
+    PRNGKey,
+    Reparametrised,
+    StandardNormalPrior,
+    Target,
+)
 
 BLOCK = 25  # draws decoded at a time: reports put a hundred points side by side
 
@@ -27,7 +36,7 @@ class ImportanceSampling:
     widening: float  # factor on the scale of q
     prior_share: float  # of the draws
     needs: ClassVar[tuple[type, ...]] = (StandardNormalPrior, Reparametrised)
-    kind: ClassVar[Literal["lower"]] = "lower"
+    kind: ClassVar[Kind] = "lower"
 
     def __post_init__(self) -> None:
         if self.num_samples < BLOCK or self.num_samples % BLOCK:

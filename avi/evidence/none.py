@@ -1,11 +1,11 @@
 """No estimate of log p(x): the amortization gap alone."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import jax.numpy as jnp
 
-from avi.types import Estimate, Family, Lam, PRNGKey, Target
+from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Target
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class NoEvidence:
     """Leaves the evidence undefined where nothing estimates it well (simplex or finite latents)."""
 
     needs: ClassVar[tuple[type, ...]] = ()
-    kind: ClassVar[Literal["none"]] = "none"
+    kind: ClassVar[Kind] = "none"
 
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate:
         """Return NaN."""

@@ -1,14 +1,14 @@
 """log p(x) by numerical integration over a latent of one or two dimensions."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from avi.errors import ConfigError
-from avi.types import Estimate, Family, Lam, Model, PRNGKey, Target
+from avi.types import Estimate, Family, Kind, Lam, Model, PRNGKey, Target
 
 REACH = 12.0  # of the grid around the origin, in standard deviations of a N(0, 1) prior
 BLOCK = 25  # nodes decoded at a time
@@ -24,7 +24,7 @@ class Quadrature:
 
     num_nodes: int  # per dimension, odd
     needs: ClassVar[tuple[type, ...]] = ()
-    kind: ClassVar[Literal["exact"]] = "exact"
+    kind: ClassVar[Kind] = "exact"
 
     def __post_init__(self) -> None:
         if self.num_nodes < 5 or self.num_nodes % 4 != 1:

@@ -46,7 +46,7 @@ def settle(
         lower, upper = _both(measurement, evidence, simulated, latents, their_lams)
         seed = measurement.experiment.seed
         noise = np.hypot(lower.standard_error, upper.standard_error)
-        width = mean_of(upper.value - lower.value, noise, len(simulated), seed)
+        width = mean_of(np.asarray(upper.value - lower.value), noise, len(simulated), seed)
         doubling = float((on_real.value - before.value).mean())
         ratio = float(np.median(on_real.ess) / np.median(lower.ess))
         history.append(

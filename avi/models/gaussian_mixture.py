@@ -25,8 +25,8 @@ class GaussianMixture:
 
     (mu, tau) of every component and dimension has a Normal-Gamma prior: tau ~ Gamma(shape, rate),
     mu | tau ~ N(0, 1 / (kappa tau)). theta = {"weights": [K], "components": natural parameters,
-    [K, size] each}. Bishop (2006), section 10.2, with diagonal precisions. Bounds are under q(theta),
-    and log_joint is E_q[log p(x, z | globals)].
+    [K, size] each}. Bishop (2006), section 10.2, with diagonal precisions. Bounds are under
+    q(theta), and log_joint is E_q[log p(x, z | globals)].
     """
 
     latent_size: int  # K, components

@@ -21,8 +21,8 @@ class NaturalGradientState(NamedTuple):
 class NaturalGradient:
     """lam moves by the family's natural step (Amari 1998) at rate * (1 + t / delay)^-decay.
 
-    Rate 1 without decay solves a conjugate bound in one step. A constant rate below 1 leaves a noise
-    floor in proportion to it; decay > 1/2 removes it (Robbins & Monro 1951).
+    Rate 1 without decay solves a conjugate bound in one step. A constant rate below 1 leaves a
+    noise floor in proportion to it; decay > 1/2 removes it (Robbins & Monro 1951).
     """
 
     rate: float  # of the first step

@@ -34,7 +34,7 @@ from avi.verify.bench import (
 )
 
 AFFINE = MLP((), "tanh", 1.0)
-STEPS = 5000
+STEPS = 4000
 
 
 def _bench(name: str, weight: str = "weight") -> Bench:

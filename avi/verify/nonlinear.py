@@ -67,7 +67,7 @@ def counts() -> dict[str, Any]:
     refine = Ascent(natural(0.5), steps=200, average=False)
 
     @cache
-    def best() -> Lam:
+    def best() -> np.ndarray:
         return bench.lams(family, refine, closed)
 
     return {
