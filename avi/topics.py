@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +67,14 @@ class HeldOut(NamedTuple):
 
 def held_out(model: LDA, theta: Theta, rows: Document) -> tuple[HeldOut, HeldOut]:
     """Return the full-document bound and the completion of stored documents (DEFINITIONS)."""
+    padded = jax.tree.map(lambda column: column[np.arange(len(column))], rows)
+    nats, tokens, hidden_nats, hidden_tokens = _held_out_lanes(model)(theta, padded).sum(0)
+    return HeldOut(nats, int(tokens)), HeldOut(hidden_nats, int(hidden_tokens))
+
+
+@lru_cache
+def _held_out_lanes(model: LDA) -> Callable[..., Any]:
+    """Return the compiled function from (theta, rows) to the four numbers of every row."""
     known = replace(model, topics="mean")
     family = Dirichlet(model.latent_size)
 
@@ -81,9 +91,7 @@ def held_out(model: LDA, theta: Theta, rows: Document) -> tuple[HeldOut, HeldOut
         predicted = jnp.log(jnp.exp(known.log_topics(theta)[x.ids]) @ proportions)
         return jnp.stack([bound, x.counts.sum(), hidden @ predicted, hidden.sum()])
 
-    padded = jax.tree.map(lambda column: column[np.arange(len(column))], rows)
-    nats, tokens, hidden_nats, hidden_tokens = in_lanes(one)(theta, padded).sum(0)
-    return HeldOut(nats, int(tokens)), HeldOut(hidden_nats, int(hidden_tokens))
+    return in_lanes(one)
 
 
 def top_terms(topics: Float[np.ndarray, "V K"], number: int) -> Int[np.ndarray, "K number"]:

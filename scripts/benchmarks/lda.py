@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("quality", "speed", "stream"))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--documents", type=int, default=200_000)
     parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
@@ -103,7 +104,7 @@ def quality(options) -> None:
     splits = dataset.load()
     for mode, batch_size, num_steps in (("svi", 100, 20 * options.epochs), ("cavi", 2000, 400)):
         found = []
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             run = chunks(
                 mode, dataset, splits, seed,
                 num_steps=num_steps, batch_size=batch_size, log_every=20,
@@ -156,7 +157,7 @@ def speed(options) -> None:
     splits = dataset.load()
     model = parts("svi")[0].model
     ratios, with_compilation = [], []
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         topics, seconds, processor = scikit_learn(splits, seed)
         goal = held_out(model, {"topics": jnp.asarray(topics, float)}, splits.test)[0].nats
         first = None
