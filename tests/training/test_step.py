@@ -330,3 +330,23 @@ def test_natural_rows_solve_a_conjugate_bound_in_one_visit():
             # with theirs, so only the ratio of mean and variance is exact.
             information = lam[0] * jnp.exp(-2 * lam[1])
             np.testing.assert_allclose(information, (precision @ mean)[0], rtol=1e-10)
+
+
+def test_the_draws_differ_between_steps():
+    problem = problem_of("amortized")
+    still = Params(optax.set_to_zero(), optax.set_to_zero())
+    step, state = jax.jit(make_step(problem, still, view, N, KEY)), start_of(problem, still)
+    values = []
+    for _ in range(3):
+        state, metrics = step(state, rows(), jnp.array([0, 1], jnp.int32))
+        values.append(float(metrics.value))
+    assert len(set(values)) == 3
+
+
+def test_the_bound_and_inference_use_keys_of_their_own():
+    problem = problem_of("svi")
+    params = start_of(problem, Params(optax.sgd(0.1), optax.sgd(0.1))).params
+    infer_key, bound_key = jax.random.split(KEY)
+    lam = problem.infer(params, rows()[0], infer_key)
+    expected = problem.local(params.theta, rows()[0]).bound(lam, bound_key).value
+    np.testing.assert_allclose(problem.bound(params, rows()[0], KEY).value, expected, rtol=1e-6)
