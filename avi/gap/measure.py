@@ -250,9 +250,8 @@ class Measurement:
     def _audit(self, points: Points, of_split: list[Split], found: dict[int, list[Job]]) -> None:
         """Search a random share of the points from other starts too, and all where that pays."""
         key = key_for(self.experiment.seed, "audit")
-        draws = np.array(
-            [float(jax.random.uniform(jax.random.fold_in(key, row))) for row in points.ids]
-        )
+        draw = jax.vmap(lambda row: jax.random.uniform(jax.random.fold_in(key, row)))
+        draws = np.asarray(draw(points.ids))
         audited = [point for point in found if draws[point] < self.settings.audit]
         if not audited or not self.has_time(AUDIT_SHARE):
             if self.settings.audit and found:

@@ -15,6 +15,7 @@ from avi.settings import GapSettings
 from avi.types import Theta
 
 NEAR = 1.0  # nats: a certificate below it means that a Newton step may be trusted
+NOISE = 5.0  # tolerances: below, fresh draws for a Newton step help more than further climbing
 
 
 class Found(NamedTuple):
@@ -125,10 +126,11 @@ class Searcher:
         )
 
     def _newton_pays(self, job: Job, before: Found | None) -> bool:
-        """Move the job by its Newton step, unless the last one did not halve what was left."""
+        """Move the job by its Newton step, unless the last one did not help."""
         assert job.found is not None
         halved = before is None or job.found.certificate < 0.5 * before.certificate
-        if job.newton is None or not halved:
+        close = job.found.certificate < NOISE * self.settings.tolerance
+        if job.newton is None or not (halved or close):
             return False
         job.lam = job.newton
         return True
