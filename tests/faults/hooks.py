@@ -108,3 +108,46 @@ class LargestFile:
         """Set the limit."""
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.num_bytes, self.num_bytes))
+
+
+@dataclass(frozen=True)
+class Nobody:
+    """A person without rights, where the test has those of the administrator."""
+
+    def __call__(self) -> None:
+        """Give the rights up."""
+        if os.getuid() == 0:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+
+
+def without_home_or_listener() -> None:
+    """No HOME, and a standard output that nobody reads, like `avi train | head`."""
+    os.environ["HOME"] = "/nonexistent"
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+    reader, writer = os.pipe()
+    os.dup2(writer, 1)
+    os.close(reader)
+    os.close(writer)
+
+
+def unchecked_data() -> None:
+    """Let values through that the contract refuses."""
+    from avi.datasets.tables import Table
+
+    Table.require = lambda self, support: None
+
+
+def out_of_memory() -> None:
+    """Fail in training as XLA does when there is no memory left."""
+    import jax
+
+    from avi.commands import train
+
+    def fit(*_, **__):
+        raise jax.errors.JaxRuntimeError(
+            "RESOURCE_EXHAUSTED: Out of memory allocating 8589934592 bytes."
+        )
+
+    train.fit = fit
