@@ -53,6 +53,7 @@ def summarise(
         "num_draws": settings.num_draws,
         "tolerance": settings.tolerance,
         "width": settings.width,
+        "half_width": settings.half_width,
         "splits": splits,
         "audit": _audit(measurement, rows),
         "sandwich": measurement.sandwich,
