@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-RUNNER_KEYS = ("resume", "overwrite", "output", "sweep", "dry_run")
+RUNNER_KEYS = ("resume", "overwrite", "output", "sweep", "jobs", "dry_run")
 SETTING = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?P<value>[^#]*)(#\s*(?P<comment>.*))?$")
 DEFAULT = re.compile(
     r"^ *- *(override +)?/?(?P<group>[\w/]+)(@(?P<package>[\w.]+))? *: *(?P<choice>[\w.-]+)"

@@ -44,6 +44,7 @@ class Job(NamedTuple):
     swept: list[str]  # those of the words that differ between the jobs of a sweep
     sweep: str | None
     dry_run: bool
+    num_workers: int | None  # runs of a sweep side by side; None: one per core
 
 
 def compose(words: list[str], multirun: bool = False) -> list[Job]:
@@ -174,8 +175,12 @@ def _compose_one(words: list[str], swept: list[str]) -> tuple[Job, dict[str, str
     }
     sweep = check(tree.pop("sweep", None), str | None, "sweep")
     dry_run = check(tree.pop("dry_run", False), bool, "dry_run")
+    num_workers = check(tree.pop("jobs", None), int | None, "jobs")
+    if num_workers is not None and num_workers < 1:
+        raise ConfigError(f"jobs must be 1 or more; got {num_workers}.")
     check_settings(tree)
-    return Job(tree, choices, words, swept, sweep, dry_run), dict(hydra.sweeper.params or {})
+    job = Job(tree, choices, words, swept, sweep, dry_run, num_workers)
+    return job, dict(hydra.sweeper.params or {})
 
 
 def _resolved(config: Any) -> dict[str, Any]:

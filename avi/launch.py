@@ -9,16 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from avi import pool
 from avi.config import Job, override, read_tree
 from avi.errors import ConfigError, Preempted
-from avi.outcome import INTERRUPTED, explain
 from avi.rundir import RunDir, config_digest, new_run_name, sweep_run_name
 from avi.rundir.names import RESUMABLE
-from avi.signals import Stop
 
 State = Literal["new", "begun", "done"]
 WITHOUT_EFFECT = ("output", "resume", "resume_damaged", "overwrite", "device")
-ENDS_A_SWEEP = (Preempted.exit_code, INTERRUPTED, 143)
 
 
 class Launch(NamedTuple):
@@ -48,7 +46,7 @@ def resume(folder: Path, words: Sequence[str]) -> int:
     run = RunDir.open(folder)
     tree = override(read_tree(run.config_path), words)
     choices = run.read_run().get("choices", {})
-    job = Job(tree, choices, list(words), swept=[], sweep=None, dry_run=False)
+    job = Job(tree, choices, list(words), swept=[], sweep=None, dry_run=False, num_workers=None)
     return _attempt(Launch(job, folder, "begun"))
 
 
@@ -65,18 +63,37 @@ def sweep(jobs: list[Job]) -> int:
         for launch in launches:
             print(f"{launch.state:5}  {launch.folder}  {' '.join(launch.job.swept)}")
         return 0
-    codes: list[int] = []
-    for number, launch in enumerate(launches, start=1):
-        print(f"[{number}/{len(launches)}] {launch.folder}  {' '.join(launch.job.swept)}")
-        if launch.state == "done":
-            print("  done already, skipped")
-            continue
-        codes.append(_attempt(launch))
-        if codes[-1] in ENDS_A_SWEEP:
-            break
+    codes = _train_all(launches)
     _summarise(launches, codes)
     failures = [code for code in codes if code]
     return Preempted.exit_code if Preempted.exit_code in failures else next(iter(failures), 0)
+
+
+def _train_all(launches: list[Launch]) -> list[int | None]:
+    """Return the exit code of each launch that is not done yet, None if it was not started."""
+    due = [launch for launch in launches if launch.state != "done"]
+    for launch in launches:
+        if launch.state == "done":
+            print(f"done already, skipped: {launch.folder}")
+
+    def announce(number: int) -> None:
+        launch = due[number]
+        print(
+            f"[{number + 1}/{len(due)}] {launch.folder}  {' '.join(launch.job.swept)}", flush=True
+        )
+
+    job = launches[0].job
+    num_workers = job.num_workers or pool.default_workers(job.tree["device"])
+    if min(num_workers, len(due)) > 1:
+        num_workers = min(num_workers, len(due))
+        return pool.run([_as_attempt(launch) for launch in due], num_workers, announce)
+    codes: list[int | None] = [None] * len(due)
+    for number, launch in enumerate(due):
+        announce(number)
+        codes[number] = _attempt(launch)
+        if codes[number] in pool.ENDS_A_SWEEP:
+            break
+    return codes
 
 
 def place_one(job: Job) -> Launch:
@@ -106,29 +123,27 @@ def place_sweep(jobs: list[Job]) -> list[Launch]:
 
 
 def _attempt(launch: Launch) -> int:
+    return pool.attempt(_as_attempt(launch))
+
+
+def _as_attempt(launch: Launch) -> pool.Attempt:
     job = launch.job
-    try:
-        with Stop() as stop:  # importing jax takes seconds
-            from avi.commands import train
-        stop.check()
-        train.main(job.tree, job.choices, job.words, launch.folder, resume=launch.state == "begun")
-    except (Exception, KeyboardInterrupt, SystemExit) as error:
-        return explain(error, launch.folder)
-    return 0
+    resumed = launch.state == "begun"
+    return pool.Attempt(job.tree, job.choices, job.words, str(launch.folder), resumed)
 
 
-def _summarise(launches: list[Launch], codes: list[int]) -> None:
+def _summarise(launches: list[Launch], codes: list[int | None]) -> None:
     tried = [launch for launch in launches if launch.state != "done"]
     counts = {
         "done": codes.count(0),
         "skipped": len(launches) - len(tried),
-        "failed": sum(code not in (0, *ENDS_A_SWEEP) for code in codes),
-        "interrupted": sum(code in ENDS_A_SWEEP for code in codes),
-        "not started": len(tried) - len(codes),
+        "failed": sum(code not in (None, 0, *pool.ENDS_A_SWEEP) for code in codes),
+        "interrupted": sum(code in pool.ENDS_A_SWEEP for code in codes),
+        "not started": codes.count(None),
     }
     print("\n" + ", ".join(f"{count} {name}" for name, count in counts.items()))
     print(f"  {launches[0].folder.parent}")
-    for launch, code in zip(tried, codes, strict=False):
+    for launch, code in zip(tried, codes, strict=True):
         if code:
             print(f"  exit {code}: {launch.folder}")
     sys.stdout.flush()
@@ -158,7 +173,9 @@ def _sweep_folder(job: Job) -> Path:
     """Return outputs/sweeps/<swept keys>-<hash of the words that all jobs share>."""
     keys = [_key(word).rpartition(".")[2] for word in job.swept] or ["single"]
     fixed = sorted(set(job.words) - set(job.swept))
-    fixed = [word for word in fixed if _key(word) not in (*WITHOUT_EFFECT, "dry_run", "sweep")]
+    fixed = [
+        word for word in fixed if _key(word) not in (*WITHOUT_EFFECT, "dry_run", "sweep", "jobs")
+    ]
     digest = hashlib.sha256("\n".join(fixed).encode()).hexdigest()[:4]
     return output_root() / "sweeps" / f"{'-'.join(keys)[:80]}-{digest}"
 

@@ -57,6 +57,7 @@ def trainer(monkeypatch, workplace):
     module = types.SimpleNamespace(main=stub.main)
     monkeypatch.setitem(sys.modules, "avi.commands.train", module)
     monkeypatch.setattr(avi.commands, "train", module, raising=False)
+    monkeypatch.setattr("avi.pool.default_workers", lambda device: 1)  # a stub is in this process
     return stub
 
 

@@ -25,7 +25,7 @@ LAYERS = (
     ("cli",),
     ("dispatch",),
     ("guide", "completion", "launch"),
-    ("config",),
+    ("config", "pool"),
     ("commands",),
     ("snapshot", "topics", "new_observation", "gap", "progress"),
     ("session",),
@@ -43,7 +43,7 @@ LAYERS = (
 )
 DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 FILES = sorted(ROOT.rglob("*.py"))
-NO_JAX = ("cli", "dispatch", "guide", "completion", "launch", "config", "loading", "report")
+NO_JAX = ("cli", "dispatch", "guide", "completion", "launch", "config", "pool", "loading", "report")
 NO_JAX_EITHER = ("rundir", "errors", "settings", "outcome", "catalog", "schema", "plain_yaml")
 
 

@@ -1,0 +1,70 @@
+"""Runs of a sweep side by side: cores, exit codes and signals."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from avi import pool
+from avi.rundir import RunDir
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SWEEP = ("train", "-m", "model=linear_gaussian", "gap.num_points=0", "train.eval_points=0")
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "shares"),
+    [(4, [[0], [1], [2], [3]]), (2, [[0, 2], [1, 3]]), (6, [[0], [1], [2], [3], [0], [1]])],
+)
+def test_cores_are_shared_out_evenly(monkeypatch, num_workers, shares):
+    monkeypatch.setattr(pool, "cores", lambda: [0, 1, 2, 3])
+    assert pool._Pool([], num_workers, print).idle == shares
+
+
+def test_an_accelerator_is_not_shared_by_default(monkeypatch):
+    monkeypatch.setattr(pool, "cores", lambda: [0, 1])
+    monkeypatch.setattr(pool.glob, "glob", lambda pattern: [])
+    assert [pool.default_workers(device) for device in ("auto", "cpu", "gpu")] == [2, 2, 1]
+    monkeypatch.setattr(pool.glob, "glob", lambda pattern: ["/dev/nvidia0"])
+    assert [pool.default_workers(device) for device in ("auto", "cpu")] == [1, 2]
+
+
+@pytest.mark.slow
+def test_runs_side_by_side_are_those_of_a_run_alone_and_failures_are_listed(avi, workplace):
+    words = (*SWEEP, "train.epochs=2,-1", "seed=0,1")
+    refused = avi(*words)
+    assert refused.returncode == 2  # before anything starts
+    together = avi(*SWEEP, "train.batch_size=64,100000", "train.epochs=2", "jobs=2", "sweep=a")
+    assert together.returncode == 2, together.stdout + together.stderr
+    assert "1 done, 0 skipped, 1 failed" in together.stdout
+    assert re.search(r"^\[2\] avi: train.batch_size=100000 is larger", together.stdout, re.M)
+    alone = avi(*SWEEP, "train.batch_size=64", "train.epochs=2", "jobs=1", "sweep=b")
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    done = [path for path in Path("a").glob("*/metrics.jsonl") if path.stat().st_size]
+    assert len(done) == 1
+    (other,) = Path("b").glob("*/metrics.jsonl")
+    assert done[0].parent.name == other.parent.name
+
+
+@pytest.mark.slow
+def test_a_signal_reaches_every_run_and_the_same_command_goes_on(workplace):
+    command = [sys.executable, "-m", "avi", *SWEEP, "seed=0,1,2", "train.epochs=100000"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [*command, "jobs=2", "sweep=s"], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        started = set()
+        for line in process.stdout:
+            started |= set(re.findall(r"^\[(\d)\] epoch", line))
+            if started == {"1", "2"}:
+                break
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+    assert process.returncode == 75, rest
+    assert "2 interrupted, 1 not started" in rest
+    states = {RunDir.open(path).read_run()["status"] for path in Path("s").iterdir()}
+    assert states == {"interrupted"}
