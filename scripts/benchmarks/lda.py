@@ -208,7 +208,8 @@ def stream(options) -> None:
         ]
         (before, first), (after, last) = taken[0], taken[-1]  # what follows compilation
         show(
-            documents=number, processor_milliseconds_per_minibatch=1e3 * (after - before) / (last - first),
+            documents=number,
+            processor_milliseconds_per_minibatch=1e3 * (after - before) / (last - first),
             data_megabytes=(rows.ids.nbytes + rows.counts.nbytes) / 1e6,
             peak_megabytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
         )  # fmt: skip
