@@ -65,7 +65,7 @@ class GaussianMixture:
         """Return components around one x each, far from the others: equal ones stay equal."""
         rows = data.sample.reshape(len(data.sample), -1)
         means = rows[_far_apart(key, rows, self.latent_size)]
-        share = jnp.full(means.shape, data.num_data / self.latent_size)
+        share = jnp.full(means.shape, data.num_data / self.latent_size, float)
         spread = jnp.broadcast_to(rows.var(0), means.shape)
         start = NormalGamma.from_moments(
             means, self.kappa + share, self.shape + share / 2, self.rate + share * spread / 2

@@ -49,7 +49,8 @@ class StateSpace:
                 f"a sequence of length {length} has a latent of that size; got "
                 f"{self.latent_size}. Try model.latent_size={length}."
             )
-        return {"arctanh_persistence": jnp.arctanh(jnp.full((), 0.5)), "log_scale": jnp.zeros(())}
+        persistence = jnp.full((), 0.5, float)
+        return {"arctanh_persistence": jnp.arctanh(persistence), "log_scale": jnp.zeros(())}
 
     def log_joint(self, theta: Theta, x: X, z: Z) -> Scalar:
         """Return log p(x | z) + log p(z) in nats."""
