@@ -27,7 +27,7 @@ LAYERS = (
     ("guide", "completion", "launch"),
     ("config", "pool"),
     ("commands",),
-    ("snapshot", "topics", "new_observation", "gap", "progress"),
+    ("snapshot", "topics", "new_observation", "gap", "progress", "verify"),
     ("session",),
     ("loading", "report"),
     ("experiment",),
