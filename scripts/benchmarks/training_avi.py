@@ -1,0 +1,40 @@
+"""One epoch of `avi train experiment=mnist_vae` by its own loop, epoch after epoch."""
+
+import sys
+
+from worker import Unit, serve
+
+
+def set_up() -> tuple[Unit, dict]:
+    """Open the run's session, without a run folder."""
+    from avi import config
+    from avi.randomness import key_for
+    from avi.session import open_session
+    from avi.training import fit
+
+    words = ["experiment=mnist_vae", "train.epochs=100000", *sys.argv[1:]]
+    session = open_session(config.compose(words)[0].tree)
+    experiment = session.experiment
+    chunks = fit(
+        experiment.problem,
+        session.optimizers,
+        experiment.dataset.view,
+        session.splits.train,
+        session.initial_state(),
+        key_for(experiment.seed, "train"),
+        num_steps=experiment.train.epochs * session.steps_per_epoch,
+        batch_size=experiment.train.batch_size,
+        log_every=experiment.train.log_every,
+    )
+
+    def epoch() -> dict:
+        values = []
+        while len(values) < session.steps_per_epoch:
+            values.extend(next(chunks).value)
+        return {"steps": len(values), "loss": -sum(map(float, values)) / len(values)}
+
+    return epoch, {}
+
+
+if __name__ == "__main__":
+    serve(set_up)
