@@ -35,6 +35,7 @@ INSTEAD = {
     "Reparametrised": "Try objective=elbo or objective=score, or family=diagonal_gaussian.",
     "Enumerable": "Try objective=elbo.",
     "Natural": "Try adam in its place.",
+    "Conjugate": "Try optimizer.theta=adam with inference=svi, or model=lda.",
 }
 
 
