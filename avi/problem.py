@@ -28,7 +28,7 @@ from avi.types import (
 
 INSTEAD = {
     "Tractable": "Try evidence=auto, or model=linear_gaussian.",
-    "StandardNormalPrior": "Try objective=pathwise.",
+    "StandardNormalPrior": "Try objective=pathwise, or evidence=auto.",
     "StandardNormalKL": "Try objective=pathwise.",
     "ClosedForm": "Try objective=elbo.",
     "Coordinate": "Try refine=adam.",
@@ -36,6 +36,9 @@ INSTEAD = {
     "Enumerable": "Try objective=elbo.",
     "Natural": "Try adam in its place.",
     "Conjugate": "Try optimizer.theta=adam with inference=svi, or model=lda.",
+    "LocationScale": "Try evidence=auto, or family=diagonal_gaussian.",
+    "LogConcave": "Try evidence=auto.",
+    "Bidirectional": "Try evidence=auto.",
 }
 
 
