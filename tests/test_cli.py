@@ -156,7 +156,7 @@ def test_a_closed_pipe_is_no_error():
         (["train", "-cd", "nowhere"], "there is no folder nowhere"),
         (["train", "-m", "resume=x"], "a sweep resumes its jobs by itself"),
         (["train", "-m", "output=x", "seed=1,2"], "a sweep takes sweep="),
-        (["train", "resume=nowhere"], "nowhere is not a run folder"),
+        (["train", "resume=nowhere"], "There is no run folder nowhere"),
         (["gap"], "avi gap run=outputs/train/<folder>"),
         (["gap", "run=nowhere"], "There is no run folder nowhere"),
         (["gap", "run=.", "chekpoint=3"], "Did you mean checkpoint?"),

@@ -153,9 +153,7 @@ def ppca():
     """O2: Tipping & Bishop (1999); with a fixed noise s^2 every eigenvalue below it collapses."""
     draws = np.random.RandomState(3)
     plane = exactly(draws, 5, 2) * np.array([1.5, 1.0])
-    x = np.round(
-        draws.standard_normal((80, 2)) @ plane.T + 0.6 * draws.standard_normal((80, 5)), 4
-    )
+    x = np.round(draws.standard_normal((80, 2)) @ plane.T + 0.6 * draws.standard_normal((80, 5)), 4)
     values = np.sort(np.linalg.eigvalsh(np.cov(x.T, bias=True)))[::-1]
     noise = np.round(np.sqrt(0.5 * (values[1] + values[2])), 4) ** 2
     kept = values > noise
