@@ -61,9 +61,8 @@ class Worker:
         return result | {"others": max(0.0, busy / result["seconds"] / (os.cpu_count() or 1))}
 
     def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        """End the process, which has nothing to save."""
+        self.process.kill()
         self.process.wait()
 
     def _answer(self) -> dict[str, Any]:
