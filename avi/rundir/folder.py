@@ -228,6 +228,7 @@ class RunDir:
                 _remove(self.path / name)
 
     def _remove_temporaries(self) -> None:
+        refuse_link(self.checkpoints_path)
         with resource_errors(self.path):
             for folder in (self.path, self.checkpoints_path):
                 for entry in folder.glob(f"{TEMPORARY}*"):
