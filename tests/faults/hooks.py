@@ -110,16 +110,20 @@ class LargestFile:
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.num_bytes, self.num_bytes))
 
 
-@dataclass(frozen=True)
-class Nobody:
-    """A person without rights, where the test has those of the administrator."""
+def without_rights() -> None:
+    """Give up the rights of the administrator, if need be, just before the run's folder is made."""
+    from avi.commands import train
 
-    def __call__(self) -> None:
-        """Give the rights up."""
+    real = train.RunDir.create
+
+    def create(*arguments):
         if os.getuid() == 0:
             os.setgroups([])
             os.setgid(65534)
             os.setuid(65534)
+        return real(*arguments)
+
+    train.RunDir.create = create
 
 
 def without_home_or_listener() -> None:
@@ -132,11 +136,20 @@ def without_home_or_listener() -> None:
     os.close(writer)
 
 
-def unchecked_data() -> None:
-    """Let values through that the contract refuses."""
-    from avi.datasets.tables import Table
+def missing_value() -> None:
+    """Put a missing value into training row 3 when everything has been checked."""
+    import numpy as np
 
-    Table.require = lambda self, support: None
+    from avi.commands import train
+
+    real = train.fit
+
+    def fit(problem, optimizers, view, data, *arguments, **keywords):
+        spoiled = data.copy()
+        spoiled[3, 1] = np.nan
+        return real(problem, optimizers, view, spoiled, *arguments, **keywords)
+
+    train.fit = fit
 
 
 def out_of_memory() -> None:
