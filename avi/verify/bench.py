@@ -91,7 +91,7 @@ class Bench(NamedTuple):
             key = jax.random.fold_in(KEY, number)
             return evidence(Target(self.model, theta, x), family, lam, key).value
 
-        return in_lanes(one)(self.theta, self.rows, self.points.ids)
+        return in_lanes(one, width=len(self.points))(self.theta, self.rows, self.points.ids)
 
     def bounds(
         self, family: Family, inference: Inference, phi: PyTree, objective: Objective | None = None
@@ -108,7 +108,7 @@ class Bench(NamedTuple):
         mode = Refined(Start(), refine, backprop=False)
         problem = Problem(self.model, family, mode, objective or exact(family))
         evaluator = Evaluator(problem, view, len(self.points))
-        return evaluator.lams(Params(self.theta, {}), self.points, KEY)
+        return evaluator.lams(Params(self.theta, {}), self.points, KEY, width=len(self.points))
 
     def bounds_at(
         self, family: Family, lams: np.ndarray, objective: Objective | None = None
@@ -119,7 +119,7 @@ class Bench(NamedTuple):
         def one(theta: Theta, x: X, lam: Lam, number: Array) -> Array:
             return problem.local(theta, x).bound(lam, jax.random.fold_in(KEY, number)).value
 
-        return in_lanes(one)(self.theta, self.rows, lams, self.points.ids)
+        return in_lanes(one, width=len(self.points))(self.theta, self.rows, lams, self.points.ids)
 
     def one_natural_step(self, family: Family, objective: Objective | None = None) -> np.ndarray:
         """Return the table of lam after one visit to every row at rate 1."""

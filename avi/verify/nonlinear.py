@@ -26,7 +26,7 @@ from avi.verify.bench import Bench, natural, stored
 GRID = Quadrature(401)
 AVERAGED = Ascent(optax.adam(0.03, b2=0.99), steps=1000, average=True)
 SEARCH = elbo.AnalyticKL(64, True)
-SCORE = elbo.AnalyticKL(100_000, True)
+SCORE = elbo.AnalyticKL(1_000_000, True)
 
 
 def mixture() -> dict[str, Any]:
@@ -122,7 +122,7 @@ def relu() -> dict[str, Any]:
     likelihood = Gaussian(float(problem["scale"]), learn_scale=False, floor=0.01)
     bench = Bench(VAE(1, MLP((4,), "relu", 1.0), likelihood), theta, problem["x"][None])
     family = DiagonalGaussian(1)
-    importance = ImportanceSampling(num_samples=100_000, widening=1.3, prior_share=0.5)
+    importance = ImportanceSampling(num_samples=20_000, widening=1.3, prior_share=0.5)
 
     @cache
     def lam() -> Lam:
