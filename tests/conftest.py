@@ -34,3 +34,10 @@ def avi(workplace):
         )
 
     return run
+
+
+@pytest.fixture(autouse=True, scope="module")
+def precision():
+    """Begin every module in single precision, whatever the one before it left behind."""
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_enable_x64", False)
