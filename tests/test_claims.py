@@ -87,7 +87,7 @@ def frozen(decoder: Path) -> Callable[..., Trained]:
 def test_every_mode_climbs_well_above_its_start(mode: str) -> None:
     words = [word for word in SMALL if mode == "amortized" or "inference" not in word]
     start = train(*words, f"inference={mode}", "train.epochs=0").bounds("valid")
-    end = train(*words, f"inference={mode}", "train.epochs=20").bounds("valid")
+    end = train(*words, f"inference={mode}", "train.epochs=60").bounds("valid")
     assert (end - start).mean() > 2
     assert z_score(end - start) > 10
 

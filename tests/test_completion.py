@@ -169,6 +169,8 @@ START = {
 }
 
 
+# A terminal needs a fork; the child becomes the shell at once, so that JAX's threads do not matter.
+@pytest.mark.filterwarnings("ignore:os.fork")
 @pytest.mark.parametrize("name", SHELLS)
 def test_a_person_who_presses_tab_gets_the_word(name, shell_environment, workplace):
     arguments, source = START[name]
