@@ -81,10 +81,9 @@ def _keys(command: str, chosen: dict[str, str]) -> list[str]:
     groups = [f"{block}=" for block in catalog.packages(chosen)]
     if command == "train":
         return [*groups, *known, *(f"{group}=" for group in catalog.groups() if group in OPTIONAL)]
-    own = [f"{s.key}=" for s in catalog.settings(catalog.command_file(command))]
+    own = [f"{s.key}=" for s in catalog.settings(catalog.command_file(command)) if s.value]
     if command == "gap":
-        replaceable = ("gap.", "evidence", "refine", "device")
-        own += [key for key in [*groups, *known] if key.startswith(replaceable)]
+        own += [key for key in [*groups, *known] if key.startswith(catalog.OPEN_TO_REPORTS)]
     return own
 
 

@@ -91,7 +91,9 @@ def replace_groups(tree: Mapping[str, Any], choices: Mapping[str, str]) -> dict[
     with _composing(), _explained([f"{group}={name}" for group, name in choices.items()]):
         for group, name in choices.items():
             _require_choice(group, name)
-            merged = OmegaConf.merge(merged, hydra_compose(f"{group}/{name}"))
+            block = hydra_compose(f"{group}/{name}")
+            OmegaConf.set_struct(block, False)  # else the merged tree takes no further group
+            merged = OmegaConf.merge(merged, block)
         return _resolved(merged)
 
 

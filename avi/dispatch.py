@@ -35,11 +35,12 @@ def train(words: list[str]) -> int:
 
 
 def gap(words: list[str]) -> int:
-    """Measure a run's gap with its own configuration, a few settings changed."""
-    own, others = _own_words("gap", words, more=("gap.", "evidence", "refine", "device"))
+    """Measure a run's gap: its own configuration, changed by gap.yaml, then by the words."""
+    own, others = _own_words("gap", words, more=catalog.OPEN_TO_REPORTS)
     run = _folder(own, "gap")
     checkpoint = own.get("checkpoint")
     tree = config.read_tree(run / "config.yaml")
+    others = [*_defaults_of_gap(others), *others]
     chosen = {key: name for key, name in map(_halves, others) if key in config.REPLACEABLE}
     tree = config.replace_groups(tree, chosen)
     tree = config.override(tree, [word for word in others if _halves(word)[0] not in chosen])
@@ -164,11 +165,25 @@ def _add_folder(folder: str | None) -> None:
     os.environ["AVI_CONFIG_PATH"] = os.pathsep.join(filter(None, (folder, before)))
 
 
+def _defaults_of_gap(words: list[str]) -> list[str]:
+    """Return the lines of gap.yaml that change the run's configuration, as words.
+
+    A setting of the run's own evidence, evidence.num_chains=8, keeps that evidence.
+    """
+    given = {key.partition(".")[0] for key, _ in map(_halves, words)}
+    return [
+        f"{key}={value}"
+        for key, value, _ in catalog.settings(catalog.command_file("gap"))
+        if key.startswith(catalog.OPEN_TO_REPORTS) and value and key not in given
+    ]
+
+
 def _own_words(
     command: str, words: list[str], more: tuple[str, ...] = ()
 ) -> tuple[dict[str, str], list[str]]:
     """Split words into the command's own keys and those that begin with one of `more`."""
-    known = [setting.key for setting in catalog.settings(catalog.command_file(command))]
+    settings = (setting.key for setting in catalog.settings(catalog.command_file(command)))
+    known = [key for key in settings if not more or not key.startswith(more)]
     own, others = {}, []
     for word in words:
         key, equals, value = word.partition("=")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from avi import cli
+from avi import catalog, cli
 from avi.errors import NonFiniteError, Preempted
 from avi.rundir import RunDir
 
@@ -395,13 +395,33 @@ def test_gap_reads_the_runs_own_config_and_changes_what_it_may(trainer, calls):
     assert cli.run(["gap", "run=here", "checkpoint=10", "gap.num_points=7", "evidence=none"]) == 0
     ((name, (run, tree, checkpoint)),) = calls
     assert (name, run, checkpoint) == ("gap", Path("here"), 10)
-    assert tree["gap"] == before["gap"] | {"num_points": 7}
+    full = yaml.safe_load(catalog.command_file("gap").read_text())["gap"]
+    assert tree["gap"] == before["gap"] | full | {"num_points": 7}
     assert tree["evidence"] != before["evidence"]
     assert all(tree[key] == before[key] for key in before if key not in ("gap", "evidence"))
     assert cli.run(["gap", "run=here", "gap.num_point=7"]) == 2
     assert cli.run(["gap", "run=here", "gap.num_points=-1"]) == 2
     assert cli.run(["gap", "run=here", "model=vae"]) == 2
     assert cli.run(["gap", "run=here", "evidence=mnist"]) == 2
+
+
+def test_gap_makes_the_full_report_of_a_run_that_ended_with_a_quick_one(trainer, calls):
+    cli.run(["train", "output=here", "gap.tolerance=0.003", "gap.num_points=0"])
+    assert cli.run(["gap", "run=here", "refine=natural_gradient"]) == 0
+    tree = calls[0][1][1]
+    assert "NaturalGradient" in str(tree["refine"])
+    assert tree["gap"]["num_points"] >= 1000
+    assert tree["gap"]["seconds"] is None
+    assert min(tree["gap"]["simulated"], tree["gap"]["frontier"]) >= 100
+    assert tree["gap"]["tolerance"] == 0.003  # as trained: gap.yaml does not name it
+    assert "AnnealedImportanceSampling" in str(tree["evidence"])
+
+
+def test_a_setting_of_the_runs_evidence_keeps_that_evidence(trainer, calls):
+    cli.run(["train", "output=here", "evidence=ais", "evidence.pilot_chains=3"])
+    assert cli.run(["gap", "run=here", "evidence.num_chains=8"]) == 0
+    evidence = calls[0][1][1]["evidence"]
+    assert (evidence["pilot_chains"], evidence["num_chains"]) == (3, 8)
 
 
 def test_a_hostile_run_folder_is_refused_by_every_command_that_reads_one(calls, workplace):

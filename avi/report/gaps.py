@@ -165,7 +165,7 @@ def _unknown(run: RunFiles) -> str:
         return ""
     return (
         "log p(x) was not estimated, so what the family itself loses is not known. With more "
-        f"time: avi gap run={run.folder} gap.seconds=null"
+        f"time: avi gap {shlex.quote(f'run={run.folder}')}"
     )
 
 
