@@ -43,6 +43,7 @@ class Experiment:
 
     problem: Problem
     dataset: Dataset
+    device_budget: float  # bytes of training rows kept on the device
     optimizers: Params
     refine: Refine
     evidence: Evidence
@@ -60,6 +61,7 @@ def make_experiment(
     inference: Inference,
     objective: Any,
     dataset: Dataset,
+    device_budget: float,
     optimizers: Params,
     refine: Refine,
     evidence: Any,
@@ -82,6 +84,7 @@ def make_experiment(
     return Experiment(
         problem=problem,
         dataset=dataset,
+        device_budget=device_budget,
         optimizers=optimizers,
         refine=refine,
         evidence=fit(evidence, model, family),

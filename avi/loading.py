@@ -38,12 +38,15 @@ def load_experiment(tree: Mapping[str, Any]) -> "Experiment":
     from avi.types import Params
 
     wanted = parameters(make_experiment)
-    names = ("model", "family", "inference", "objective", "dataset", "refine", "evidence")
+    names = ("model", "family", "inference", "objective", "refine", "evidence")
+    dataset, device_budget = _dataset(tree["dataset"])
     optimizers = tree["optimizer"]
     if not isinstance(optimizers, Mapping) or set(optimizers) != {"theta", "phi"}:
         raise ConfigError("optimizer: expected the two blocks theta and phi.")
     return make_experiment(
         **{name: check(_node(tree[name], name), wanted[name].annotation, name) for name in names},
+        dataset=check(dataset, wanted["dataset"].annotation, "dataset"),
+        device_budget=device_budget,
         optimizers=Params(
             theta=build(optimizers["theta"], "optimizer.theta"),
             phi=build(optimizers["phi"], "optimizer.phi"),
@@ -54,6 +57,18 @@ def load_experiment(tree: Mapping[str, Any]) -> "Experiment":
         device=tree["device"],
         precision=tree["precision"],
     )
+
+
+def _dataset(value: Any) -> tuple[Mapping[str, Any], float]:
+    """Return the node of the data set, and the one setting that stands beside its fields."""
+    node = dict(_node(value, "dataset"))
+    path = "dataset.device_budget"
+    if "device_budget" not in node:
+        raise ConfigError(f"The configuration lacks {path}.")
+    device_budget = check(node.pop("device_budget"), float, path)
+    if device_budget < 0:
+        raise ConfigError(f"{path} is a number of bytes, 0 or more; got {device_budget:g}.")
+    return node, device_budget
 
 
 def _node(value: Any, path: str) -> Any:

@@ -9,9 +9,11 @@ import numpy as np
 import optax
 
 from avi import devices
+from avi.datasets.fetch import cache_folder
 from avi.errors import CheckpointError, ConfigError
 from avi.evaluation import Evaluator, Points
 from avi.experiment import Experiment, check_batch
+from avi.feed import mapped, num_bytes
 from avi.loading import check_settings, load_experiment
 from avi.randomness import key_for
 from avi.rundir import RunDir, checkpoints
@@ -91,6 +93,8 @@ def open_session(tree: Mapping[str, Any]) -> Session:
     from avi.datasets.base import describe
 
     splits = experiment.dataset.load()
+    if num_bytes(splits.train) > experiment.device_budget:
+        splits = splits._replace(train=mapped(splits.train, cache_folder()))
     spec = describe(experiment.dataset, splits)
     check_batch(experiment.train.batch_size, spec)
     return Session(experiment, splits, spec)

@@ -1,6 +1,8 @@
 """The training loop: one step, and a generator around one jitted loop over steps."""
 
+import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -10,9 +12,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
+from avi.feed import batch, make_feed
 from avi.natural import bind
 from avi.problem import Problem
-from avi.sparse import Buckets, by_length, make_buckets, place, take
+from avi.sparse import Buckets, by_length, make_buckets
 from avi.types import Bound, Params, PRNGKey, StepMetrics, TrainState, X
 
 View = Callable[[PyTree, Array, Array], X]
@@ -52,9 +55,9 @@ def make_step(
 ) -> Step:
     """Return the function from (state, rows, index of B rows, slots) to (state, metrics).
 
-    `slots` is how wide rows of different lengths are padded, None where all have one length. The
-    data are an argument because an array closed over would be compiled in. Randomness is a function
-    of `key`, the step and the row's id.
+    `data` is what a feed has for this step; it is an argument because an array closed over would be
+    compiled in. `slots` is how wide rows of different lengths are padded, None where all have one
+    length. Randomness is a function of `key`, the step and the row's id.
     """
     rows = problem.rows
     transforms = make_optimizers(problem, optimizers)
@@ -70,7 +73,8 @@ def make_step(
         state: TrainState, data: PyTree, index: Array, slots: int | None = None
     ) -> tuple[TrainState, StepMetrics]:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, state.step), index)
-        x = jax.vmap(view, (0, 0, None))(take(data, index, slots), index, state.step)
+        rows_seen = batch(data, index, state.step, slots)
+        x = jax.vmap(view, (0, 0, None))(rows_seen, index, state.step)
         params = Params(state.params.theta, rows.take(state.params.phi, index))
         (_, bounds), gradients = jax.value_and_grad(loss, has_aux=True)(params, x, keys)
 
@@ -176,12 +180,17 @@ def fit(
     num_steps: int,
     batch_size: int,
     log_every: int,
+    device_budget: float = math.inf,
 ) -> Iterator[Chunk]:
     """Yield chunks of training up to step `num_steps` on the rows `data` of the host.
 
     A chunk ends at a multiple of `log_every` within its epoch or at the epoch's end, and lasts
-    about a second; how the steps are cut into chunks changes no number. The yielded state is
-    donated to the next chunk: copy what must outlive it.
+    about a second; how the steps are cut into chunks changes no number, nor does it whether the
+    rows fit into `device_budget` bytes of the device. The yielded state is donated to the next
+    chunk: copy what must outlive it.
+
+    Raises:
+        ConfigError: `device_budget` does not hold the rows of two chunks.
     """
     num_data = len(jax.tree.leaves(data)[0])
     steps_per_epoch = num_data // batch_size
@@ -189,20 +198,29 @@ def fit(
     step = make_step(problem, optimizers, view, num_data, step_key)
     buckets = make_buckets(data, batch_size)
     run = make_run(step, steps_per_epoch, batch_size, buckets)
-    data = place(data)
-    first, length, order_epoch = int(state.step), log_every, -1
+
+    @lru_cache(maxsize=2)
+    def order_of(epoch: int) -> Array:
+        return epoch_order(order_key, epoch, num_data, batch_size, buckets)
+
+    feed = make_feed(
+        data, order_of, batch_size=batch_size, log_every=log_every, device_budget=device_budget
+    )
+    first, length = int(state.step), log_every
     compiled = None
     while first < num_steps:
         epoch, number = divmod(first, steps_per_epoch)
-        if epoch != order_epoch:
-            order = epoch_order(order_key, epoch, num_data, batch_size, buckets)
-            order_epoch = epoch
-        stop = epoch * steps_per_epoch + min(number + length, steps_per_epoch)
-        until = np.int32(min(stop, num_steps))
+        ends = (epoch + 1) * steps_per_epoch, first + length, feed.stop(first), num_steps
+        until = np.int32(min(end for end in ends if end is not None))
+        rows, order = feed.at(first), order_of(epoch)
+        if until < num_steps:
+            order_of(int(until) // steps_per_epoch)  # ahead of the steps in the device's queue
         before = perf_counter()
-        compiled = compiled or run.lower(state, data, order, until).compile()
+        compiled = compiled or run.lower(state, rows, order, until).compile()
         started = perf_counter()
-        state, value, variance, finite = compiled(state, data, order, until)
+        state, value, variance, finite = compiled(state, rows, order, until)
+        if until < num_steps:
+            feed.prefetch(int(until))
         reached = int(state.step)
         seconds = perf_counter() - started
         window = slice(number, number + reached - first)

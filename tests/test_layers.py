@@ -35,6 +35,7 @@ LAYERS = (
     ("problem",),
     COMPONENTS,
     ("networks", "natural", "conjugate", "rows", "randomness", "devices", "rundir", "signals"),
+    ("feed",),
     ("sparse", "threefry"),
     ("types",),
     ("outcome", "catalog", "schema", "plain_yaml"),

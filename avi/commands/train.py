@@ -171,6 +171,7 @@ class _Training:
             num_steps=self.num_steps,
             batch_size=self.settings.batch_size,
             log_every=self.settings.log_every,
+            device_budget=experiment.device_budget,
         )
         with Progress(self.num_steps, self.steps_per_epoch, name) as progress:
             for chunk in chunks:

@@ -54,7 +54,7 @@ def find(folder: str, names: Sequence[str]) -> Path | None:
     if data_dir and not Path(data_dir).is_dir():
         raise ResourceError(f"AVI_DATA_DIR={data_dir} is not a folder.")
     places = [Path(data_dir) / folder, Path(data_dir)] if data_dir else []
-    places.append(_cache() / folder)
+    places.append(cache_folder() / folder)
     candidates = (place / name for place in places for name in names)
     return next((path for path in candidates if path.is_file()), None)
 
@@ -72,7 +72,7 @@ def obtain(file: PublicFile, accept: Accept[T]) -> T:
     try:
         return accept(read_file(path, file.max_bytes))
     except (ValueError, zlib.error) as error:
-        if _cache() in path.parents:
+        if cache_folder() in path.parents:
             path.unlink(missing_ok=True)  # it was whole once: the disk or a killed copy spoiled it
             return download(file, accept)
         raise DataError(f"{path} is not the file that it is named after: {error}.") from error
@@ -80,7 +80,7 @@ def obtain(file: PublicFile, accept: Accept[T]) -> T:
 
 def download(file: PublicFile, accept: Accept[T]) -> T:
     """Download into the cache; only what `accept` accepts gets the file's name there."""
-    folder = _cache() / file.folder
+    folder = cache_folder() / file.folder
     reasons = []
     for number in range(TRIES):
         url = file.urls[number % len(file.urls)]
@@ -109,7 +109,8 @@ def download(file: PublicFile, accept: Accept[T]) -> T:
     )
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: AVI_CACHE_DIR, else the user's cache."""
     named = os.environ.get("AVI_CACHE_DIR")
     if named:
         return Path(named)

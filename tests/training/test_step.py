@@ -10,7 +10,10 @@ import optax
 import pytest
 
 from avi import training
+from avi.config import compose
+from avi.errors import ConfigError
 from avi.families.gaussian import DiagonalGaussian
+from avi.feed import mapped
 from avi.inference.amortized import Amortized
 from avi.inference.free_form import FreeForm
 from avi.inference.refined import Refined
@@ -21,6 +24,7 @@ from avi.objectives.elbo import AnalyticKL
 from avi.optimizers.natural_gradient import NaturalGradient
 from avi.problem import Problem
 from avi.refine.ascent import Ascent
+from avi.session import open_session
 from avi.training import fit, init_state, make_run, make_step
 from avi.types import DataSpec, Params
 
@@ -184,7 +188,7 @@ def test_the_loop_compiles_once(mode):
     assert run._cache_size() == 1
 
 
-def train(mode, seconds_per_chunk, log_every, monkeypatch, num_steps=7):
+def train(mode, seconds_per_chunk, log_every, monkeypatch, data=None, **settings):
     """Return the final state and every step's bound of a short run, cut into chunks."""
     monkeypatch.setattr(training, "SECONDS_PER_CHUNK", seconds_per_chunk)
     problem = problem_of(mode)
@@ -194,12 +198,13 @@ def train(mode, seconds_per_chunk, log_every, monkeypatch, num_steps=7):
         problem,
         adam,
         view,
-        rows(),
+        rows() if data is None else data,
         start_of(problem, adam),
         KEY,
-        num_steps=num_steps,
+        num_steps=7,
         batch_size=2,
         log_every=log_every,
+        **settings,
     ):
         chunks.append(chunk._replace(state=jax.tree.map(np.array, chunk.state)))
     assert [chunk.first_step for chunk in chunks[1:]] == [
@@ -350,3 +355,31 @@ def test_the_bound_and_inference_use_keys_of_their_own():
     lam = problem.infer(params, rows()[0], infer_key)
     expected = problem.local(params.theta, rows()[0]).bound(lam, bound_key).value
     np.testing.assert_allclose(problem.bound(params, rows()[0], KEY).value, expected, rtol=1e-6)
+
+
+@every_mode
+def test_rows_that_are_streamed_to_the_device_give_the_same_numbers(mode, monkeypatch, tmp_path):
+    of_a_step = 2 * SIZE * rows()[0, 0].nbytes
+    resident = train(mode, 1e9, 1, monkeypatch, data=np.asarray(rows()))
+    stored = mapped(np.asarray(rows()), tmp_path)
+    assert not list(tmp_path.iterdir())
+    streamed = train(mode, 1e9, 1, monkeypatch, data=stored, device_budget=2 * of_a_step)
+    np.testing.assert_array_equal(resident[0], streamed[0])
+    np.testing.assert_array_equal(resident[1], streamed[1])
+    assert streamed[2] == 7  # each step has a window of its own
+
+
+def test_a_budget_below_two_windows_names_the_least_that_does(monkeypatch):
+    data = np.asarray(rows())
+    with pytest.raises(ConfigError, match=r"Try dataset.device_budget=72, or a smaller train.log"):
+        train("amortized", 1.0, 2, monkeypatch, data=data, device_budget=71)
+
+
+def test_a_session_keeps_rows_above_the_budget_in_a_mapped_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("AVI_CACHE_DIR", str(tmp_path / "cache"))
+    rows = {}
+    for budget in (50_000, 100_000):  # the digits for training take 1437 x 64 bytes
+        (job,) = compose(["model=linear_gaussian", f"dataset.device_budget={budget}"])
+        rows[budget] = open_session(job.tree).splits.train
+    assert [isinstance(kept, np.memmap) for kept in rows.values()] == [True, False]
+    np.testing.assert_array_equal(*rows.values())
