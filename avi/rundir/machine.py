@@ -4,7 +4,9 @@ import importlib.metadata
 import platform
 from pathlib import Path
 
-PACKAGES = ("avi", "jax", "jaxlib", "numpy")
+from avi import __version__
+
+PACKAGES = ("jax", "jaxlib", "numpy")
 
 # What XLA's code generator looks at, from oldest to newest.
 _FLAGS = (
@@ -14,7 +16,7 @@ _FLAGS = (
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages whose numbers we use."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "avi": __version__}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

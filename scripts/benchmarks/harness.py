@@ -121,6 +121,14 @@ def circumstances() -> dict[str, Any]:
     }
 
 
+def write(part: str, results: Mapping[str, Any]) -> None:
+    """Put the results of one part into benchmarks.json, with where and when they were measured."""
+    path = ROOT / "benchmarks.json"
+    everything = json.loads(path.read_text()) if path.is_file() else {}
+    everything[part] = {"circumstances": circumstances(), "results": results}
+    path.write_text(json.dumps(everything, indent=2, sort_keys=True) + "\n")
+
+
 def _versions() -> dict[str, str]:
     found = {}
     for name in VERSIONED:

@@ -8,14 +8,13 @@ benchmarks.json.
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import harness
 import numpy as np
-from harness import PEERS_PYTHON, ROOT, Peer
+from harness import PEERS_PYTHON, Peer
 
 
 def main() -> None:
@@ -41,7 +40,8 @@ def main() -> None:
             results[f"batch {batch}"] = _summary(measured)
             print(_table(batch, measured))
     if options.write:
-        _write(results, options.core)
+        cores_used = "all" if options.core is None else 1
+        harness.write("training", {"cores_used": cores_used, "batches": results})
 
 
 def _save_rows(path: Path) -> None:
@@ -110,14 +110,6 @@ def _table(batch: int, measured: dict[str, Any]) -> str:
         )
         lines.append(f"| {name} | " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
-
-
-def _write(results: dict[str, Any], core: int | None) -> None:
-    path = ROOT / "benchmarks.json"
-    everything = json.loads(path.read_text()) if path.is_file() else {}
-    pinned = "all" if core is None else 1
-    everything["training"] = {**harness.circumstances(), "cores_used": pinned, "results": results}
-    path.write_text(json.dumps(everything, indent=2) + "\n")
 
 
 if __name__ == "__main__":
