@@ -159,20 +159,39 @@ def _checked_header(
 def read_npz(file: IO[bytes], name: str | None) -> np.ndarray:
     """Return one array of an .npz archive: that called `name`, or the only one."""
     with zipfile.ZipFile(file) as archive:
-        arrays = {
-            member.filename.removesuffix(".npy"): member
-            for member in archive.infolist()
-            if member.filename.endswith(".npy")
-        }
+        arrays = _members(archive)
         if name is None and len(arrays) != 1:
             raise ValueError(f"it holds {_names(arrays)}; name one with dataset.array=<name>")
         if name is not None and name not in arrays:
             raise ValueError(f"it holds {_names(arrays)}, but not {name!r}")
         member = arrays[name] if name is not None else next(iter(arrays.values()))
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError("it is compressed in a way that numpy does not write")
-        with archive.open(member) as content:
-            return read_npy(content, member.file_size)
+        return _read_member(archive, member)
+
+
+def read_all_npz(file: IO[bytes], limit: int) -> dict[str, np.ndarray]:
+    """Return all arrays of an .npz archive, of at most `limit` bytes together."""
+    with zipfile.ZipFile(file) as archive:
+        arrays = _members(archive)
+        promised = sum(member.file_size for member in arrays.values())
+        if promised > limit:
+            raise ValueError(f"unpacks to {promised} bytes; expected at most {limit}")
+        return {name: _read_member(archive, member) for name, member in arrays.items()}
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    return {
+        member.filename.removesuffix(".npy"): member
+        for member in archive.infolist()
+        if member.filename.endswith(".npy")
+    }
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("it is compressed in a way that numpy does not write")
+    # What is unpacked ends where the archive's directory says, whatever follows there.
+    with archive.open(member) as content:
+        return read_npy(content, member.file_size)
 
 
 def _names(arrays: dict[str, zipfile.ZipInfo]) -> str:

@@ -110,7 +110,8 @@ class Measurement:
     def __post_init__(self) -> None:
         self.began = perf_counter()
         self.kernels = Kernels(self.experiment, self.settings, self.experiment.dataset.fixed().view)
-        self.known = {(row, start): found for row, start, found in self.parts.found()}
+        size = self.experiment.problem.family.num_params
+        self.known = {(row, start): found for row, start, found in self.parts.found(size)}
         self.estimates = {(row, by): (lam, one) for row, by, lam, one in self.parts.estimates()}
         self.sizes = sizes_of(self.splits)
         self.evidence = self.experiment.evidence

@@ -3,14 +3,18 @@
 import hashlib
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from avi.errors import ConfigError
 from avi.gap.search import Found
+from avi.plain_yaml import read_bounded
 from avi.rundir import atomic_write
+from avi.rundir.files import refuse_link, resource_errors
 from avi.rundir.records import append_lines, read_lines
 from avi.types import Estimate, Params
 
@@ -34,19 +38,23 @@ class Parts:
         if folder is None:
             return
         name = folder / "identity.txt"
-        if not name.is_file() or name.read_text() != identity:
+        refuse_link(folder)
+        if not name.is_file() or read_bounded(name) != identity.encode():
             shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            with resource_errors(folder):
+                folder.mkdir(parents=True)
             atomic_write(name, identity.encode())
 
-    def found(self) -> Iterator[tuple[int, int, Found]]:
-        """Yield (row id, start, result) of every search that ended."""
+    def found(self, num_params: int) -> Iterator[tuple[int, int, Found]]:
+        """Yield (row id, start, result) of every search that ended, each with a lam of so many.
+
+        Raises:
+            ConfigError: a line that no report has written.
+        """
         for line in self._read("search"):
-            fields = {name: line[name] for name in Found._fields}
-            fields["lam"] = np.asarray(fields["lam"], np.float64)
-            if fields["guarantee"] is None:
-                fields["guarantee"] = float("nan")
-            yield line["row"], line["start"], Found(**fields)
+            with self._explained("search"):
+                one = int(line["row"]), int(line["start"]), _found(line, num_params)
+            yield one
 
     def add_found(self, row: int, start: int, found: Found) -> None:
         """Keep the result of one search."""
@@ -57,10 +65,16 @@ class Parts:
             self._append("search", {"row": int(row), "start": start} | fields)
 
     def estimates(self) -> Iterator[tuple[int, str, list[float], Estimate]]:
-        """Yield (row id, estimator, lam that it was made at, estimate) of points with evidence."""
+        """Yield (row id, estimator, lam that it was made at, estimate) of points with evidence.
+
+        Raises:
+            ConfigError: a line that no report has written.
+        """
         for line in self._read("evidence"):
-            values = [float("nan") if value is None else value for value in line["estimate"]]
-            yield line["row"], line["by"], line["lam"], Estimate(*values)  # type: ignore[arg-type]
+            with self._explained("evidence"):
+                estimate = Estimate(*map(_number, line["estimate"]))  # type: ignore[arg-type]
+                one = int(line["row"]), str(line["by"]), list(line["lam"]), estimate
+            yield one
 
     def add_estimate(self, row: int, by: str, lam: np.ndarray, estimate: Estimate) -> None:
         """Keep the evidence of one point."""
@@ -68,9 +82,38 @@ class Parts:
         line = {"row": int(row), "by": by, "lam": lam.tolist(), "estimate": values}
         self._append("evidence", line)
 
+    @contextmanager
+    def _explained(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ConfigError(
+                f"{self.folder}/{name}.jsonl holds a line that no report wrote. Delete "
+                f"{self.folder} to measure afresh."
+            ) from error
+
     def _read(self, name: str) -> list[dict[str, Any]]:
         return [] if self.folder is None else read_lines(self.folder / f"{name}.jsonl")
 
     def _append(self, name: str, line: dict[str, Any]) -> None:
         if self.folder is not None:
             append_lines(self.folder / f"{name}.jsonl", [line])
+
+
+def _found(line: dict[str, Any], num_params: int) -> Found:
+    lam = np.asarray(line["lam"], np.float64)
+    if lam.shape != (num_params,) or not np.isfinite(lam).all():
+        raise ValueError("not a lam of this family")
+    return Found(
+        lam,
+        certificate=float(line["certificate"]),
+        certificate_se=float(line["certificate_se"]),
+        positive=bool(line["positive"]),
+        guarantee=_number(line["guarantee"]),
+        converged=bool(line["converged"]),
+        gradient_evaluations=int(line["gradient_evaluations"]),
+    )
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from avi.datasets.formats import read_npz
+from avi.datasets.formats import data_errors, read_all_npz
 from avi.errors import ConfigError, DataError
-from avi.plain_yaml import read_bounded, read_tree
+from avi.plain_yaml import TEXT_LIMIT, read_bounded, read_tree
 from avi.rundir import atomic_write
 from avi.rundir.files import resource_errors
 
@@ -257,11 +255,10 @@ def _table(path: Path, damage: list[str]) -> tuple[Mapping[str, str], ...]:
 def _arrays(path: Path, damage: list[str]) -> dict[str, np.ndarray]:
     try:
         content = read_bounded(path)
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-        return {name: read_npz(io.BytesIO(content), name) for name in names}
+        with data_errors(str(path)):
+            return read_all_npz(io.BytesIO(content), TEXT_LIMIT)
     except FileNotFoundError:
         return {}
-    except (ConfigError, DataError, OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (ConfigError, DataError):
         damage.append(f"{path.name} is damaged and was left out.")
         return {}

@@ -14,6 +14,7 @@ from avi.plain_yaml import read_bounded
 from avi.rundir.files import decode, encode, refuse_link, resource_errors
 
 LOG_LIMIT = 2**30  # bytes
+_RESTORE = "Restore the file, or start again with overwrite=true."
 
 
 def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -82,16 +83,24 @@ def truncate(path: Path, offset: int) -> None:
     """Cut a log back to the `offset` that a checkpoint recorded.
 
     Raises:
-        CheckpointError: the log is shorter than that: lines that belong to the checkpoint are lost.
+        CheckpointError: lines that belong to the checkpoint are lost: the log is shorter than that,
+            or no line ends there.
     """
     refuse_link(path)
     size = path.stat().st_size if path.exists() else 0
     if size < offset:
         raise CheckpointError(
             f"{path} has {size} bytes, but had {offset} when the checkpoint was saved: lines are "
-            "missing. Restore the file, or start again with overwrite=true."
+            f"missing. {_RESTORE}"
         )
-    if size > offset:
-        with resource_errors(path), open(path, "r+b") as file:
+    if not offset and not size:
+        return
+    with resource_errors(path), open(path, "r+b") as file:
+        if offset and os.pread(file.fileno(), 1, offset - 1) != b"\n":
+            raise CheckpointError(
+                f"{path} had a line that ended at byte {offset} when the checkpoint was saved, and "
+                f"has none now. {_RESTORE}"
+            )
+        if size > offset:
             file.truncate(offset)
             os.fsync(file.fileno())
