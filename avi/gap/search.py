@@ -42,6 +42,7 @@ class Job:
     certified: int = 0  # certificates made
     spent: int = 0  # gradient evaluations
     newton: np.ndarray | None = None  # [P], where the last certificate's Newton step leads
+    noisy: int = 0  # Newton steps in a row that did not halve the certificate
     found: Found | None = None  # the best so far: that with the smallest certificate
 
 
@@ -126,13 +127,18 @@ class Searcher:
         )
 
     def _newton_pays(self, job: Job, before: Found | None) -> bool:
-        """Move the job by its Newton step, unless the last one did not help."""
+        """Move the job by its Newton step, unless the last one did not help.
+
+        Close to the top, steps that do not help are those of noise: the j-th is taken by 1 / j of
+        its length, which averages them (Robbins & Monro 1951).
+        """
         assert job.found is not None
         halved = before is None or job.found.certificate < 0.5 * before.certificate
         close = job.found.certificate < NOISE * self.settings.tolerance
         if job.newton is None or not (halved or close):
             return False
-        job.lam = job.newton
+        job.noisy = 0 if halved else job.noisy + 1
+        job.lam = job.lam + (job.newton - job.lam) / (1 + job.noisy)
         return True
 
     def _done(self, job: Job) -> bool:
