@@ -1,5 +1,6 @@
 """`avi <command> [key=value ...]`: find the command, hand it its words, end with an exit code."""
 
+import contextlib
 import os
 import sys
 
@@ -12,6 +13,7 @@ COMMANDS = {
     "list": "show every choice of every group, e.g. `avi list dataset`",
     "completion": "print the completion script for bash, zsh or fish",
 }
+RESUMABLE = ("train", "gap")  # those that a scheduler stops and gives again
 HELP = f"""avi: amortized variational inference, run from the shell and measured in nats
 
 usage: avi <command> [key=value ...]
@@ -74,10 +76,12 @@ def run(words: list[str]) -> int:
 
         print(command_help(command), end="")
         return 0
+    from avi import signals
     from avi.outcome import explain
 
     try:
-        return _handlers()[command](rest)
+        with signals.ending_at_once() if command in RESUMABLE else contextlib.nullcontext():
+            return _handlers()[command](rest)
     except BrokenPipeError:
         raise
     except (Exception, KeyboardInterrupt, SystemExit) as error:

@@ -12,7 +12,13 @@ from typing import Any, Literal, NamedTuple
 from avi import pool
 from avi.config import Job, override, read_tree
 from avi.errors import ConfigError, Preempted
-from avi.rundir import RunDir, config_digest, new_run_name, sweep_run_name
+from avi.rundir import (
+    RunDir,
+    config_differences,
+    config_digest,
+    new_run_name,
+    sweep_run_name,
+)
 from avi.rundir.names import RESUMABLE
 
 State = Literal["new", "begun", "done"]
@@ -42,9 +48,19 @@ def train_one(job: Job) -> int:
 
 
 def resume(folder: Path, words: Sequence[str]) -> int:
-    """Go on with the run in `folder`, with a few settings changed."""
+    """Go on with the run in `folder`, with a few settings changed.
+
+    Raises:
+        ConfigError: the words would change what was trained.
+    """
     run = RunDir.open(folder)
-    tree = override(read_tree(run.config_path), words)
+    there = read_tree(run.config_path)
+    tree = override(there, words)
+    if differences := config_differences(there, tree):
+        raise ConfigError(
+            f"resume cannot change what was trained: {'; '.join(differences[:5])}. "
+            "Start a new run, from this one's parameters with train.start=..."
+        )
     choices = run.read_run().get("choices", {})
     job = Job(tree, choices, list(words), swept=[], sweep=None, dry_run=False, num_workers=None)
     return _attempt(Launch(job, folder, "begun"))

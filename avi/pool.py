@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from avi.errors import Preempted
 from avi.outcome import INTERRUPTED, explain
 from avi.settings import Device
-from avi.signals import HEARD, Stop
+from avi.signals import HEARD, Stop, ending_at_once
 
 ENDS_A_SWEEP = (Preempted.exit_code, INTERRUPTED, 143)
 ACCELERATORS = ("/dev/nvidia[0-9]*", "/dev/accel*", "/dev/vfio/[0-9]*")
@@ -149,7 +149,8 @@ def _work() -> int:
     """Train the run on standard input, on the cores that are the first argument."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in sys.argv[1].split(",")})
-    return attempt(Attempt(*json.load(sys.stdin)))
+    with ending_at_once():
+        return attempt(Attempt(*json.load(sys.stdin)))
 
 
 if __name__ == "__main__":

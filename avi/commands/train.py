@@ -14,14 +14,12 @@ from avi.commands.gap import lines as gap_lines
 from avi.errors import ConfigError, NonFiniteError, Preempted, ResourceError, ValidityError
 from avi.evaluation import Points
 from avi.new_observation import measure
-from avi.plain_yaml import read_tree
 from avi.progress import Progress, say
 from avi.randomness import key_for
 from avi.rundir import (
     RunDir,
     atomic_write,
     checkpoints,
-    config_differences,
     instruction_set,
     versions,
 )
@@ -133,12 +131,6 @@ class _Training:
 
     def resume(self, tree: Mapping[str, Any]) -> TrainState:
         """Go back to the newest valid checkpoint, and the logs to where they were then."""
-        old = read_tree(self.run_dir.config_path)
-        if differences := config_differences(old, tree):
-            raise ConfigError(
-                f"resume cannot change what was trained: {'; '.join(differences[:5])}. "
-                "Start a new run, from this one's parameters with train.start=..."
-            )
         on_damage = tree.get("resume_damaged", "skip")
         checkpoint = checkpoints.load(self.run_dir, on_damage=on_damage)
         for sentence in checkpoint.damaged:

@@ -29,6 +29,10 @@ MODES = {
     "free_form": ["inference=free_form"],
     "svi": ["inference=svi", "inference.refine.steps=2"],
 }
+GAP = (  # a report of some seconds that does not depend on the clock
+    "gap run=run gap.num_points=4 gap.num_draws=20 gap.width=2 gap.splits=[test] gap.search_draws=4"
+    " gap.budget=400 gap.seconds=null gap.audit=0 evidence=none"
+).split()
 PRELOADED = [
     "avi.dispatch",
     "avi.launch",

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from faults.hooks import Slow, WhenCompiling, without_report
-from faults.processes import MODES, TINY, Avi, avi, digests
+from faults.processes import GAP, MODES, TINY, Avi, avi, digests
 
 from avi.errors import Preempted
 from avi.signals import HEARD, Stop
@@ -53,6 +53,17 @@ def test_a_signal_saves_and_the_same_command_goes_on(number, phase, uninterrupte
     assert digests(tmp_path / "run") == uninterrupted
 
 
+@pytest.mark.parametrize("number", HEARD)
+def test_a_signal_before_anything_has_begun_ends_at_once(number, tmp_path):
+    running = Avi(WORDS, tmp_path, (Slow("avi.config", "compose", 20),))
+    running.wait_for("compose begins")
+    running.send(number)
+    assert end_within_the_limit(running) == Preempted.exit_code, running.output
+    assert f"avi: {number.name}: stopped; the same command goes on." in running.output
+    assert "Traceback" not in running.output
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_signal_while_xla_compiles_ends_in_time(uninterrupted, tmp_path):
     strike = WhenCompiling(4, 0.0, signal.SIGTERM)
     running = Avi(WORDS, tmp_path, (without_report, strike), cache=str(tmp_path / "cold"))
@@ -64,21 +75,18 @@ def test_a_signal_while_xla_compiles_ends_in_time(uninterrupted, tmp_path):
 
 def test_a_gap_report_is_interrupted_and_goes_on(uninterrupted, tmp_path):
     assert avi(WORDS, tmp_path, (without_report,)).process.exitcode == 0
-    gap = ["gap", "run=run", "gap.num_points=4", "gap.num_draws=20", "gap.width=2"]
-    gap += ["gap.splits=[test]", "gap.search_draws=4", "gap.budget=400", "gap.seconds=null"]
-    gap += ["gap.audit=0", "evidence=none"]
     slow = Slow("avi.gap.parts", "append_lines", 0.3)
-    running = Avi(gap, tmp_path, (without_report, slow))
+    running = Avi(GAP, tmp_path, (without_report, slow))
     running.wait_for("append_lines begins")
     running.send(signal.SIGTERM)
     assert end_within_the_limit(running) == Preempted.exit_code, running.output
     parts = (tmp_path / "run" / "gap" / "parts" / "search.jsonl").read_text()
     assert 0 < parts.count("\n") < 4
-    assert avi(gap, tmp_path, (without_report,)).process.exitcode == 0
+    assert avi(GAP, tmp_path, (without_report,)).process.exitcode == 0
     assert (tmp_path / "run" / "gap" / "parts" / "search.jsonl").read_text().startswith(parts)
     points = (tmp_path / "run" / "gap" / "points.csv").read_bytes()
     (tmp_path / "run" / "gap" / "parts" / "identity.txt").unlink()
-    assert avi(gap, tmp_path, (without_report,)).process.exitcode == 0
+    assert avi(GAP, tmp_path, (without_report,)).process.exitcode == 0
     assert (tmp_path / "run" / "gap" / "points.csv").read_bytes() == points
     assert digests(tmp_path / "run") == uninterrupted
 

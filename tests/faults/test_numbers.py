@@ -1,0 +1,74 @@
+"""A number that is not finite ends the run at once; what is known of it lies in a file."""
+
+import jax
+import numpy as np
+import pytest
+from faults.hooks import missing_value, without_report
+from faults.processes import MODES, TINY, avi
+
+from avi.commands import train
+from avi.randomness import key_for
+from avi.rundir import RunDir, checkpoints
+from avi.types import Splits
+
+BATCH = 20
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return np.random.default_rng(0).normal(size=(125, 4)).astype(np.float32)
+
+
+def of_file(folder, rows):
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "rows.npy", rows)
+    own = ["dataset=file", "dataset.path=rows.npy", "dataset.shuffle=false"]
+    more = [f"train.batch_size={BATCH}", "train.epochs=3"]
+    return ["train", "output=run", *own, *TINY, *MODES["amortized"], *more]
+
+
+def test_a_bad_row_stops_the_run_at_its_first_step_and_is_dumped(rows, tmp_path):
+    ended = avi(of_file(tmp_path, rows), tmp_path, (without_report, missing_value))
+    assert ended.process.exitcode == 5, ended.output
+    run = RunDir.open(tmp_path / "run")
+    with np.load(run.path / "nan_dump.npz", allow_pickle=False) as dump:
+        step = int(dump["step"])
+        assert step < 5  # an epoch has five steps, one of which holds row 3
+        assert 3 in dump["rows"]
+        assert len(dump["rows"]) == BATCH
+        step_key, _ = jax.random.split(key_for(0, "train"))
+        assert (dump["key"] == jax.random.key_data(jax.random.fold_in(step_key, step))).all()
+        assert len(dump["names"]) == len(dump["norms"]) > 0
+    assert all(np.isfinite(line["value"]) and line["step"] <= step for line in run.metrics())
+    assert f"not finite at step {step}" in ended.output
+    assert "the last good checkpoint is step 0" in ended.output.lower()
+    assert run.read_run()["status"] == "failed"
+    assert all(np.isfinite(a).all() for a in checkpoints.load(run).arrays.values())
+
+
+def test_a_step_too_large_ends_with_5_and_good_checkpoints_only(rows, tmp_path):
+    words = of_file(tmp_path, rows)
+    # Without clipping by anything, 1e38 leaves the range of float32 within a few steps.
+    ended = avi([*words, "optimizer.theta.learning_rate=1e38"], tmp_path, (without_report,))
+    assert ended.process.exitcode == 5, ended.output
+    assert "Try a smaller" in ended.output
+    run = RunDir.open(tmp_path / "run")
+    for step in checkpoints.steps(run):
+        assert all(np.isfinite(a).all() for a in checkpoints.load(run, step).arrays.values())
+
+
+@pytest.mark.parametrize("repeated", [0, 2])
+def test_test_rows_that_were_trained_on_are_remarked(repeated):
+    class Session:
+        class experiment:  # noqa: N801
+            class problem:  # noqa: N801
+                model = object()
+
+        splits = Splits(np.eye(4), np.zeros((0, 4)), np.vstack([np.eye(4)[:repeated], [[7.0] * 4]]))
+
+        @staticmethod
+        def points(split):
+            return getattr(Session.splits, split)
+
+    expected = ["2 of the 3 test rows are also training rows."] if repeated else []
+    assert train._remarks(Session, None) == expected
