@@ -170,21 +170,27 @@ class AnnealedImportanceSampling:
         self, visit: Visit, place: Place, beta: Array, size: Array, noise: Array
     ) -> tuple[Place, Array]:
         """Return the place after one HMC trajectory, and its acceptance probability (Neal 2011)."""
-        momentum, (turn, coin) = noise[:-2], jax.scipy.special.ndtr(noise[-2:])
+        start, (turn, coin) = noise[:-2], jax.scipy.special.ndtr(noise[-2:])
         size = size * (1 + JITTER * (2 * turn - 1))
 
-        def slope(place: Place) -> Array:
-            return beta * place.slope - (1 - beta) * place.position
+        def force(position: Array, slope: Array) -> Array:
+            return beta * slope - (1 - beta) * position
 
-        def leap(carry: tuple[Place, Array], _: None) -> tuple[tuple[Place, Array], None]:
-            place, momentum = carry
-            momentum = momentum + 0.5 * size * slope(place)
-            place = visit(place.position + size * momentum)
-            return (place, momentum + 0.5 * size * slope(place)), None
+        def drift(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+            position, momentum = carry
+            position = position + size * momentum
+            # The value is not used: on the way a step pays for the gradient alone.
+            slope_there = visit(position).slope
+            return (position, momentum + size * force(position, slope_there)), None
 
-        (end, momentum_end), _ = jax.lax.scan(leap, (place, momentum), None, length=self.leapfrog)
+        momentum = start + 0.5 * size * force(place.position, place.slope)
+        (position, momentum), _ = jax.lax.scan(
+            drift, (place.position, momentum), None, length=self.leapfrog - 1
+        )
+        end = visit(position + size * momentum)
+        momentum_end = momentum + 0.5 * size * force(end.position, end.slope)
         gain = _log_density(end, beta) - _log_density(place, beta)
-        gain = gain + 0.5 * (momentum @ momentum - momentum_end @ momentum_end)
+        gain = gain + 0.5 * (start @ start - momentum_end @ momentum_end)
         probability = jnp.exp(jnp.minimum(jnp.where(jnp.isfinite(gain), gain, -jnp.inf), 0.0))
         accepted: Bool[Array, ""] = coin < probability
         moved = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), end, place)

@@ -13,7 +13,8 @@ import numpy as np
 
 from avi.evaluation import Evaluator, Points
 from avi.experiment import Experiment
-from avi.gap.decomposition import Decomposition, mean_and_error
+from avi.gap.audit import Audit
+from avi.gap.decomposition import Decomposition, Place, decompose
 from avi.gap.files import write
 from avi.gap.frontier import chosen, converged, frontier, rows_at
 from avi.gap.kernels import Kernels
@@ -21,7 +22,7 @@ from avi.gap.parts import Parts, identity_of
 from avi.gap.same_bound import same_bound, trained_bound
 from avi.gap.sandwich import settle
 from avi.gap.search import Found, Job, Searcher
-from avi.gap.starts import START_NAMES
+from avi.gap.selection import Selection
 from avi.gap.summary import summarise
 from avi.randomness import key_for
 from avi.rundir import RunDir
@@ -30,8 +31,6 @@ from avi.types import Bidirectional, Estimate, Params, Splits
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SEARCH_SHARE = 0.6  # of the seconds, the rest is for the audit, the scores and the evidence
-AUDIT_SHARE = 0.75
-WORTH_A_SEARCH = 0.01  # nats that other starts must find before all points get them
 # What a point's own numbers depend on: more points, or another clock, keep those already there.
 DECISIVE = ("num_draws", "search_draws", "width", "budget", "tolerance")
 
@@ -118,8 +117,7 @@ class Measurement:
         self.sandwich: dict[str, Any] | None = None
         self.frontiers: dict[str, list[dict[str, Any]]] = {}
         self.same_bounds: dict[Split, dict[str, Any]] = {}
-        self.escalated = False
-        self.improvements: dict[int, float] = {}
+        self.audit = Audit(self)
 
     def run(self) -> tuple[dict[str, Any], list[Decomposition]]:
         """Return the summary and the decomposition of every point."""
@@ -179,8 +177,9 @@ class Measurement:
                 f"{lost} of {len(points)} rows were not searched within "
                 f"{self.settings.seconds:g} seconds and are left out."
             )
-        self._audit(points, of_split, found)
+        self.audit.other_starts(points, of_split, found)
         winners = Selection(self.kernels, theta, points, self.settings).winners(lams, found)
+        self.audit.search_again(points, winners)
         rows = self._decompose(points, of_split, lams, winners)
         self._frontiers(points, of_split, lams, rows)
         if trained_bound(self.experiment.problem.objective) != "ELBO" and not self.same_bounds:
@@ -226,10 +225,11 @@ class Measurement:
 
     def _search(self, points: Points, lams: np.ndarray) -> list[Job]:
         jobs = [Job(number, 0, lam) for number, lam in enumerate(lams)]
-        self._run_jobs(points, jobs, SEARCH_SHARE, "lam* from the mode's own lam")
+        self.run_jobs(points, jobs, SEARCH_SHARE, "lam* from the mode's own lam")
         return jobs
 
-    def _run_jobs(self, points: Points, jobs: Sequence[Job], share: float, what: str) -> None:
+    def run_jobs(self, points: Points, jobs: Sequence[Job], share: float, what: str) -> None:
+        """Search until all jobs are done, but for those that an earlier, killed report has done."""
         for job in jobs:
             job.found = self.known.get((int(points.ids[job.point]), job.start))
         left = [job for job in jobs if job.found is None]
@@ -248,40 +248,6 @@ class Measurement:
         searcher = Searcher(self.kernels, self.params.theta, points, self.settings, may_go_on)
         searcher.run(left, on_found)
 
-    def _audit(self, points: Points, of_split: list[Split], found: dict[int, list[Job]]) -> None:
-        """Search a random share of the points from other starts too, and all where that pays."""
-        key = key_for(self.experiment.seed, "audit")
-        draw = jax.vmap(lambda row: jax.random.uniform(jax.random.fold_in(key, row)))
-        draws = np.asarray(draw(points.ids))
-        audited = [point for point in found if draws[point] < self.settings.audit]
-        if not audited or not self.has_time(AUDIT_SHARE):
-            if self.settings.audit and found:
-                self.skipped.append("no other starts were tried: there was no time for the audit.")
-            return
-        self._search_other_starts(points, audited, found)
-        selection = Selection(self.kernels, self.params.theta, points, self.settings)
-        self.improvements |= _gains(selection, found, audited)
-        paying = {of_split[p] for p in audited if self.improvements[p] > WORTH_A_SEARCH}
-        others = [p for p in found if of_split[p] in paying and p not in set(audited)]
-        if others and self.has_time(AUDIT_SHARE):
-            self.escalated = True
-            self._search_other_starts(points, others, found)
-            self.improvements |= _gains(selection, found, others)
-
-    def _search_other_starts(
-        self, points: Points, chosen: Sequence[int], found: dict[int, list[Job]]
-    ) -> None:
-        index = np.array(chosen)
-        rows = jax.tree.map(lambda leaf: leaf[index], points.rows)
-        jobs = []
-        for start, kernel in enumerate(self.kernels.starts, start=1):
-            lams = kernel(self.params.theta, rows, points.ids[index])
-            jobs += [Job(point, start, lam) for point, lam in zip(chosen, lams, strict=True)]
-        self._run_jobs(points, jobs, AUDIT_SHARE, "lam* from other starts")
-        for job in jobs:
-            if job.found is not None:
-                found[job.point].append(job)
-
     def _decompose(
         self,
         points: Points,
@@ -299,12 +265,21 @@ class Measurement:
         at_best = self.kernels.values(shared, rows, ids, best)
         evidence = self._evidence(Points(rows, ids), best)
         return [
-            _decomposition(
-                int(ids[n]), of_split[index[n]], at_lam[n], at_best[n], *winners[index[n]],
-                evidence[n], self.experiment.evidence.kind,
+            decompose(
+                Place(int(ids[n]), of_split[index[n]]),
+                (at_lam[n], at_best[n]),
+                winners[index[n]],
+                evidence[n],
+                self.evidence.kind,
             )
             for n in range(len(index))
-        ]  # fmt: skip
+        ]
+
+    def keep_estimate(self, row: int, evidence: Any, lam: np.ndarray, estimate: Estimate) -> None:
+        """Keep the evidence of one row, for the rest of the report and for one that goes on."""
+        by = repr(evidence)
+        self.estimates[int(row), by] = (lam.tolist(), estimate)
+        self.parts.add_estimate(row, by, lam, estimate)
 
     def _evidence(self, points: Points, lams: np.ndarray) -> list[Estimate]:
         unknown = Estimate(*4 * [cast(Any, float("nan"))])
@@ -335,140 +310,7 @@ class Measurement:
             found = kernel(self.params.theta, rows, points.ids[batch], lams[batch])
             for place, number in enumerate(batch):
                 result[number] = Estimate(*(leaf[place] for leaf in found))
-                self.parts.add_estimate(points.ids[number], by, lams[number], result[number])
+                self.keep_estimate(points.ids[number], self.evidence, lams[number], result[number])
+            if lost := int(np.sum(~np.isfinite(found.value))):
+                self.skipped.append(f"the evidence of {lost} rows: it is not a finite number.")
         return result
-
-
-@dataclass
-class Selection:
-    """Chooses lam* among candidates on draws that no reported bound uses."""
-
-    kernels: Kernels
-    theta: Any
-    points: Points
-    settings: GapSettings
-
-    def values(self, chosen: Sequence[int], lams: np.ndarray) -> np.ndarray:
-        """Return the ELBO of a lam per chosen point on each pair of the selection draws."""
-        index = np.array(chosen)
-        rows = jax.tree.map(lambda leaf: leaf[index], self.points.rows)
-        shared = (self.theta, key_for(self.kernels.experiment.seed, "select"))
-        return self.kernels.values(shared, rows, self.points.ids[index], lams)
-
-    def best_starts(self, found: dict[int, list[Job]]) -> dict[int, tuple[int, float]]:
-        """Return per point which search won, and what it gains beyond doubt over the first.
-
-        Beyond doubt: two standard errors of the paired difference. Noise selects nothing.
-        """
-        scores = self._scores(found)
-        best = {}
-        for point, values in scores.items():
-            leads = [0.0]
-            for one in values[1:]:
-                lead, error = mean_and_error(one - values[0])
-                leads.append(lead - 2 * error)
-            number = int(np.argmax(leads))
-            best[point] = (number, leads[number])
-        return best
-
-    def winners(
-        self, lams: np.ndarray, found: dict[int, list[Job]]
-    ) -> dict[int, tuple[str, Found]]:
-        """Return for every point the name of the winning start and what was found from there.
-
-        The mode's own lam is always a candidate. Where the draws cannot tell it from the best
-        search, the smaller certificate decides.
-        """
-        chosen = {point: found[point][best] for point, (best, _) in self.best_starts(found).items()}
-        points = list(chosen)
-        at_best = self.values(points, np.stack([_found(chosen[point]).lam for point in points]))
-        own = self.values(points, lams[points])
-        leads = [mean_and_error(one - other) for one, other in zip(at_best, own, strict=True)]
-        doubtful = {
-            point: lead < -2 * error
-            for point, (lead, error) in zip(points, leads, strict=True)
-            if lead <= 2 * error
-        }
-        winners = {point: (START_NAMES[job.start], _found(job)) for point, job in chosen.items()}
-        for job in self._certified(list(doubtful), lams):
-            mine, other = _found(job), winners[job.point][1]
-            if doubtful[job.point] or not mine.certificate > other.certificate:
-                spent = other.gradient_evaluations + mine.gradient_evaluations
-                winners[job.point] = ("mode", mine._replace(gradient_evaluations=spent))
-        return winners
-
-    def _scores(self, found: dict[int, list[Job]]) -> dict[int, list[np.ndarray]]:
-        pairs = [(point, job) for point, jobs in found.items() for job in jobs]
-        lams = np.stack([_found(job).lam for _, job in pairs])
-        values = self.values([point for point, _ in pairs], lams)
-        scores: dict[int, list[np.ndarray]] = {point: [] for point in found}
-        for (point, _), one in zip(pairs, values, strict=True):
-            scores[point].append(one)
-        return scores
-
-    def _certified(self, chosen: Sequence[int], lams: np.ndarray) -> list[Job]:
-        jobs = [Job(point, 0, lams[point]) for point in chosen]
-        searcher = Searcher(self.kernels, self.theta, self.points, self.settings)
-        for first in range(0, len(jobs), self.settings.width):
-            searcher.certify(jobs[first : first + self.settings.width])
-        return jobs
-
-
-def _gains(
-    selection: Selection, found: dict[int, list[Job]], chosen: Sequence[int]
-) -> dict[int, float]:
-    best = selection.best_starts({point: found[point] for point in chosen})
-    return {point: gain for point, (_, gain) in best.items()}
-
-
-def _found(job: Job) -> Found:
-    assert job.found is not None
-    return job.found
-
-
-def _decomposition(
-    row: int,
-    split: Split,
-    at_lam: np.ndarray,
-    at_best: np.ndarray,
-    winner: str,
-    found: Found,
-    evidence: Estimate,
-    kind: str,
-) -> Decomposition:
-    bound, bound_se = mean_and_error(at_lam)
-    bound_star, bound_star_se = mean_and_error(at_best)
-    _, gap_se = mean_and_error(at_best - at_lam)
-    value, khat = float(evidence.value), float(evidence.khat)
-    flags = [
-        name
-        for name, raised in (
-            ("unconverged", not found.converged),
-            ("fisher", not found.positive),
-        )
-        if raised
-    ]
-    return Decomposition(
-        row=row,
-        split=split,
-        bound=bound,
-        bound_star=bound_star,
-        evidence=value,
-        evidence_se=float(evidence.standard_error),
-        evidence_kind=kind,
-        approximation_gap=value - bound_star,
-        amortization_gap=bound_star - bound,
-        inference_gap=value - bound,
-        certificate=found.certificate,
-        certificate_se=found.certificate_se,
-        converged=found.converged,
-        winner=winner,
-        khat=khat,
-        ess=float(evidence.ess),
-        gradient_evaluations=found.gradient_evaluations,
-        flags=" ".join(flags),
-        gap_se=gap_se,
-        bound_se=bound_se,
-        bound_star_se=bound_star_se,
-        guarantee=found.guarantee,
-    )

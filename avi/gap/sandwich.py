@@ -1,7 +1,7 @@
 """The evidence from both sides, on simulated data: there an upper bound exists too."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WIDEST = 0.2  # nats between the two bounds, in the mean over simulated data
 LARGEST_DOUBLING = 0.05  # nats that twice the temperatures may still add on the real data
-REAL = 50  # real rows on which the doubling is tried
+REAL = 100  # real rows on which the doubling is tried
 TRANSFER = 0.5  # share of the simulated data's effective sample size that real data must reach
 
 
@@ -32,47 +32,61 @@ def settle(
     Temperatures double until the bounds on simulated data are close and doubling adds nothing on
     real data, or the estimator's own limit is reached.
     """
-    theta = measurement.params.theta
-    simulated, latents, their_lams = _simulated(measurement)
+    simulated = _simulated(measurement)
     real = np.arange(min(REAL, len(points)))
     real_rows = jax.tree.map(lambda leaf: leaf[real], points.rows)
-    arguments = (theta, real_rows, points.ids[real], lams[real])
+    arguments = (measurement.params.theta, real_rows, points.ids[real], lams[real])
     evidence: Any = measurement.experiment.evidence
     before = _half(measurement.kernels, evidence, arguments)
-    history = []
+    history: list[dict[str, Any]] = []
     while True:
         measurement.on_progress(f"sandwich at {evidence.num_temperatures} temperatures", 0.0)
         on_real = measurement.kernels.evidence_of(evidence)(*arguments)
-        lower, upper = _both(measurement, evidence, simulated, latents, their_lams)
-        seed = measurement.experiment.seed
-        noise = np.hypot(lower.standard_error, upper.standard_error)
-        width = mean_of(np.asarray(upper.value - lower.value), noise, len(simulated), seed)
-        doubling = float((on_real.value - before.value).mean())
-        ratio = float(np.median(on_real.ess) / np.median(lower.ess))
         history.append(
             {
                 "num_temperatures": evidence.num_temperatures,
-                "width": width.mean,
-                "width_se": width.se,
-                "width_interval": width.interval and list(width.interval),
-                "doubling": doubling,
-                "ess_ratio": ratio,
+                **_width(measurement, evidence, simulated, on_real),
+                "doubling": float((on_real.value - before.value).mean()),
             }
         )
-        close = width.mean < WIDEST and doubling < LARGEST_DOUBLING
+        close = history[-1]["width"] < WIDEST and history[-1]["doubling"] < LARGEST_DOUBLING
         twice = evidence.doubled()
         if close or twice is None or not measurement.has_time():
             break
         evidence, before = twice, on_real
-    transfers = ratio >= TRANSFER
-    record = {
-        **history[-1],
-        "n": len(simulated),
-        "transfers": transfers,
-        "ok": bool(close and transfers),
-        "history": history,
+    for number in real:
+        estimate = Estimate(*(leaf[number] for leaf in on_real))
+        measurement.keep_estimate(points.ids[number], evidence, lams[number], estimate)
+    transfers = history[-1]["ess_ratio"] >= TRANSFER
+    record = {"n": len(simulated.points), "transfers": transfers, "ok": bool(close and transfers)}
+    return evidence, {**history[-1], **record, "history": history}
+
+
+class Simulated(NamedTuple):
+    """Rows drawn from the model."""
+
+    points: Points
+    latents: np.ndarray  # the true z of each
+    lams: np.ndarray  # lam* of each
+
+
+def _width(
+    measurement: "Measurement", evidence: Any, simulated: Simulated, on_real: Estimate
+) -> dict[str, Any]:
+    """Return how far the two bounds are apart on simulated rows, and how like those real ones are.
+
+    A width can come out below zero: its bounds are noisy, hence the interval.
+    """
+    lower, upper = _both(measurement, evidence, simulated)
+    noise = np.hypot(lower.standard_error, upper.standard_error)
+    apart = np.asarray(upper.value - lower.value)
+    width = mean_of(apart, noise, len(apart), measurement.experiment.seed)
+    return {
+        "width": width.mean,
+        "width_se": width.se,
+        "width_interval": width.interval and list(width.interval),
+        "ess_ratio": float(np.median(on_real.ess) / np.median(lower.ess)),
     }
-    return evidence, record
 
 
 def _half(kernels: Kernels, evidence: Any, arguments: tuple) -> Estimate:
@@ -81,7 +95,7 @@ def _half(kernels: Kernels, evidence: Any, arguments: tuple) -> Estimate:
     return kernels.evidence_of(replace(evidence, num_temperatures=half))(*arguments)
 
 
-def _simulated(measurement: "Measurement") -> tuple[Points, np.ndarray, np.ndarray]:
+def _simulated(measurement: "Measurement") -> Simulated:
     """Return simulated rows with ids beyond all others, their true latents and their lam*."""
     experiment, settings = measurement.experiment, measurement.settings
     problem, theta = experiment.problem, measurement.params.theta
@@ -105,23 +119,23 @@ def _simulated(measurement: "Measurement") -> tuple[Points, np.ndarray, np.ndarr
     measurement.on_progress("lam* of simulated data", 0.0)
     Searcher(kernels, theta, points, settings).run(jobs, lambda job: None)
     best = [job.lam if job.found is None else job.found.lam for job in jobs]
-    return points, latents, np.stack(best)
+    return Simulated(points, latents, np.stack(best))
 
 
 def _both(
-    measurement: "Measurement",
-    evidence: Bidirectional,
-    points: Points,
-    latents: np.ndarray,
-    lams: np.ndarray,
+    measurement: "Measurement", evidence: Bidirectional, simulated: Simulated
 ) -> tuple[Estimate, Estimate]:
     """Return the lower and the upper bound of every simulated point."""
     kernels = measurement.simulated_kernels
 
-    def upper(theta: Theta, row: PyTree, number: Array, lam: Lam, z: Array) -> Estimate:
+    def both(
+        theta: Theta, row: PyTree, number: Array, lam: Lam, z: Array
+    ) -> tuple[Estimate, Estimate]:
         target = kernels.local(theta, row, number, kernels.pair_objective).target
-        return evidence.upper(target, kernels.family, lam, z, kernels.key("evidence", number))
+        problem, key = (target, kernels.family, lam), kernels.key("evidence", number)
+        # One program, so that the step sizes, which both need, are found once.
+        return evidence(*problem, key), evidence.upper(*problem, z, key)
 
-    theta, width = measurement.params.theta, measurement.settings.width
-    lower = kernels.evidence_of(evidence)(theta, points.rows, points.ids, lams)
-    return lower, in_lanes(upper, width)(theta, points.rows, points.ids, lams, latents)
+    (rows, ids), latents, lams = simulated
+    mapped = in_lanes(both, measurement.settings.width)
+    return mapped(measurement.params.theta, rows, ids, lams, latents)

@@ -1,13 +1,15 @@
 """gap/summary.json: means with their errors, and what makes them believable."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from avi.errors import ValidityError
-from avi.gap.decomposition import Decomposition
+from avi.gap.decomposition import NOT_FINITE, Decomposition
 from avi.gap.same_bound import trained_bound
 from avi.gap.statistics import FEWEST, Mean, lower_limit, mean_of, significantly_negative
 from avi.settings import Split
@@ -29,21 +31,20 @@ def summarise(
 ) -> dict[str, Any]:
     """Return the content of gap/summary.json."""
     experiment, settings = measurement.experiment, measurement.settings
+    lost = [row for row in rows if NOT_FINITE in row.flags]
+    rows = [row for row in rows if NOT_FINITE not in row.flags]
     khat_ok = _khat_ok(rows, getattr(experiment.evidence, "num_samples", None))
     splits = {}
     for split in settings.splits:
         own = [row for row in rows if row.split == split]
         if own:
+            table = _Table(own, sizes[split], experiment.seed)
             splits[split] = {
-                **_split(own, sizes[split], experiment.seed, khat_ok is not False),
+                **_split(table, khat_ok is not False),
+                "not_finite": sum(row.split == split for row in lost),
                 "same_bound": measurement.same_bounds.get(split),
             }
-    skipped = list(measurement.skipped)
-    if khat_ok is False:
-        skipped.append(
-            "the approximation gap: the tail of the importance weights is too heavy (khat) for "
-            "their mean to be called evidence. Try evidence=ais."
-        )
+    audit = measurement.audit.summary()
     return {
         "gap_name": "amortization gap" if amortized(experiment) else "optimisation gap",
         "bound": "ELBO",
@@ -55,12 +56,17 @@ def summarise(
         "width": settings.width,
         "half_width": settings.half_width,
         "splits": splits,
-        "audit": _audit(measurement, rows),
+        "audit": {**audit, "winners": dict(sorted(Counter(row.winner for row in rows).items()))},
         "sandwich": measurement.sandwich,
         "frontier": measurement.frontiers,
         "worst": _worst(rows),
-        "validity": {**_validity(rows, splits, khat_ok), "sandwich_ok": _sandwich_ok(measurement)},
-        "skipped": skipped,
+        "validity": {
+            **_validity(rows, splits, khat_ok),
+            "finite": not lost,
+            "doubling_ok": audit["doubling"] and audit["doubling"]["ok"],
+            "sandwich_ok": measurement.sandwich and measurement.sandwich["ok"],
+        },
+        "skipped": [*measurement.skipped, *_left_out(lost, khat_ok)],
         "seconds": measurement.seconds,
     }
 
@@ -97,42 +103,58 @@ def _label(experiment: Any) -> str:
     return f"ELBO gap, {subject} trained on {trained}"
 
 
-def _split(
-    rows: Sequence[Decomposition], size: int, seed: int, evidence_usable: bool
-) -> dict[str, Any]:
-    def column(name: str) -> np.ndarray:
-        return np.array([getattr(row, name) for row in rows], np.float64)
+@dataclass(frozen=True)
+class _Table:
+    """The rows of one split as columns."""
 
-    def mean(name: str, noise: np.ndarray) -> Mean:
-        return mean_of(column(name), noise, size, seed)
+    rows: Sequence[Decomposition]
+    size: int  # of the whole split
+    seed: int
 
-    gap = mean("amortization_gap", column("gap_se"))
-    values = column("amortization_gap")
-    both = np.hypot(column("evidence_se"), column("bound_star_se"))
-    whole = np.hypot(column("evidence_se"), column("bound_se"))
-    complete = bool(np.isfinite(column("evidence")).all())
-    evidence = {**_fields(mean("evidence", column("evidence_se"))), "kind": rows[0].evidence_kind}
+    def column(self, name: str) -> np.ndarray:
+        return np.array([getattr(row, name) for row in self.rows], np.float64)
+
+    def mean(self, name: str, *errors: str) -> Mean:
+        """Return the mean of a column; the columns of its independent errors add in quadrature."""
+        noise = np.sqrt(sum(self.column(error) ** 2 for error in errors))
+        return mean_of(self.column(name), noise, self.size, self.seed)
+
+
+def _split(table: _Table, evidence_usable: bool) -> dict[str, Any]:
+    complete = bool(np.isfinite(table.column("evidence")).all())
+    kind = table.rows[0].evidence_kind
+    evidence = {**_fields(table.mean("evidence", "evidence_se")), "kind": kind}
     usable = complete and evidence_usable
     return {
-        "n": len(rows),
-        "size": size,
-        "bound": _fields(mean("bound", column("bound_se"))),
-        "bound_star": _fields(mean("bound_star", column("bound_star_se"))),
+        "n": len(table.rows),
+        "size": table.size,
+        "bound": _fields(table.mean("bound", "bound_se")),
+        "bound_star": _fields(table.mean("bound_star", "bound_star_se")),
         "evidence": evidence if usable else None,
         "importance_bound": evidence if complete and not evidence_usable else None,
-        "amortization_gap": {
-            **_fields(gap),
-            "median": float(np.median(values)),
-            "p95": float(np.quantile(values, 0.95)),
-            "max": float(values.max()),
-            "guaranteed": lower_limit(gap),
+        "amortization_gap": _gap(table),
+        **{
+            name: _fields(table.mean(name, "evidence_se", error)) if usable else None
+            for name, error in (
+                ("approximation_gap", "bound_star_se"),
+                ("inference_gap", "bound_se"),
+            )
         },
-        "approximation_gap": _fields(mean("approximation_gap", both)) if usable else None,
-        "inference_gap": _fields(mean("inference_gap", whole)) if usable else None,
-        "certificate": _fields(mean("certificate", column("certificate_se"))),
-        "converged": sum(row.converged for row in rows),
-        "negative": int(np.sum(values < 0)),
-        "gradient_evaluations": float(column("gradient_evaluations").mean()),
+        "certificate": _fields(table.mean("certificate", "certificate_se")),
+        "converged": sum(row.converged for row in table.rows),
+        "negative": int(np.sum(table.column("amortization_gap") < 0)),
+        "gradient_evaluations": float(table.column("gradient_evaluations").mean()),
+    }
+
+
+def _gap(table: _Table) -> dict[str, Any]:
+    gap, values = table.mean("amortization_gap", "gap_se"), table.column("amortization_gap")
+    return {
+        **_fields(gap),
+        "median": float(np.median(values)),
+        "p95": float(np.quantile(values, 0.95)),
+        "max": float(values.max()),
+        "guaranteed": lower_limit(gap),
     }
 
 
@@ -154,8 +176,19 @@ def _khat_ok(rows: Sequence[Decomposition], num_samples: int | None) -> bool | N
     return bool(np.mean(known < khat_limit(num_samples)) >= ENOUGH_KHAT)
 
 
-def _sandwich_ok(measurement: "Measurement") -> bool | None:
-    return None if measurement.sandwich is None else bool(measurement.sandwich["ok"])
+def _left_out(lost: Sequence[Decomposition], khat_ok: bool | None) -> Iterator[str]:
+    """Yield what the means do not contain, and why."""
+    if lost:
+        rows = ", ".join(str(row.row) for row in lost[:5])
+        yield (
+            f"{len(lost)} rows whose bound is not a finite number (row ids {rows}"
+            f"{', ...' if len(lost) > 5 else ''}): no mean contains them."
+        )
+    if khat_ok is False:
+        yield (
+            "the approximation gap: the tail of the importance weights is too heavy (khat) for "
+            "their mean to be called evidence. Try evidence=ais."
+        )
 
 
 def _validity(
@@ -183,21 +216,6 @@ def _contradicts(rows: Sequence[Decomposition], summary: Mapping[str, Any]) -> b
         return gap
     noise = np.hypot(column("evidence_se"), column("bound_star_se"))
     return gap or significantly_negative(column("approximation_gap"), noise, rounding)
-
-
-def _audit(measurement: "Measurement", rows: Sequence[Decomposition]) -> dict[str, Any]:
-    improvements = np.array(list(measurement.improvements.values()))
-    return {
-        "share": measurement.settings.audit,
-        "points": len(improvements),
-        "improved": int(np.sum(improvements > measurement.settings.tolerance)),
-        "largest": float(improvements.max()) if improvements.size else None,
-        "all_points": measurement.escalated,
-        "winners": {
-            name: sum(row.winner == name for row in rows)
-            for name in sorted({row.winner for row in rows})
-        },
-    }
 
 
 def _worst(rows: Sequence[Decomposition]) -> list[dict[str, Any]]:

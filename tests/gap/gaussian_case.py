@@ -71,6 +71,7 @@ def make_case(family, inference=None, phi=None, *, evidence=None, objective=None
         gap=SETTINGS,
         seed=seed,
         device="cpu",
+        device_budget=4e9,
         precision="float32",
     )
     weight = jax.random.normal(jax.random.key(1), (SIZE, LATENT))

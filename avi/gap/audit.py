@@ -1,0 +1,129 @@
+"""What the search for lam* may have missed: other starts on a random share, and a second search."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from avi.evaluation import Points
+from avi.gap.search import Found, Job, Searcher
+from avi.gap.selection import Lead, Selection, best_of, certain
+from avi.gap.starts import START_NAMES
+from avi.randomness import key_for
+from avi.settings import Split
+
+if TYPE_CHECKING:
+    from avi.gap.measure import Measurement
+
+AUDIT_SHARE = 0.75  # of the seconds: later no audit begins
+WORTH_A_SEARCH = 0.01  # nats that other starts must find before all points get them
+AGAIN = len(START_NAMES)  # the start number of a search that begins at lam*
+
+
+@dataclass
+class Audit:
+    """Tries other starts and doubled searches, and keeps what they led to."""
+
+    measurement: "Measurement"
+    leads: dict[int, list[Lead]] = field(default_factory=dict)  # row id: per start, over the mode's
+    doubled: dict[int, Lead] = field(default_factory=dict)  # row id: a second search, over lam*
+    escalated: bool = False  # all points were searched from other starts
+
+    def other_starts(
+        self, points: Points, of_split: Sequence[Split], found: dict[int, list[Job]]
+    ) -> None:
+        """Add searches from other starts: of the chosen points, and of all where that pays."""
+        audited = self._chosen(points, found)
+        if not audited or not self.measurement.has_time(AUDIT_SHARE):
+            if self.measurement.settings.audit and found:
+                self.measurement.skipped.append(
+                    "no other starts were tried: there was no time for the audit."
+                )
+            return
+        gains = self._search(points, audited, found)
+        paying = {of_split[p] for p in audited if gains[p] > WORTH_A_SEARCH}
+        others = [p for p in found if of_split[p] in paying and p not in gains]
+        if others and self.measurement.has_time(AUDIT_SHARE):
+            self.escalated = True
+            self._search(points, others, found)
+
+    def search_again(self, points: Points, winners: dict[int, tuple[str, Found]]) -> None:
+        """Give the chosen points as much of a search again, from lam*, and note what it gains."""
+        measurement = self.measurement
+        chosen = self._chosen(points, winners)
+        if not chosen or not measurement.has_time(AUDIT_SHARE):
+            return
+        measurement.on_progress("a second search from lam*", 0.0)
+        best = np.stack([winners[point][1].lam for point in chosen])
+        jobs = [Job(point, AGAIN, lam) for point, lam in zip(chosen, best, strict=True)]
+        arguments = (measurement.kernels, measurement.params.theta, points, measurement.settings)
+        Searcher(*arguments).run(jobs, lambda job: None)
+        ends = np.stack([job.lam if job.found is None else job.found.lam for job in jobs])
+        leads = Selection(*arguments).lead(chosen, ends, best)
+        self.doubled |= {int(points.ids[p]): lead for p, lead in zip(chosen, leads, strict=True)}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what other starts and second searches gained, in nats."""
+        settings = self.measurement.settings
+        gains = np.array([certain(leads[best_of(leads)]) for leads in self.leads.values()])
+        return {
+            "share": settings.audit,
+            "points": len(gains),
+            "improved": int(np.sum(gains > settings.tolerance)),
+            "largest": float(gains.max()) if gains.size else None,
+            "all_points": self.escalated,
+            "starts": [self._start(number) for number in range(1, AGAIN)] if self.leads else [],
+            "doubling": self._doubling(),
+        }
+
+    def _start(self, number: int) -> dict[str, Any]:
+        """Return how often one start ended elsewhere than the mode's own lam, and on which side."""
+        ends = [leads[number] for leads in self.leads.values() if number < len(leads)]
+        higher = sum(certain(lead) > WORTH_A_SEARCH for lead in ends)
+        lower = sum(certain((-lead, error)) > WORTH_A_SEARCH for lead, error in ends)
+        return {
+            "start": START_NAMES[number],
+            "n": len(ends),
+            "higher": higher,
+            "lower": lower,
+            "differ": (higher + lower) / len(ends) if ends else None,
+        }
+
+    def _doubling(self) -> dict[str, Any] | None:
+        if not self.doubled:
+            return None
+        gains = np.array([lead for lead, _ in self.doubled.values()])
+        noise = np.array([error for _, error in self.doubled.values()])
+        spread = float(gains.std(ddof=1)) if len(gains) > 1 else float(noise[0])
+        mean, se = float(gains.mean()), spread / np.sqrt(len(gains))
+        ok = bool(mean - 2 * se < self.measurement.settings.tolerance)
+        return {"n": len(gains), "mean": mean, "se": se, "ok": ok}
+
+    def _chosen(self, points: Points, candidates: dict[int, Any]) -> list[int]:
+        """Return a random share of the candidates: the same rows in every report."""
+        key = key_for(self.measurement.experiment.seed, "audit")
+        draw = jax.vmap(lambda row: jax.random.uniform(jax.random.fold_in(key, row)))
+        draws = np.asarray(draw(points.ids))
+        return [point for point in candidates if draws[point] < self.measurement.settings.audit]
+
+    def _search(
+        self, points: Points, chosen: Sequence[int], found: dict[int, list[Job]]
+    ) -> dict[int, float]:
+        """Search from the other starts and return what they gain beyond doubt."""
+        measurement = self.measurement
+        theta, index = measurement.params.theta, np.array(chosen)
+        rows = jax.tree.map(lambda leaf: leaf[index], points.rows)
+        jobs = []
+        for start, kernel in enumerate(measurement.kernels.starts, start=1):
+            lams = kernel(theta, rows, points.ids[index])
+            jobs += [Job(point, start, lam) for point, lam in zip(chosen, lams, strict=True)]
+        measurement.run_jobs(points, jobs, AUDIT_SHARE, "lam* from other starts")
+        for job in jobs:
+            if job.found is not None:
+                found[job.point].append(job)
+        selection = Selection(measurement.kernels, theta, points, measurement.settings)
+        leads = selection.leads({point: found[point] for point in chosen})
+        self.leads |= {int(points.ids[point]): leads[point] for point in chosen}
+        return {point: certain(leads[point][best_of(leads[point])]) for point in chosen}

@@ -1,0 +1,96 @@
+"""The choice of lam* among candidates, on draws that no reported bound uses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from avi.evaluation import Points
+from avi.gap.decomposition import mean_and_error
+from avi.gap.kernels import Kernels
+from avi.gap.search import Found, Job, Searcher
+from avi.gap.starts import START_NAMES
+from avi.randomness import key_for
+from avi.settings import GapSettings
+
+Lead = tuple[float, float]  # nats of one candidate above another on shared draws, standard error
+
+
+@dataclass
+class Selection:
+    """Scores candidates on the selection draws of each point."""
+
+    kernels: Kernels
+    theta: Any
+    points: Points
+    settings: GapSettings
+
+    def values(self, chosen: Sequence[int], lams: np.ndarray) -> np.ndarray:
+        """Return the ELBO of a lam per chosen point on each pair of the selection draws."""
+        index = np.array(chosen)
+        rows = jax.tree.map(lambda leaf: leaf[index], self.points.rows)
+        shared = (self.theta, key_for(self.kernels.experiment.seed, "select"))
+        return self.kernels.values(shared, rows, self.points.ids[index], lams)
+
+    def lead(self, chosen: Sequence[int], lams: np.ndarray, others: np.ndarray) -> list[Lead]:
+        """Return how far each chosen point's lam is above its other one."""
+        pairs = zip(self.values(chosen, lams), self.values(chosen, others), strict=True)
+        return [mean_and_error(one - other) for one, other in pairs]
+
+    def leads(self, found: dict[int, list[Job]]) -> dict[int, list[Lead]]:
+        """Return per point how far each search ended above the first, itself included."""
+        pairs = [(point, job) for point, jobs in found.items() for job in jobs]
+        lams = np.stack([_found(job).lam for _, job in pairs])
+        values = iter(self.values([point for point, _ in pairs], lams))
+        leads = {}
+        for point, jobs in found.items():
+            scores = [next(values) for _ in jobs]
+            leads[point] = [mean_and_error(score - scores[0]) for score in scores]
+        return leads
+
+    def winners(
+        self, lams: np.ndarray, found: dict[int, list[Job]]
+    ) -> dict[int, tuple[str, Found]]:
+        """Return for every point the name of the winning start and what was found from there.
+
+        The mode's own lam is always a candidate. Where the draws cannot tell it from the best
+        search, the smaller certificate decides.
+        """
+        best = {point: found[point][best_of(leads)] for point, leads in self.leads(found).items()}
+        points = list(best)
+        ends = np.stack([_found(best[point]).lam for point in points])
+        leads = zip(points, self.lead(points, ends, lams[points]), strict=True)
+        # Written so that a lead that is not a number is in doubt, too.
+        doubtful = {p: lead < -2 * error for p, (lead, error) in leads if not lead > 2 * error}
+        winners = {point: (START_NAMES[job.start], _found(job)) for point, job in best.items()}
+        for job in self._certified(list(doubtful), lams):
+            mine, other = _found(job), winners[job.point][1]
+            if doubtful[job.point] or not mine.certificate > other.certificate:
+                spent = other.gradient_evaluations + mine.gradient_evaluations
+                winners[job.point] = ("mode", mine._replace(gradient_evaluations=spent))
+        return winners
+
+    def _certified(self, chosen: Sequence[int], lams: np.ndarray) -> list[Job]:
+        jobs = [Job(point, 0, lams[point]) for point in chosen]
+        searcher = Searcher(self.kernels, self.theta, self.points, self.settings)
+        for first in range(0, len(jobs), self.settings.width):
+            searcher.certify(jobs[first : first + self.settings.width])
+        return jobs
+
+
+def best_of(leads: Sequence[Lead]) -> int:
+    """Return which search is the highest beyond doubt, the first unless another leads by 2 se."""
+    return int(np.argmax([certain(lead) for lead in leads]))
+
+
+def certain(lead: Lead) -> float:
+    """Return the nats that a lead has beyond doubt: less two standard errors, at least 0."""
+    value = lead[0] - 2 * lead[1]
+    return value if value > 0 else 0.0
+
+
+def _found(job: Job) -> Found:
+    assert job.found is not None
+    return job.found
