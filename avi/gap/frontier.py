@@ -1,6 +1,7 @@
 """The amortization frontier: nats recovered by a few local steps, and what they cost."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,8 @@ def frontier(
     lanes = np.zeros(len(points), int)
     kernels.walk(theta, points.rows, points.ids, lanes, lanes, lanes, state)  # compiles
     curve, seconds = [], 0.0
-    for before, after in zip((0, *STEPS[:-1]), STEPS, strict=True):
+    curve.append(_entry(measurement, split, np.zeros_like(at_start), 0, 0.0))
+    for before, after in pairwise(STEPS):
         began = perf_counter()
         state, reached = kernels.walk(
             theta, points.rows, points.ids, lanes, lanes + before, lanes + after, state

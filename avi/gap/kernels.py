@@ -15,6 +15,7 @@ from avi.objectives.elbo import Elbo
 from avi.objectives.moment_matched import MomentMatched
 from avi.problem import fit
 from avi.randomness import Purpose, key_for
+from avi.refine.ascent import Ascent
 from avi.refine.certificate import BLOCKS, Certificate, certify
 from avi.settings import GapSettings
 from avi.types import Estimate, Lam, Local, PRNGKey, Reparametrised, Target, Theta, X
@@ -99,15 +100,24 @@ class Kernels:
         last: Array,
         state: PyTree,
     ) -> tuple[PyTree, Lam]:
-        """Take the steps first..last-1 of a search: as `_advance`, but of any number."""
+        """Take the steps first..last-1 of a search: as `_advance`, but of any number.
+
+        An optimiser that averages is averaged over these steps: begun anew at each doubling of the
+        steps, they are the second half.
+        """
         local = self.local(theta, row, number, self.search_objective)
         key = jax.random.fold_in(self.key("search", number), start)
 
-        def body(step: Array, state: PyTree) -> PyTree:
-            return self.refine.step(local, state, jax.random.fold_in(key, step))
+        averages = isinstance(self.refine, Ascent) and self.refine.average
 
-        state = jax.lax.fori_loop(first, last, body, state)
-        return state, self.refine.estimate(state)
+        def body(step: Array, carry: tuple[PyTree, Lam]) -> tuple[PyTree, Lam]:
+            state, reached = carry
+            state = self.refine.step(local, state, jax.random.fold_in(key, step))
+            return state, reached + state.lam if averages else self.refine.estimate(state)
+
+        carry = (state, jnp.zeros_like(self.refine.estimate(state)))
+        state, reached = jax.lax.fori_loop(first, last, body, carry)
+        return state, reached / jnp.maximum(last - first, 1) if averages else reached
 
     def _certify(
         self, theta: Theta, row: PyTree, number: Array, start: Array, first: Array, lam: Lam

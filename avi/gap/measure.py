@@ -142,7 +142,7 @@ class Measurement:
             if not isinstance(x, jax.Array):
                 return {}
             found.append(np.asarray(x))
-        return {"row": np.array([one["row"] for one in worst]), "inputs": np.stack(found)}
+        return {"input_rows": np.array([one["row"] for one in worst]), "inputs": np.stack(found)}
 
     def has_time(self, share: float = 1.0) -> bool:
         """Whether new work may start; `share` of the seconds are for what comes before."""

@@ -19,6 +19,7 @@ from avi.report.style import (
     MUTED,
     PAPER,
     SERIES,
+    SPLIT_COLOURS,
     VERMILLION,
     blank,
     finite,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SPLIT_COLOURS = {"train": GREY, "valid": BLUE, "test": VERMILLION}
 _LABELS: dict[Axis, str] = {
     "epoch": "epochs",
     "seconds": "seconds",
@@ -47,6 +47,9 @@ class Series(NamedTuple):
     curve: Curve
 
 
+Interval = tuple[float, float] | None  # 95 %, None where it is not known
+
+
 class Decomposition(NamedTuple):
     """Where the nats of one split go, all in nats per datapoint."""
 
@@ -56,6 +59,13 @@ class Decomposition(NamedTuple):
     approximation_gap: Value
     evidence: Value
     evidence_kind: str  # "exact", "lower", "upper" or ""
+    gap_interval: Interval = None
+    approximation_interval: Interval = None
+
+    def losses(self) -> tuple[tuple[Value, Interval], tuple[Value, Interval]]:
+        """Return both gaps with their 95 % intervals."""
+        approximation = (self.approximation_gap, self.approximation_interval)
+        return (self.gap, self.gap_interval), approximation
 
 
 def elbo_curves(curves: Mapping[str, Curve], bound_name: str = "ELBO") -> "Figure":
@@ -247,7 +257,9 @@ def draw_decomposition(axes: "Axes", splits: Mapping[str, Decomposition], name: 
     axes.tick_params(axis="y", labelcolor=INK)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("nats above the bound at the mode's λ (bars: ± one paired standard error)")
+    intervals = any(interval for parts in splits.values() for _, interval in parts.losses())
+    bars = "95 % intervals" if intervals else "± one paired standard error"
+    axes.set_xlabel(f"nats above the bound at the mode's λ (bars: {bars})")
 
 
 def _name_parts(axes: "Axes", splits: Mapping[str, Decomposition], name: str) -> None:
@@ -285,11 +297,20 @@ def _draw_stack(axes: "Axes", height: int, parts: Decomposition) -> float:
         height, rest, thickness, left=gap, color=BLUE, edgecolor=PAPER, linewidth=0,
         hatch=_hatch(parts),
     )  # fmt: skip
-    for end, value in ((gap, parts.gap), (gap + rest, parts.approximation_gap)):
-        if value.known and np.isfinite(value.standard_error):
-            axes.errorbar(end, height, xerr=value.standard_error, color=INK, capsize=2.5, lw=1.1)
-    errors = [value.standard_error for value in (parts.gap, parts.approximation_gap)]
-    return gap + rest + max([error for error in errors if np.isfinite(error)], default=0.0)
+    reach = gap + rest
+    for end, loss in zip((gap, gap + rest), parts.losses(), strict=True):
+        below, above = _whiskers(*loss)
+        axes.errorbar(end, height, xerr=[[below], [above]], color=INK, capsize=2.5, lw=1.1)
+        reach = max(reach, end + above)
+    return reach
+
+
+def _whiskers(value: Value, interval: Interval) -> tuple[float, float]:
+    """Return how far the bar of a gap reaches to both sides of its end."""
+    if value.known and interval:
+        return max(value.mean - interval[0], 0.0), max(interval[1] - value.mean, 0.0)
+    error = value.standard_error if value.known and np.isfinite(value.standard_error) else 0.0
+    return error, error
 
 
 def _label_stack(axes: "Axes", height: int, parts: Decomposition, reach: float) -> None:
@@ -303,7 +324,7 @@ def _label_stack(axes: "Axes", height: int, parts: Decomposition, reach: float) 
     sign = {"lower": "≥ ", "upper": "≤ "}.get(parts.evidence_kind, "")
     if parts.evidence.known:
         words = f"evidence {sign}{plus_minus(parts.evidence)}"
-        end = gap + rest + 0.02 * reach + np.nan_to_num(parts.approximation_gap.standard_error)
+        end = gap + rest + 0.02 * reach + _whiskers(*parts.losses()[1])[1]
         axes.text(end, height, words, va="center", fontsize=8.5, color=INK)
 
 

@@ -128,6 +128,12 @@ def estimate(tree: Any, *path: str) -> Value:
     return Value(number(tree, *path, "mean"), number(tree, *path, "se"))
 
 
+def splits(run: RunFiles) -> dict[str, Mapping[str, Any]]:
+    """Return the summaries of the splits that the report looked at, in the order of the file."""
+    found = lookup(run.gap, "splits") or {}
+    return {str(name): tree for name, tree in found.items() if isinstance(tree, Mapping)}
+
+
 def is_run(folder: Path) -> bool:
     """Say whether `folder` looks like a run folder."""
     return (folder / "run.json").is_file() or (folder / "config.yaml").is_file()

@@ -1,19 +1,19 @@
 """The gap section of a page: every number with the side on which it errs."""
 
 import math
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from avi.report import figures, images, page
+from avi.report import figures, frontier, images, page, sandwich
 from avi.report.figures import Decomposition
-from avi.report.files import RunFiles, Value, estimate, lookup, number, text
+from avi.report.files import RunFiles, Value, estimate, lookup, number, splits, text
 from avi.report.style import svg
 from avi.report.wording import (
     count,
     duration,
+    gap_command,
     gap_name,
     gap_title,
     is_amortized,
@@ -26,12 +26,7 @@ from avi.report.wording import (
 )
 
 WORST_SHOWN = 10
-
-
-def splits(run: RunFiles) -> dict[str, Mapping[str, Any]]:
-    """Return the summaries of the splits that the report looked at, in the order of the file."""
-    found = lookup(run.gap, "splits") or {}
-    return {str(name): tree for name, tree in found.items() if isinstance(tree, Mapping)}
+GUIDE = "gap/how-to-read-a-gap-report.md"  # in the run folder, so that the page needs no network
 
 
 def gap_value(run: RunFiles, split: str) -> Value:
@@ -49,6 +44,8 @@ def decompositions(run: RunFiles) -> dict[str, Decomposition]:
             approximation_gap=estimate(tree, "approximation_gap"),
             evidence=estimate(tree, "evidence"),
             evidence_kind=text(tree, "evidence", "kind"),
+            gap_interval=_ends(lookup(tree, "amortization_gap", "interval")),
+            approximation_interval=_ends(lookup(tree, "approximation_gap", "interval")),
         )
         for name, tree in splits(run).items()
     }
@@ -79,7 +76,7 @@ def section(run: RunFiles) -> str:
                 "This run has no gap report yet: how many nats inference loses is not known. "
                 "This command measures it for the last checkpoint:"
             ),
-            page.code(f"avi gap {shlex.quote(f'run={run.folder}')}"),
+            page.code(gap_command(run)),
         )
     points = point_gaps(run)
     return page.section(
@@ -91,11 +88,14 @@ def section(run: RunFiles) -> str:
         _numbers(run),
         page.paragraph(_unknown(run)),
         _spread(run, points),
+        frontier.section(run),
+        sandwich.section(run),
         _worst(run),
         "<h3>Can these numbers be believed?</h3>",
         page.checks(_validity(run)),
         page.banner(f"Left out: {sentence}" for sentence in _skipped(run)),
         page.paragraph(_provenance(run), "note"),
+        page.link(GUIDE, "How to read these numbers, at leisure and with a worked example"),
     )
 
 
@@ -125,7 +125,9 @@ def _numbers(run: RunFiles) -> str:
         if any(value.known for value in values):
             rows.append([label, *map(plus_minus, values), words])
         if key == "amortization_gap":
-            rows += _confidence(found)
+            rows += [*_confidence(found), *_same_bound(found)]
+        if key == "approximation_gap":
+            rows += _approximation_interval(found)
     header = [
         "",
         *(f"{name} (n = {count(number(tree, 'n'))})" for name, tree in found.items()),
@@ -153,11 +155,40 @@ def _confidence(found: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
         ]
 
 
-def _interval(ends: Any) -> str:
-    if not isinstance(ends, list) or len(ends) != 2:
-        return ""
-    low, high = (number({"end": end}, "end") for end in ends)
-    return f"{three_digits(low)} to {three_digits(high)}" if math.isfinite(high - low) else ""
+def _approximation_interval(found: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
+    intervals = [
+        _interval(lookup(tree, "approximation_gap", "interval")) for tree in found.values()
+    ]
+    if any(intervals):
+        yield [
+            "— its 95 % interval",
+            *intervals,
+            "Of the sample of points alone: it does not contain what the evidence lacks.",
+        ]
+
+
+def _same_bound(found: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Yield the gap in the bound that was trained, where that is not the ELBO."""
+    names = {text(tree, "same_bound", "name") for tree in found.values()} - {""}
+    for name in sorted(names):
+        yield [
+            f"{name}, in the bound that was trained",
+            *(plus_minus(estimate(tree, "same_bound")) for tree in found.values()),
+            "A lower bound on the loss in that bound, and not certified: the certificate is the "
+            "ELBO's. Not a part of the decomposition.",
+        ]
+
+
+def _ends(interval: Any) -> tuple[float, float] | None:
+    if not isinstance(interval, list) or len(interval) != 2:
+        return None
+    low, high = (number({"end": end}, "end") for end in interval)
+    return (low, high) if math.isfinite(high - low) else None
+
+
+def _interval(interval: Any) -> str:
+    ends = _ends(interval)
+    return f"{three_digits(ends[0])} to {three_digits(ends[1])}" if ends else ""
 
 
 def _unknown(run: RunFiles) -> str:
@@ -165,7 +196,7 @@ def _unknown(run: RunFiles) -> str:
         return ""
     return (
         "log p(x) was not estimated, so what the family itself loses is not known. With more "
-        f"time: avi gap {shlex.quote(f'run={run.folder}')}"
+        f"time: {gap_command(run)}"
     )
 
 
@@ -310,6 +341,13 @@ def _validity(run: RunFiles) -> Iterator[tuple[bool | None, str]]:
                     else "; for the others the gap may be larger than reported."
                 ),
             )
+        lost = number(tree, "not_finite")
+        if lost > 0:
+            yield (
+                False,
+                f"{name}: the bound of {plural(lost, 'point')} is not a finite number; no mean "
+                "contains them, gap/points.csv flags them.",
+            )
         negative = number(tree, "negative")
         if negative > 0:
             yield (
@@ -324,6 +362,7 @@ def _validity(run: RunFiles) -> Iterator[tuple[bool | None, str]]:
             f"Other starts led higher for {count(improved)} of {plural(audited, 'point')} that "
             "were tried from several.",
         )
+    yield from _starts(run)
     for key, good, bad in _FLAGS:
         flag = lookup(run.gap, "validity", key)
         if isinstance(flag, bool):
@@ -334,6 +373,31 @@ def _validity(run: RunFiles) -> Iterator[tuple[bool | None, str]]:
             yield None, "The evidence needed no importance weights, or k̂ was not computed."
 
 
+def _starts(run: RunFiles) -> Iterator[tuple[bool | None, str]]:
+    """Yield where other starts ended, and what a second search gained."""
+    found = lookup(run.gap, "audit", "starts")
+    for one in found if isinstance(found, list) else []:
+        share, higher, lower = (number(one, key) for key in ("differ", "higher", "lower"))
+        if math.isfinite(share):
+            yield (
+                None,
+                f"From the {START_WORDS.get(text(one, 'start'), 'other')} start, {share:.0%} of "
+                f"{plural(number(one, 'n'), 'point')} ended more than 0.01 nats from where the "
+                f"mode's own λ led: {count(higher)} higher, {count(lower)} lower.",
+            )
+    again = Value(
+        number(run.gap, "audit", "doubling", "mean"), number(run.gap, "audit", "doubling", "se")
+    )
+    if again.known:
+        points = plural(number(run.gap, "audit", "doubling", "n"), "point")
+        yield (
+            lookup(run.gap, "audit", "doubling", "ok") is True,
+            f"As much of a search again, from λ*, changed the bound of {points} by "
+            f"{plus_minus(again)} nats in the mean.",
+        )
+
+
+START_WORDS = {"family": "family's", "laplace": "Laplace", "random": "random"}
 _FLAGS = (
     (
         "khat_ok",
@@ -378,5 +442,5 @@ def _provenance(run: RunFiles) -> str:
     return (
         f"{first[:1].upper()}{first[1:]}{'. ' if first else ''}One training seed: how much these "
         "numbers vary from one training to the next needs several. Every point is in "
-        "gap/points.csv; docs/how-to-read-a-gap-report.md explains the numbers at leisure."
+        "gap/points.csv."
     )

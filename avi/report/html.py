@@ -28,7 +28,16 @@ def write_report(run: Path) -> Path:
     """Write report.html, elbo.png and gap/gap.png of the run folder `run` from its files."""
     files = read_run(Path(run))
     write_figures(files)
+    if files.gap is not None:
+        write_atomically(files.folder / gaps.GUIDE, _guide().read_text("utf-8"))
     return write_atomically(files.folder / "report.html", report(files))
+
+
+def _guide() -> Path:
+    """Return the page on how to read a gap report: in docs/ of a checkout, else beside avi."""
+    package = Path(__file__).resolve().parents[1]
+    in_checkout = package.parent / "docs" / Path(gaps.GUIDE).name
+    return in_checkout if in_checkout.is_file() else package / "docs" / Path(gaps.GUIDE).name
 
 
 def write_figures(run: RunFiles) -> list[Path]:

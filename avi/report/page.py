@@ -27,6 +27,11 @@ def paragraph(words: str, kind: str = "") -> str:
     return f"<p{_class(kind)}>{escape(words)}</p>" if words else ""
 
 
+def link(address: str, words: str) -> str:
+    """Return a paragraph that leads to a file beside the page."""
+    return f'<p><a href="{escape(address)}">{escape(words)}</a></p>'
+
+
 def claim(words: str) -> str:
     """Return "Subject: what is said" as a paragraph that begins with its subject set off."""
     subject, _, rest = words.partition(": ")

@@ -23,6 +23,7 @@ from avi.report.files import (
     lookup,
     number,
     read_run,
+    splits,
     text,
 )
 from avi.report.wording import (
@@ -155,7 +156,7 @@ def _children(folder: Path) -> list[Path]:
 
 
 def _row(run: RunFiles, settings: Mapping[str, Any], label: str) -> Row:
-    measured = gaps.splits(run)
+    measured = splits(run)
     split = next((name for name in ("test", "valid", "train") if name in measured), "")
     train = run.curves["train"].last or next(
         curve.last for curve in run.curves.values() if curve.last is not None

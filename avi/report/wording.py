@@ -1,6 +1,7 @@
 """How numbers and their meaning are put into words: one place, so that all pages say the same."""
 
 import math
+import shlex
 
 from avi.report.files import RunFiles, Value, number, text
 
@@ -115,6 +116,11 @@ def objective_name(run: RunFiles) -> str:
     draws = [number(run.config, "objective", key) for key in ("num_draws", "num_samples", "k")]
     known = [value for value in draws if math.isfinite(value)]
     return f"IWAE-{round(known[0])}" if known else "IWAE bound"
+
+
+def gap_command(run: RunFiles) -> str:
+    """Return the command that makes the full gap report of the run."""
+    return f"avi gap {shlex.quote(f'run={run.folder}')}"
 
 
 def gap_title(run: RunFiles) -> str:
