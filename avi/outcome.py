@@ -16,6 +16,7 @@ OF_THE_MACHINE = {
     errno.EROFS,
     errno.EACCES,
     errno.EPERM,
+    errno.ENAMETOOLONG,
 }
 INTERRUPTED = 130
 OF_XLA = ("XlaRuntimeError", "JaxRuntimeError")

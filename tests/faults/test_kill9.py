@@ -1,5 +1,6 @@
 """A run that is killed at any moment and given again ends in the same bits."""
 
+import json
 import os
 import random
 import shutil
@@ -9,7 +10,7 @@ from functools import cache
 
 import pytest
 from faults.hooks import DieSaving, WhenCompiling, without_report
-from faults.processes import MODES, SOAK, TINY, Avi, avi, digests
+from faults.processes import GAP, MODES, SOAK, TINY, Avi, avi, digests
 
 EPOCHS = 12
 KILLS = 50 if SOAK else 3  # per mode
@@ -84,3 +85,38 @@ def test_a_killed_run_ends_in_the_bits_of_one_that_was_not(mode, uninterrupted, 
         assert digests(folder / "run") == expected, (SEED, told)
         assert not list(folder.rglob(".tmp-*"))
     print(f"\n{mode}: {kills} kills in {rounds} runs, {time.monotonic() - began:.0f} s")
+
+
+def test_a_killed_report_leaves_whole_files_and_goes_on(tmp_path):
+    trained = avi(words("amortized"), tmp_path / "whole", (without_report,))
+    assert trained.process.exitcode == 0, trained.output
+    shutil.copytree(tmp_path / "whole" / "run", tmp_path / "killed" / "run")
+    whole = avi(GAP, tmp_path / "whole")
+    assert whole.process.exitcode == 0, whole.output
+    rng = random.Random(f"{SEED} report")
+    # A report brings files to the disk some dozen times; the first kill strikes among the last.
+    moments = [lambda: DieSaving(rng.randint(1, 12)), None, None]
+    folder = tmp_path / "killed"
+    for moment in moments * (5 if SOAK else 1):
+        running = Avi(GAP, folder, (moment(),) if moment else ())
+        if moment is None:
+            time.sleep(rng.uniform(0.5, 1.0) * whole.seconds)
+            if running.process.is_alive():
+                running.send(signal.SIGKILL)
+        assert running.wait() in (0, -signal.SIGKILL), (SEED, running.output)
+        _require_whole_files(folder / "run")
+    again = avi(GAP, folder)
+    assert again.process.exitcode == 0, (SEED, again.output)
+    for name in ("gap/points.csv", "config.yaml", "metrics.jsonl"):
+        assert (folder / "run" / name).read_bytes() == (tmp_path / "whole/run" / name).read_bytes()
+
+
+def _require_whole_files(run):
+    for path in (*run.glob("*.json"), *run.glob("gap/*.json")):
+        json.loads(path.read_text())
+    for path in run.glob("report.html"):
+        assert path.read_text().rstrip().endswith("</html>")
+    for path in run.glob("gap/points.csv"):
+        rows = path.read_text().splitlines()
+        assert len(rows) == 5
+        assert len({row.count(",") for row in rows}) == 1
