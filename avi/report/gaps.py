@@ -376,15 +376,18 @@ def _validity(run: RunFiles) -> Iterator[tuple[bool | None, str]]:
 def _starts(run: RunFiles) -> Iterator[tuple[bool | None, str]]:
     """Yield where other starts ended, and what a second search gained."""
     found = lookup(run.gap, "audit", "starts")
-    for one in found if isinstance(found, list) else []:
-        share, higher, lower = (number(one, key) for key in ("differ", "higher", "lower"))
-        if math.isfinite(share):
-            yield (
-                None,
-                f"From the {START_WORDS.get(text(one, 'start'), 'other')} start, {share:.0%} of "
-                f"{plural(number(one, 'n'), 'point')} ended more than 0.01 nats from where the "
-                f"mode's own λ led: {count(higher)} higher, {count(lower)} lower.",
-            )
+    ends = [
+        f"{share:.0%} from the {START_WORDS.get(text(one, 'start'), 'other')} start "
+        f"({count(number(one, 'higher'))} higher, {count(number(one, 'lower'))} lower)"
+        for one in (found if isinstance(found, list) else [])
+        if math.isfinite(share := number(one, "differ"))
+    ]
+    if ends:
+        yield (
+            None,
+            "Of these, so many ended more than 0.01 nats from where the mode's own λ led: "
+            f"{', '.join(ends)}.",
+        )
     again = Value(
         number(run.gap, "audit", "doubling", "mean"), number(run.gap, "audit", "doubling", "se")
     )

@@ -53,11 +53,11 @@ def _transfer(record: Mapping[str, Any]) -> str:
     ratio = number(record, "ess_ratio")
     if not math.isfinite(ratio):
         return ""
-    alike = "so what holds there may be carried over to the real rows."
-    unlike = "too unlike for what holds there to be carried over: read the width with caution."
+    alike = ", so what holds there may be carried over to the real rows."
+    unlike = ": too unlike for what holds there to be carried over."
     return (
         "The effective number of chains on real rows is "
-        f"{ratio:.2f} times that on simulated ones: {alike if record.get('transfers') else unlike}"
+        f"{ratio:.2f} times that on simulated ones{alike if record.get('transfers') else unlike}"
     )
 
 

@@ -197,13 +197,49 @@ def test_without_evidence_the_amortization_gap_stands_alone(weighted):
     assert not weighted["validity"]["n_ok"]
 
 
+def test_a_row_that_is_not_finite_is_counted_and_in_no_mean(tmp_path):
+    case = make_case(DiagonalGaussian(LATENT))
+    settings = dataclasses.replace(SETTINGS, num_points=8, splits=("test",), budget=2000)
+    whole = gap.report(*case, settings=settings, run=None)
+    lost = choose(case.splits, "test", 0, 8).ids[3]
+    rows = case.splits.test.copy()
+    rows[lost - len(case.splits.train) - len(case.splits.valid), 0] = np.nan
+    broken = case._replace(splits=case.splits._replace(test=rows))
+    summary = gap.report(*broken, settings=settings, run=tmp_path)
+    one = summary["splits"]["test"]
+    assert (one["n"], one["not_finite"]) == (7, 1)
+    assert np.isfinite(one["amortization_gap"]["mean"])
+    assert any(f"row ids {lost}" in sentence for sentence in summary["skipped"])
+    assert summary["validity"]["finite"] is False
+    assert whole["validity"]["finite"] is True
+    with pytest.raises(ValidityError, match="finite"):
+        gap.check(summary, strict=True)
+    with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
+        flags = {int(row["row"]): row["flags"] for row in csv.DictReader(file)}
+    assert [row for row, words in flags.items() if "not-finite" in words] == [lost]
+
+
+def test_all_starts_of_a_bound_with_one_top_end_there(tmp_path):
+    """The ELBO of a linear model has one top: no start leads elsewhere, a second search nowhere."""
+    case = make_case(DiagonalGaussian(LATENT), evidence=NoEvidence())
+    settings = dataclasses.replace(SETTINGS, num_points=16, splits=("test",), audit=1.0)
+    audit = gap.report(*case, settings=settings, run=tmp_path)["audit"]
+    assert [one["start"] for one in audit["starts"]] == ["family", "laplace", "random"]
+    assert all((one["n"], one["differ"]) == (16, 0.0) for one in audit["starts"])
+    doubling = audit["doubling"]
+    assert doubling["n"] == 16
+    assert doubling["ok"] is True
+    # A certified point lacks less than the tolerance, and so can neither gain nor lose more.
+    assert abs(doubling["mean"]) < SETTINGS.tolerance + Z * doubling["se"]
+
+
 def test_the_frontier_begins_at_nothing_and_ends_at_the_gap(weighted):
     curve = weighted["frontier"]["test"]
     assert [one["steps"] for one in curve] == [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, None]
     assert curve[0]["mean"] == 0
     assert curve[-1]["mean"] == weighted["splits"]["test"]["amortization_gap"]["mean"]
-    # 500 steps come within noise of the end, and no further: the end is the best there is.
-    assert curve[-2]["mean"] > 0.8 * curve[-1]["mean"]
+    # 500 steps, averaged, come close to the end, and no further: the end is the best there is.
+    assert curve[-2]["mean"] > 0.97 * curve[-1]["mean"]
     assert curve[-2]["mean"] < curve[-1]["mean"] + 0.05
 
 

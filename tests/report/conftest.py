@@ -215,7 +215,33 @@ def _write_gap(folder, rng, gap, final, amortized, objective) -> None:
         "num_draws": 1000,
         "tolerance": 0.01,
         "splits": splits,
-        "audit": {"points": 12, "improved": 1},
+        "audit": {
+            "points": 12,
+            "improved": 1,
+            "starts": [{"start": "laplace", "n": 12, "higher": 1, "lower": 2, "differ": 0.25}],
+            "doubling": {"n": 12, "mean": 0.0012, "se": 0.0004, "ok": True},
+        },
+        "sandwich": {
+            "n": 100,
+            "width": 0.061,
+            "width_se": 0.02,
+            "width_interval": [0.02, 0.104],
+            "ess_ratio": 0.97,
+            "transfers": True,
+            "ok": True,
+            "history": [
+                {"num_temperatures": 100, "width": 0.31, "width_se": 0.04, "doubling": 0.09},
+                {"num_temperatures": 200, "width": 0.061, "width_se": 0.02, "doubling": 0.02},
+            ],
+        },
+        "frontier": {
+            "test": [
+                {"steps": 0, "mean": 0.0, "se": 0.0, "milliseconds": 0.0},
+                {"steps": 5, "mean": 0.6, "se": 0.05, "milliseconds": 0.4},
+                {"steps": 50, "mean": 1.2, "se": 0.06, "milliseconds": 3.1},
+                {"steps": None, "mean": 1.25, "se": 0.06, "milliseconds": None},
+            ]
+        },
         "validity": {
             "q_star_converged": False,
             "khat_ok": None,

@@ -109,6 +109,28 @@ def test_every_number_says_which_side_it_errs_on(finished):
     assert "The sandwich of the evidence was left out" in page
 
 
+def test_the_frontier_the_sandwich_and_the_audit_are_put_into_words(finished):
+    page = (finished / "report.html").read_text("utf-8")
+    assert "Test: 50 steps on each observation recover 96% of the gap, for 3.1 ms each." in page
+    assert 'aria-label="Amortization frontier"' in page
+    assert "until certified" in page
+    assert "0.06 ± 0.02 nats apart (95 % interval 0.0200 to 0.104)" in page
+    assert "0.97 times that on simulated ones, so what holds there may be carried over" in page
+    assert "25% from the Laplace start (1 higher, 2 lower)" in page
+    assert "changed the bound of 12 points by 0.0012 ± 0.0004 nats" in page
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_gap_in_the_trained_bound_has_a_row_of_its_own(run):
+    path = run / "gap" / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["splits"]["test"]["same_bound"] = {"name": "IWAE-5 gap", "mean": 0.7, "se": 0.1}
+    path.write_text(json.dumps(summary))
+    page = report(read_run(run))
+    assert "IWAE-5 gap, in the bound that was trained" in page
+    assert "not certified" in page
+
+
 def test_what_a_run_remarked_and_how_to_repeat_it_stand_in_the_page(finished):
     page = (finished / "report.html").read_text("utf-8")
     assert "variance stands at its floor" in page
