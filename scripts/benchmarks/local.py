@@ -1,0 +1,65 @@
+"""lam* from a cold start for test rows of a trained decoder, to one certified accuracy.
+
+  local.py --run <folder> [--rows 1000] [--rounds 5] [--write]
+
+Peers: the search of `avi gap` with averaged Adam and with natural gradients; the same Adam over
+batches of 100 with one stopping rule for each batch; and PyTorch, one row after the other, on a few
+rows (its time for all of them is extrapolated). A row is done when avi's certificate is below 0.01
+nat by two standard errors. AVI_PEERS_PYTHON names a Python that has PyTorch, if the one that runs
+this has not. `--write` adds the results to benchmarks.json.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness import PEERS_PYTHON, Peer
+
+FEW = 4  # rows that PyTorch does
+
+
+def main() -> None:
+    """Measure, print a table, and write if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--run", type=Path, required=True, help="e.g. of experiment=mnist_vae")
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", type=lambda text: text.split(","), default=None)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    run, rows = str(options.run.resolve()), str(options.rows)
+    peers = [
+        Peer("avi-adam", "local_avi.py", (run, rows, "adam", "lanes")),
+        Peer("avi-natural_gradient", "local_avi.py", (run, rows, "natural_gradient", "lanes")),
+        Peer("batches-adam", "local_avi.py", (run, rows, "adam", "batches")),
+        Peer("torch-one-by-one", "local_torch.py", (run, str(FEW)), PEERS_PYTHON),
+    ]
+    peers = [peer for peer in peers if peer.name in (options.only or [peer.name])]
+    results = _summary(harness.interleave(peers, options.rounds))
+    print(_table(results))
+    if options.write:
+        harness.write("local", {"rows": options.rows, "peers": results})
+
+
+def _summary(measured: dict[str, Any]) -> dict[str, Any]:
+    summary = {}
+    for name, result in measured.items():
+        last = result["units"][-1]
+        each = harness.medians({name: result})[name] / last["rows"]
+        summary[name] = {"milliseconds_per_row": round(1e3 * each, 2), **last["reached"]}
+    return summary
+
+
+def _table(results: dict[str, Any]) -> str:
+    lines = ["| | ms a row | mean certificate, nats | rows converged | rows |", "|" + "---|" * 5]
+    lines += [
+        f"| {name} | {one['milliseconds_per_row']} | {one['mean_certificate']:.4f} | "
+        f"{one['converged']} | {one['rows']} |"
+        for name, one in results.items()
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""lam* of one row after the other in PyTorch: `local_torch.py <run> <rows>`.
+
+Adam from q = N(0, I), 16 draws a step, in rounds of 200 steps of which the second half is averaged,
+as avi's. How many rounds a row needs is found beforehand, and not timed, with avi's certificate.
+"""
+
+import sys
+from pathlib import Path
+
+from worker import Unit, serve
+
+DRAWS, STEPS, RATE, MOST_ROUNDS = 16, 200, 0.03, 15
+
+
+def set_up() -> tuple[Unit, dict]:
+    """Return one optimisation of every row, with as many rounds as it needs."""
+    import numpy as np
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    from avi.gap.kernels import Kernels
+    from avi.gap.search import Job, Searcher
+    from avi.plain_yaml import read_tree
+    from avi.rundir import RunDir
+    from avi.session import open_session, restored
+
+    folder, number = Path(sys.argv[1]), int(sys.argv[2])
+    session = open_session(read_tree(folder / "config.yaml"))
+    state, _ = restored(session, RunDir.open(folder))
+    experiment = session.experiment
+    kernels = Kernels(experiment, experiment.gap, experiment.dataset.fixed().view)
+    points = session.points("test", number)
+    searcher = Searcher(kernels, state.params.theta, points, experiment.gap)
+    size = experiment.problem.model.latent.size
+    weights = [
+        (torch.tensor(np.asarray(layer["kernel"])), torch.tensor(np.asarray(layer["bias"])))
+        for _, layer in sorted(state.params.theta["decoder"].items())
+    ]
+    xs = [
+        torch.tensor(np.asarray(kernels.view(row, np.int32(place), np.int32(0))))
+        for row, place in zip(points.rows, points.ids, strict=True)
+    ]
+
+    def loss(x, mean, log_scale):
+        hidden = mean + log_scale.exp() * torch.randn(DRAWS, size)
+        for kernel, bias in weights[:-1]:
+            hidden = torch.tanh(hidden @ kernel + bias)
+        logits = hidden @ weights[-1][0] + weights[-1][1]
+        fit = binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="sum")
+        kl = 0.5 * (mean**2 + (2 * log_scale).exp() - 1).sum() - log_scale.sum()
+        return fit / DRAWS + kl
+
+    def climb(x, rounds):
+        """Yield lam after every round."""
+        mean = torch.zeros(size, requires_grad=True)
+        log_scale = torch.zeros(size, requires_grad=True)
+        optimizer = torch.optim.Adam([mean, log_scale], lr=RATE, betas=(0.9, 0.99))
+        for _ in range(rounds):
+            kept = []
+            for step in range(STEPS):
+                optimizer.zero_grad(set_to_none=True)
+                loss(x, mean, log_scale).backward()
+                optimizer.step()
+                if step >= STEPS // 2:
+                    kept.append(torch.cat([mean, log_scale]).detach().clone())
+            yield torch.stack(kept).mean(0).numpy()
+
+    def needed(place):
+        """Return the rounds after which row `place` is certified, and the last certificate."""
+        torch.manual_seed(place)
+        found = []
+        for lam in climb(xs[place], MOST_ROUNDS):
+            job = Job(place, 0, lam)
+            searcher.certify([job])
+            found.append(job.found)
+            if job.found.converged:
+                break
+        return len(found), found[-1]
+
+    rounds, found = zip(*(needed(place) for place in range(number)), strict=True)
+    reached = {
+        "rows": number,
+        "mean_certificate": float(np.mean([one.certificate for one in found])),
+        "converged": sum(one.converged for one in found),
+    }
+
+    def every_row() -> dict:
+        for place in range(number):
+            torch.manual_seed(place)
+            list(climb(xs[place], rounds[place]))
+        return {"rows": number, "reached": reached}
+
+    return every_row, {"rounds": rounds, "threads": torch.get_num_threads()}
+
+
+if __name__ == "__main__":
+    serve(set_up)
