@@ -14,13 +14,6 @@ def main(only: str | None) -> None:
         ConfigError: if no case has such a name.
         ValidityError: if a case differs by more than its tolerance.
     """
-    import jax
-
-    with jax.enable_x64(True):
-        _run(only)
-
-
-def _run(only: str | None) -> None:
     from avi.verify import suite
 
     if not suite.names(only):

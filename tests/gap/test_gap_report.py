@@ -15,6 +15,7 @@ from avi.errors import ValidityError
 from avi.evaluation import Evaluator, Points
 from avi.evidence.none import NoEvidence
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
+from avi.gap import measure, selection
 from avi.gap.files import finite
 from avi.gap.measure import choose
 from avi.objectives.iwae import ImportanceWeighted
@@ -163,10 +164,23 @@ def test_a_gap_that_contradicts_itself_is_an_error():
         gap.check({"validity": validity | {"negative_gap": True}}, strict=False)
 
 
-def test_bounds_are_scored_on_draws_that_chose_nothing(case):
-    keys = [key_for(case.experiment.seed, name) for name in ("search", "select", "score")]
-    data = {tuple(np.asarray(jax.random.key_data(key)).tolist()) for key in keys}
-    assert len(data) == 3
+def test_bounds_are_scored_on_draws_that_chose_nothing(monkeypatch):
+    """Who asks for which key, in a report of a case that is compiled for no other test."""
+    asked = []
+    for module in (measure, selection):
+        monkeypatch.setattr(
+            module,
+            "key_for",
+            lambda seed, purpose, name=module.__name__: (
+                asked.append((name, purpose)) or key_for(seed, purpose)
+            ),
+        )
+    settings = dataclasses.replace(SETTINGS, num_points=2, splits=("test",))
+    gap.report(*make_case(DiagonalGaussian(LATENT)), settings=settings, run=None)
+    assert {purpose for name, purpose in asked if name == selection.__name__} == {"select"}
+    assert {purpose for name, purpose in asked if name == measure.__name__} == {"infer", "score"}
+    keys = [np.asarray(jax.random.key_data(key_for(0, name))) for name in ("select", "score")]
+    assert not np.array_equal(*keys)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import pytest
 
 from avi.commands import verify
@@ -49,16 +48,14 @@ def test_there_are_at_least_thirty_cases():
 
 
 def test_one_natural_step_solves_a_conjugate_bound():
-    with jax.enable_x64(True):
-        (row,) = suite.rows("one natural step, full rank")
+    (row,) = suite.rows("one natural step, full rank")
     assert row.ok
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("section", suite.SECTIONS)
 def test_every_case_is_within_its_tolerance(section):
-    with jax.enable_x64(True):
-        wrong = [row for row in suite.rows(f"{section}: ") if not row.ok]
+    wrong = [row for row in suite.rows(f"{section}: ") if not row.ok]
     assert wrong == []
 
 
