@@ -12,7 +12,9 @@ from avi.types import (
     DataSpec,
     Evidence,
     Family,
+    Incomplete,
     Inference,
+    Maskable,
     Model,
     Params,
     Refine,
@@ -114,6 +116,12 @@ def _check_data(problem: Problem, dataset: Dataset) -> None:
         raise ConfigError(
             f"{type(problem.inference).__name__} keeps one q for one x, but these data are drawn "
             "anew at every visit. Try dataset.binarize=fixed, or inference=amortized."
+        )
+    masks = isinstance(dataset, Incomplete) and dataset.masks
+    if masks and not isinstance(problem.model, Maskable):
+        raise ConfigError(
+            f"Entries of these data may be missing, but {type(problem.model).__name__} has no "
+            "density of the others alone. Try model=linear_gaussian, or fill the entries in."
         )
     if dataset.support not in HOLDS[problem.model.support]:
         of_words = problem.model.support == "terms"

@@ -180,6 +180,13 @@ class Decodable(Protocol):
 
 
 @runtime_checkable
+class Maskable(Protocol):
+    """a model with a density of the entries of x that were seen, x = {"mask", "value"}."""
+
+    def observed(self, x: X) -> tuple[Array, Array]: ...  # entries; 1 where seen, 0 where missing
+
+
+@runtime_checkable
 class Remarkable(Protocol):
     """a model with something to say about its trained parameters."""
 
@@ -334,6 +341,14 @@ class Dataset(Protocol):
     def load(self) -> Splits: ...
     def view(self, row: PyTree, index: Int[Array, ""], visit: Int[Array, ""]) -> X: ...
     def fixed(self) -> "Dataset": ...  # one recorded draw per row: what reports score
+
+
+@runtime_checkable
+class Incomplete(Protocol):
+    """Data of which entries may be missing."""
+
+    @property
+    def masks(self) -> bool: ...  # x = {"mask", "value"}, value 0 where mask is 0
 
 
 class Network(Protocol):

@@ -19,7 +19,7 @@ from avi.randomness import key_for
 from avi.rundir import RunDir, atomic_write
 from avi.session import Session, open_session, restored
 from avi.settings import Split
-from avi.types import Params, X
+from avi.types import Incomplete, Params, X
 
 DRAWS = 100  # S of each bound
 
@@ -63,19 +63,23 @@ def main(
 
 
 def _of_file(session: Session, data: Path, limit: int | None) -> tuple[Evaluator, Points, str]:
-    from avi.datasets.tables import read_observations
+    from avi.datasets.tables import Missing, read_observations
 
-    example = session.spec.example
-    if not isinstance(example, jax.Array | np.ndarray):
+    example, dataset = session.spec.example, session.experiment.dataset
+    masks = isinstance(dataset, Incomplete) and dataset.masks
+    if not masks and not isinstance(example, jax.Array | np.ndarray):
         raise ConfigError(
             "data=<file> is for data sets with plain rows; this one has structured x."
         )
-    rows = read_observations(data, None, session.spec.support, example.size)[:limit]
+    size = example["value"].size if masks else example.size
+    missing: Missing = "mask" if masks else "refuse"
+    rows = read_observations(data, None, session.spec.support, size, missing)[:limit]
 
-    def view(row: Array, index: Array, visit: Array) -> X:
+    def plain(row: Array, index: Array, visit: Array) -> X:
         del index, visit
         return jnp.asarray(row, float).reshape(example.shape)
 
+    view = dataset.view if masks else plain
     problem, num_data = session.experiment.problem, session.spec.num_data
     # Ids behind the training rows: a table has no row for an observation from elsewhere.
     points = Points(rows, num_data + np.arange(len(rows)))

@@ -43,7 +43,8 @@ def require_finite(rows: np.ndarray, source: str, place: Place) -> None:
     if infinite.any():
         raise DataError(
             f"{source}: expected finite numbers, found {_places(rows, infinite, place)}. "
-            "Missing values are not supported: remove those rows or fill them in."
+            "Remove those rows, fill missing values in, or say dataset.missing=mask with a model "
+            "that leaves them out, e.g. model=linear_gaussian."
         )
 
 

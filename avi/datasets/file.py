@@ -4,14 +4,15 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from avi.datasets.base import Sizes, cut, fixed, permutation, sizes_of
 from avi.datasets.binarize import Binarize, Pixels, pixels
-from avi.datasets.tables import Table, read_table
+from avi.datasets.tables import Missing, Table, masked, read_table
 from avi.errors import DataError
-from avi.types import Dataset, Splits, Support
+from avi.types import Dataset, Splits, Support, X
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class File:
     header: bool | None  # of a .csv; None: a first line without numbers is one
     support: Support  # of x
     white: int  # the value of a white pixel, for support unit and for what is binarised
+    missing: Missing  # mask: x = {"mask", "value"}, for models that leave entries out
     binarize: Binarize  # from grey values 0..white to bits
     binarize_seed: int
     image_shape: tuple[int, ...] | None  # how figures draw a row
@@ -38,6 +40,11 @@ class File:
             raise ValueError(
                 f"binarize={self.binarize} makes bits of grey values: add dataset.support=binary, "
                 "or say dataset.binarize=none."
+            )
+        if self.masks and self._is_grey:
+            raise ValueError(
+                "missing=mask is for measurements, not for grey values: add dataset.support=real "
+                "dataset.binarize=none, or say dataset.missing=refuse."
             )
         if self.white < 1:
             raise ValueError(f"white must be 1 or more; got {self.white}.")
@@ -55,6 +62,11 @@ class File:
         return pixels(self.binarize, self.white if self._is_grey else 1, self.binarize_seed)
 
     @property
+    def masks(self) -> bool:
+        """Whether x says which of its entries were seen."""
+        return self.missing == "mask"
+
+    @property
     def redraws(self) -> bool:
         """Whether x is drawn anew at every visit."""
         return self._pixels.redraws
@@ -68,12 +80,18 @@ class File:
         sizes = self._sizes(len(rows), table.source)
         if self.shuffle:
             rows = rows[permutation(len(rows), self.split_seed)]
-        stored = self._pixels.store(_compact(rows, self.support), first_id=0)
+        if self.masks:
+            stored = masked(rows)
+        else:
+            stored = self._pixels.store(_compact(rows, self.support), first_id=0)
         train, valid, test = cut(stored, sizes)
         return Splits(train, valid, test)
 
-    def view(self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]) -> Float[Array, " D"]:
+    def view(self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]) -> X:
         """Return x of a stored row."""
+        if self.masks:
+            pairs = jnp.asarray(row, float)
+            return {"mask": pairs[:, 0], "value": pairs[:, 1]}
         return self._pixels.view(row, index, visit)
 
     def fixed(self) -> Dataset:
@@ -87,7 +105,7 @@ class File:
             source = f"{table.source} (divided by dataset.white={self.white})"
             replace(table, rows=scaled, source=source).require("unit")
         else:
-            table.require(self.support)
+            (table.without_missing() if self.masks else table).require(self.support)
         size = table.rows.shape[1]
         if self.image_shape is not None and math.prod(self.image_shape) != size:
             raise DataError(

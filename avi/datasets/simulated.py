@@ -125,6 +125,7 @@ class MissingEntries:
     seed: int
 
     support: ClassVar[Support] = "real"
+    masks: ClassVar[bool] = True
     redraws: ClassVar[bool] = False
     image_shape: ClassVar[None] = None
 

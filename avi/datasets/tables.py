@@ -4,8 +4,9 @@ import csv
 import io
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, Self
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from avi.datasets.contract import require_finite, require_support
 from avi.datasets.formats import byte_limit, data_errors, load_array, read_file
 from avi.errors import ConfigError, DataError
 from avi.types import Support
+
+Missing = Literal["refuse", "mask"]  # what becomes of values that are missing
 
 SUFFIXES = (".npz", ".npy", ".csv")
 MISSING = ("", "na", "nan", "n/a", "null", "none", "?")
@@ -38,6 +41,10 @@ class Table:
     def require(self, support: Support) -> None:
         """Raise DataError unless every value lies in `support`."""
         require_support(self.rows, support, self.source, self.place)
+
+    def without_missing(self) -> Self:
+        """Return the table with zeros for missing values."""
+        return replace(self, rows=np.where(np.isnan(self.rows), 0, self.rows))
 
     def require_finite(self) -> None:
         """Raise DataError if a value is missing or infinite."""
@@ -71,13 +78,32 @@ def read_table(path: Path, array: str | None = None, header: bool | None = None)
     return Table(rows.reshape(len(rows), -1), str(path))
 
 
-def read_observations(path: Path, array: str | None, support: Support, size: int) -> np.ndarray:
-    """Return rows [M, size] that are x as a bound scores it: in `support`, already binarised."""
+def masked(rows: np.ndarray) -> np.ndarray:
+    """Return pairs (mask, value) [N, D, 2] of rows [N, D]: (0, 0) for what is missing."""
+    seen = ~np.isnan(rows)
+    dtype = rows.dtype if rows.dtype in (np.float32, np.float64) else np.float64
+    return np.stack([seen, np.where(seen, rows, 0)], axis=2).astype(dtype)
+
+
+def read_observations(
+    path: Path,
+    array: str | None,
+    support: Support,
+    size: int,
+    missing: Missing = "refuse",
+) -> np.ndarray:
+    """Return rows [M, size] that are x as a bound scores it: in `support`, already binarised.
+
+    With missing="mask" they are pairs (mask, value), shape [M, size, 2].
+    """
     table = read_table(path, array)
     if table.rows.shape[1] != size:
         raise DataError(
             f"{path}: expected rows of {size} numbers, as in training; found {table.rows.shape[1]}."
         )
+    if missing == "mask":
+        table.without_missing().require(support)
+        return masked(table.rows)
     table.require(support)
     return table.rows
 

@@ -44,11 +44,18 @@ class LinearGaussian:
 
     def init(self, key: PRNGKey, data: DataSpec) -> Theta:
         """Return small random W, mu at the data mean and s = 1."""
-        value, share = observed(data.mean)
+        value, share = self.observed(data.mean)
         mean = value / jnp.maximum(share, 1e-6)  # missing values are stored as 0
         weight = 0.1 * jax.random.normal(key, (mean.size, self.latent_size))
         shape = () if self.noise == "shared" else mean.shape
         return {"weight": weight, "mean": jnp.asarray(mean, float), "log_scale": jnp.zeros(shape)}
+
+    def observed(self, x: X) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
+        """Return the entries of x, and for each 1 if it was seen and 0 if it is missing."""
+        if isinstance(x, dict):
+            return jnp.ravel(x["value"]), jnp.ravel(x["mask"])
+        value = jnp.ravel(x)
+        return value, jnp.ones_like(value)
 
     def scale(self, theta: Theta) -> Float[Array, " size"]:
         """Return s for every component of x."""
@@ -57,7 +64,7 @@ class LinearGaussian:
 
     def log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar:
         """Return log N(x; W z + mu, Psi) in nats."""
-        value, seen = observed(x)
+        value, seen = self.observed(x)
         scale = self.scale(theta)
         residual = (value - theta["weight"] @ z - theta["mean"]) / scale
         return -jnp.sum(seen * (0.5 * residual**2 + 0.5 * LOG_TWO_PI + jnp.log(scale)))
@@ -75,7 +82,7 @@ class LinearGaussian:
 
     def posterior(self, theta: Theta, x: X) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
         """Return the mean m and the precision Lambda = I + W' Psi^-1 W of p(z | x)."""
-        value, seen = observed(x)
+        value, seen = self.observed(x)
         scaled = (seen / self.scale(theta))[:, None] * theta["weight"]
         precision = jnp.eye(self.latent_size) + scaled.T @ scaled
         residual = seen * (value - theta["mean"]) / self.scale(theta)
@@ -83,7 +90,7 @@ class LinearGaussian:
 
     def log_evidence(self, theta: Theta, x: X) -> Scalar:
         """Return log N(x; mu, W W' + Psi) in nats, by the determinant and inversion lemmas."""
-        value, seen = observed(x)
+        value, seen = self.observed(x)
         mean, precision = self.posterior(theta, x)
         residual = seen * (value - theta["mean"]) / self.scale(theta)
         quadratic = jnp.sum(residual**2) - mean @ precision @ mean
@@ -107,14 +114,6 @@ class LinearGaussian:
         if not held:
             return []
         return [f"{held} scales of the noise are at the floor {self.floor}, which sets the bound."]
-
-
-def observed(x: X) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
-    """Return the entries of x, and for each 1 if it was seen and 0 if it is missing."""
-    if isinstance(x, dict):
-        return jnp.ravel(x["value"]), jnp.ravel(x["mask"])
-    value = jnp.ravel(x)
-    return value, jnp.ones_like(value)
 
 
 def _like(value: Float[Array, " size"], like: X) -> X:

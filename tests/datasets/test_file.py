@@ -20,6 +20,7 @@ PLAIN = File(
     header=None,
     support="real",
     white=1,
+    missing="refuse",
     binarize="none",
     binarize_seed=0,
     image_shape=None,
@@ -264,3 +265,23 @@ def test_new_observations_are_checked_like_training_rows():
     save(np.asarray([[0, 1, 7]]))
     with pytest.raises(DataError, match="found 7 at row 0, column 2"):
         read_observations(Path("rows.npy"), None, "binary", 3)
+
+
+def test_missing_values_become_a_mask_and_nothing_else_changes():
+    rows = REAL.copy()
+    rows[RANDOM.random(rows.shape) < 0.3] = np.nan
+    save(rows)
+    data = replace(PLAIN, missing="mask", shuffle=False)
+    stored = np.concatenate(data.load()[:3])
+    seen = ~np.isnan(rows)
+    np.testing.assert_array_equal(stored[:, :, 0], seen)
+    np.testing.assert_array_equal(stored[:, :, 1][seen], rows[seen])
+    x = data.view(stored[5], 5, 0)
+    np.testing.assert_array_equal(x["mask"], seen[5])
+    assert np.isfinite(x["value"]).all()
+    rows[2, 1] = np.inf
+    save(rows)
+    with pytest.raises(DataError, match="found inf at row 2, column 1"):
+        data.load()
+    with pytest.raises(ValueError, match="dataset.missing=refuse"):
+        replace(data, support="binary", binarize="fixed")

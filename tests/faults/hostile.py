@@ -194,6 +194,7 @@ FILE = {
     "array": None,
     "header": None,
     "support": "binary",
+    "missing": "refuse",
     "white": 1,
     "binarize": "none",
     "binarize_seed": 0,

@@ -24,13 +24,14 @@ from avi.rundir import RunDir, checkpoints
 from avi.rundir.names import config_digest
 
 TYPED = (DataError, ConfigError, CheckpointError)
-FILES = 3000 if SOAK else 240  # of each kind
-SECONDS = 600.0 if SOAK else 20.0  # of all kinds together, after which no new file is made
+# Of all kinds together, after which no new file is made.
+SECONDS = float(os.environ.get("AVI_SOAK_SECONDS", "600")) if SOAK else 20.0
+FILES = int(5 * SECONDS) if SOAK else 240  # of each kind
 SEED = int(os.environ.get("AVI_FUZZ_SEED", "0")) or time.time_ns() % 2**32
 SLOWEST = 60  # seconds for one file on a machine that has other things to do
 TALLY: dict[str, Counter] = {}
 FUZZ = settings(
-    max_examples=2000 if SOAK else 60,
+    max_examples=int(3 * SECONDS),
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),

@@ -13,7 +13,7 @@ from faults.hooks import DieSaving, WhenCompiling, without_report
 from faults.processes import GAP, MODES, SOAK, TINY, Avi, avi, digests
 
 EPOCHS = 12
-KILLS = 50 if SOAK else 3  # per mode
+KILLS = int(os.environ.get("AVI_SOAK_KILLS", "50")) if SOAK else 3  # per mode
 MOMENTS = ("any", "training", "saving", "compiling")
 SEED = int(os.environ.get("AVI_KILL_SEED", "0")) or time.time_ns() % 2**32
 

@@ -1,5 +1,7 @@
 """A number that is not finite ends the run at once; what is known of it lies in a file."""
 
+import csv
+
 import jax
 import numpy as np
 import pytest
@@ -72,3 +74,64 @@ def test_test_rows_that_were_trained_on_are_remarked(repeated):
 
     expected = ["2 of the 3 test rows are also training rows."] if repeated else []
     assert train._remarks(Session, None) == expected
+
+
+SMALL_GAP = (
+    "gap.num_points=4 gap.num_draws=20 gap.width=2 gap.splits=[test] gap.search_draws=4"
+    " gap.budget=400 gap.seconds=null gap.audit=0"
+).split()
+
+
+@pytest.fixture
+def gaps(tmp_path):
+    """Save rows around a line with a fifth of the entries missing; row 3 lacks column 1."""
+    draws = np.random.default_rng(1)
+    rows = draws.normal(size=(200, 1)) @ draws.normal(size=(1, 4)) + draws.normal(size=(200, 4))
+    rows[draws.random(rows.shape) < 0.2] = np.nan
+    rows[:3], rows[3, 1] = 0.0, np.nan
+    np.save(tmp_path / "rows.npy", rows)
+    return rows
+
+
+def masked_words(model, *more):
+    own = ["dataset=file", "dataset.path=rows.npy", f"model={model}"]
+    return ["train", "output=run", *own, *MODES["amortized"], f"train.batch_size={BATCH}", *more]
+
+
+def test_missing_values_are_refused_by_place_unless_the_model_leaves_them_out(gaps, tmp_path):
+    refused = avi(masked_words("linear_gaussian"), tmp_path)
+    assert refused.process.exitcode == 7, refused.output
+    assert "rows.npy: expected finite numbers, found a missing value at row 3, column 1" in (
+        refused.output
+    )
+    assert "dataset.missing=mask" in refused.output
+    refused = avi(masked_words("vae", "dataset.missing=mask"), tmp_path)
+    assert refused.process.exitcode == 2, refused.output
+    assert "Try model=linear_gaussian" in refused.output
+    gaps[7, 2] = np.inf
+    np.save(tmp_path / "rows.npy", gaps)
+    refused = avi(masked_words("linear_gaussian", "dataset.missing=mask"), tmp_path)
+    assert refused.process.exitcode == 7, refused.output
+    assert "found inf at row 7, column 2" in refused.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_values_are_left_out_from_training_to_posterior(gaps, tmp_path):
+    words = masked_words("linear_gaussian", "dataset.missing=mask", "train.epochs=20", *SMALL_GAP)
+    trained = avi(words, tmp_path)
+    assert trained.process.exitcode == 0, trained.output
+    with (tmp_path / "run/gap/points.csv").open() as file:
+        points = list(csv.DictReader(file))
+    assert len(points) == 4
+    # The best q of a linear-Gaussian model is its posterior, whose bound is the evidence of what
+    # was seen: what is left is the search's tolerance.
+    for point in points:
+        assert abs(float(point["approximation_gap"])) < 0.05
+    # An observation of which nothing is known: the posterior is the prior, the evidence is 0.
+    (tmp_path / "mine.csv").write_text("1.5,,-0.5,NA\n,,,\n")
+    inferred = avi(["infer", "run=run", "data=mine.csv"], tmp_path)
+    assert inferred.process.exitcode == 0, inferred.output
+    with (tmp_path / "run/infer/mine/posterior.csv").open() as file:
+        seen, unseen = csv.DictReader(file)
+    assert all(np.isfinite([float(value) for value in seen.values()]))
+    assert float(unseen["bound"]) <= 0
