@@ -22,7 +22,7 @@ from avi.refine.coordinate import CoordinateAscent
 from avi.rundir import atomic_write
 from avi.session import Session
 from avi.sparse import Document
-from avi.types import Local, Params, Target, Theta
+from avi.types import Local, Params, Splits, Target, Theta
 
 TOP_TERMS = 20  # listed of each topic
 COHERENT_TERMS = 10
@@ -44,7 +44,16 @@ DEFINITIONS = {
         "the training documents that hold them, -1 for a pair that never meets; the mean over "
         "pairs (Bouma 2009; Roder, Both & Hinneburg 2015)."
     ),
+    "one_topic": (
+        "Sum of log p(term) over the held-out tokens, over their number, p the training corpus's "
+        "term frequencies smoothed by eta: what a model reaches that tells no topics apart."
+    ),
     "share": "Mean over held-out documents of E[z_k] under the trained mode.",
+    "tokens": "Share of the training corpus's tokens that q(topics) ascribes to the topic.",
+    "told_apart": (
+        "exp of the mutual information of topic and term under the posterior mean: K for disjoint "
+        "topics of equal share, 1 if all are alike or one alone is used."
+    ),
 }
 
 
@@ -105,8 +114,7 @@ def coherence(rows: Document, terms: Int[np.ndarray, "K n"]) -> Float[np.ndarray
 
     wanted, place = np.unique(terms, return_inverse=True)
     column: Any = rows.ids
-    first = np.repeat(column.starts - np.cumsum(column.lengths) + column.lengths, column.lengths)
-    ids = column.values[first + np.arange(len(first))]
+    ids = column.values[_positions(column)]
     document = np.repeat(np.arange(len(column)), column.lengths)
     kept = np.isin(ids, wanted)
     found = (document[kept], np.searchsorted(wanted, ids[kept]))
@@ -120,12 +128,46 @@ def coherence(rows: Document, terms: Int[np.ndarray, "K n"]) -> Float[np.ndarray
     return np.array([npmi[np.ix_(own, own)][upper].mean() for own in place.reshape(terms.shape)])
 
 
+def token_shares(model: LDA, topics: Float[np.ndarray, "V K"]) -> Float[np.ndarray, " K"]:
+    """Return each topic's share of the corpus from the counts in q(topics) (DEFINITIONS)."""
+    counts = np.maximum(topics - model.eta, 0).sum(0)
+    return counts / counts.sum() if counts.sum() > 0 else np.full(len(counts), 1 / len(counts))
+
+
+def told_apart(topics: Float[np.ndarray, "V K"], shares: Float[np.ndarray, " K"]) -> float:
+    """Return how many topics, each a column that sums to 1, can be told apart (DEFINITIONS)."""
+    ratio = np.log(topics) - np.log(topics @ shares)[:, None]
+    return float(np.exp(np.sum(shares * topics * ratio)))
+
+
+def one_topic(model: LDA, train: Document, rows: Document) -> HeldOut:
+    """Return what a single topic predicts of the documents `rows` (DEFINITIONS)."""
+    seen, held = _term_counts(train), _term_counts(rows)
+    nats = held @ np.log((seen + model.eta) / (seen.sum() + model.eta * len(seen)))
+    return HeldOut(float(nats), int(held.sum()))
+
+
+def _term_counts(rows: Document) -> Float[np.ndarray, " V"]:
+    ids: Any = rows.ids
+    counts: Any = rows.counts
+    positions = _positions(ids)
+    weights = counts.values[positions].astype(float)
+    return np.bincount(ids.values[positions], weights, rows.num_terms)
+
+
+def _positions(column: Any) -> Int[np.ndarray, " L"]:
+    """Return where the values of a ragged column's rows stand, row by row."""
+    first = np.repeat(column.starts - np.cumsum(column.lengths) + column.lengths, column.lengths)
+    return first + np.arange(len(first))
+
+
 def write_topics(session: Session, params: Params, folder: Path) -> None:
     """Write topics.csv, topics.json and proportions.csv; nothing unless the model has topics."""
     model, splits = session.experiment.problem.model, session.splits
     if not isinstance(model, LDA) or splits.vocabulary is None:
         return
     topics = np.asarray(model.mean_globals(params.theta)["topics"], np.float64)
+    tokens = token_shares(model, np.asarray(params.theta["topics"], np.float64))
     proportions, ids = _proportions(session, params)
     top = top_terms(topics, min(TOP_TERMS, len(topics)))
     coherent = coherence(splits.train, top[:, :COHERENT_TERMS])
@@ -136,11 +178,18 @@ def write_topics(session: Session, params: Params, folder: Path) -> None:
     summary = {
         "definitions": DEFINITIONS,
         "coherence": float(coherent.mean()),
-        "held_out": _held_out_summary(model, params.theta, splits.test),
+        "told_apart": told_apart(topics, tokens),
+        "held_out": _held_out_summary(model, params.theta, splits),
         "topics": [
-            {"topic": k, "share": share, "coherence": value, "terms": row}
-            for k, (share, value, row) in enumerate(
-                zip(proportions.mean(0).tolist(), coherent.tolist(), terms, strict=True)
+            {"topic": k, "share": share, "tokens": part, "coherence": value, "terms": row}
+            for k, (share, part, value, row) in enumerate(
+                zip(
+                    proportions.mean(0).tolist(),
+                    tokens.tolist(),
+                    coherent.tolist(),
+                    terms,
+                    strict=True,
+                )
             )
         ],
     }
@@ -170,11 +219,11 @@ def _proportions(session: Session, params: Params) -> tuple[np.ndarray, np.ndarr
     return in_lanes(lambda _, lam: family.mean(lam))(None, lams), points.ids
 
 
-def _held_out_summary(model: LDA, theta: Theta, rows: Document) -> dict[str, Any]:
+def _held_out_summary(model: LDA, theta: Theta, splits: Splits) -> dict[str, Any]:
+    rows = splits.test
     summary: dict[str, Any] = {"split": "test", "documents": len(rows.ids)}
-    for name, figure in zip(
-        ("full_document", "completion"), held_out(model, theta, rows), strict=True
-    ):
+    found = (*held_out(model, theta, rows), one_topic(model, splits.train, rows))
+    for name, figure in zip(("full_document", "completion", "one_topic"), found, strict=True):
         summary[name] = {
             "nats": figure.nats,
             "tokens": figure.tokens,

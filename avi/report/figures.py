@@ -37,7 +37,9 @@ _LABELS: dict[Axis, str] = {
     "epoch": "epochs",
     "seconds": "seconds",
     "gradient_evaluations": "gradient evaluations",
+    "documents": "documents seen",
 }
+_COMPARED: tuple[Axis, ...] = ("epoch", "seconds", "gradient_evaluations")
 
 
 class Series(NamedTuple):
@@ -68,8 +70,10 @@ class Decomposition(NamedTuple):
         return (self.gap, self.gap_interval), approximation
 
 
-def elbo_curves(curves: Mapping[str, Curve], bound_name: str = "ELBO") -> "Figure":
-    """Draw the bound against epochs and, smaller, against seconds."""
+def elbo_curves(
+    curves: Mapping[str, Curve], bound_name: str = "ELBO", axis: Axis = "epoch"
+) -> "Figure":
+    """Draw the bound against `axis` and, smaller, against seconds."""
     has_seconds = any(np.isfinite(curve.axis("seconds")).any() for curve in curves.values())
     with style():
         figure = blank(8.6, 3.5)
@@ -77,11 +81,11 @@ def elbo_curves(curves: Mapping[str, Curve], bound_name: str = "ELBO") -> "Figur
         panels = figure.subplots(
             1, 1 + has_seconds, sharey=True, squeeze=False, gridspec_kw=ratios
         )[0]
-        axes_names: tuple[Axis, ...] = ("epoch", "seconds")
-        for axes, axis in zip(panels, axes_names, strict=False):
+        axes_names: tuple[Axis, ...] = (axis, "seconds")
+        for axes, name in zip(panels, axes_names, strict=False):
             for split in SPLITS:
-                _draw_split(axes, split, curves.get(split, Curve()), axis)
-            axes.set_xlabel(_LABELS[axis])
+                _draw_split(axes, split, curves.get(split, Curve()), name)
+            axes.set_xlabel(_LABELS[name])
             axes.margins(x=0.03)
         start = _focus(panels[0], [curve for curve in curves.values() if curve.points])
         panels[0].set_title(f"{bound_name}, nats per datapoint (higher is better){start}")
@@ -161,7 +165,7 @@ def comparison(series: Sequence[Series], what: str) -> "Figure":
     with style():
         figure = blank(10.5, 4.0 + 0.18 * ((len(labels) + 1) // 2))
         panels = figure.subplots(1, 3, sharey=True)
-        for axes, axis in zip(panels, _LABELS, strict=True):
+        for axes, axis in zip(panels, _COMPARED, strict=True):
             for line in series:
                 _draw_run(axes, line, axis, labels.index(line.label), alone=runs[line.label] == 1)
             axes.set_xlabel(_LABELS[axis] + (" (log)" if axis == "gradient_evaluations" else ""))

@@ -44,9 +44,10 @@ class Measurement(NamedTuple):
     bound: Value
     num_points: float
     seconds: float
+    documents: float = NAN  # training rows seen
 
 
-Axis = Literal["epoch", "seconds", "gradient_evaluations"]
+Axis = Literal["epoch", "seconds", "gradient_evaluations", "documents"]
 
 
 class Curve(NamedTuple):
@@ -74,6 +75,13 @@ class Curve(NamedTuple):
         return self.points[-1] if self.points else None
 
 
+class Pace(NamedTuple):
+    """How far a run goes in one unit, NaN where unknown."""
+
+    steps: float  # of an epoch
+    rows: float  # of a step
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """Everything that could be read of one run folder; a missing part is empty or None."""
@@ -87,6 +95,7 @@ class RunFiles:
     gap_points: tuple[Mapping[str, str], ...]  # gap/points.csv
     snapshot: Mapping[str, np.ndarray]
     worst: Mapping[str, np.ndarray]  # gap/worst.npz: the worst-inferred observations themselves
+    topics: Mapping[str, Any] | None  # topics.json
     compile_seconds: float
     damage: tuple[str, ...]  # one sentence for each file or line that could not be read
 
@@ -153,17 +162,19 @@ def read_run(folder: Path) -> RunFiles:
     timing = tuple(_lines(folder / "timing.jsonl", damage))
     compiling = [number(entry, "compile_seconds") for entry in timing if "compile_seconds" in entry]
     facts = _json(folder / "run.json", damage) or {}
+    config = _config(folder / "config.yaml", damage)
     summary = _json(gap / "summary.json", damage)
     return RunFiles(
         folder=folder,
         config_text=config_text,
-        config=_config(folder / "config.yaml", damage),
+        config=config,
         facts=facts,
-        curves=_curves(folder, number(facts, "steps_per_epoch"), timing, damage),
+        curves=_curves(folder, _pace(facts, config), timing, damage),
         gap=summary if isinstance(lookup(summary, "splits"), Mapping) else None,
         gap_points=_table(gap / "points.csv", damage),
         snapshot=_arrays(folder / "snapshot.npz", damage),
         worst=_arrays(gap / "worst.npz", damage),
+        topics=_json(folder / "topics.json", damage),
         compile_seconds=compiling[-1] if compiling else NAN,
         damage=tuple(damage),
     )
@@ -225,8 +236,12 @@ def _lines(path: Path, damage: list[str]) -> Iterable[Mapping[str, Any]]:
         damage.append(f"{path.name} has {torn} torn of {len(lines)} lines, left out.")
 
 
+def _pace(facts: Any, config: Any) -> Pace:
+    return Pace(number(facts, "steps_per_epoch"), number(config, "train", "batch_size"))
+
+
 def _curves(
-    folder: Path, per_epoch: float, timing: Iterable[Mapping[str, Any]], damage: list[str]
+    folder: Path, pace: Pace, timing: Iterable[Mapping[str, Any]], damage: list[str]
 ) -> dict[str, Curve]:
     seconds = {
         (number(entry, "step"), text(entry, "split")): number(entry, "seconds") for entry in timing
@@ -239,11 +254,12 @@ def _curves(
             continue
         met[split][step] = Measurement(
             step=step,
-            epoch=step / per_epoch if per_epoch > 0 else number(entry, "epoch"),
+            epoch=step / pace.steps if pace.steps > 0 else number(entry, "epoch"),
             gradient_evaluations=number(entry, "gradient_evaluations"),
             bound=Value(number(entry, "value"), number(entry, "standard_error")),
             num_points=number(entry, "num_points"),
             seconds=seconds.get((step, split), NAN),
+            documents=step * pace.rows,
         )
     return {split: Curve(tuple(met[split][step] for step in sorted(met[split]))) for split in met}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avi.report import figures, gaps, images, page
+from avi.report import figures, gaps, images, page, topics
 from avi.report.files import SPLITS, RunFiles, Value, number, read_run, text, write_atomically
 from avi.report.style import png, svg
 from avi.report.wording import (
@@ -66,6 +66,7 @@ def report(run: RunFiles) -> str:
         page.facts(_facts(run)),
         *(page.paragraph(remark, "note") for remark in _sentences(run.fact("remarks"))),
         _curves(run),
+        topics.section(run),
         gaps.section(run),
         _observations(run),
         _latent_space(run),

@@ -11,13 +11,23 @@ from oracles import topics as oracle
 
 from avi.config import compose
 from avi.models.lda import LDA
+from avi.report.files import read_run
+from avi.report.topics import section
 from avi.session import open_session
-from avi.topics import coherence, held_out, top_terms, write_topics
+from avi.topics import (
+    coherence,
+    held_out,
+    one_topic,
+    token_shares,
+    told_apart,
+    top_terms,
+    write_topics,
+)
 
 
-def documents(number):
+def documents(number, seed=0):
     """Return (ids, counts) of each document."""
-    x = seen(corpus(number))
+    x = seen(corpus(number, seed=seed))
     rows = zip(np.asarray(x.ids), np.asarray(x.counts).astype(int), strict=True)
     return [(ids[counts > 0], counts[counts > 0]) for ids, counts in rows]
 
@@ -86,3 +96,59 @@ def test_topics_of_a_run_are_written_as_tables(tmp_path):
     shares = list(csv.reader((tmp_path / "proportions.csv").read_text().splitlines()))
     assert len(shares) == 1 + len(session.splits.test.ids)
     np.testing.assert_allclose(np.sum(np.array(shares[1:], float)[:, 1:], 1), 1, atol=1e-4)
+
+
+def test_topics_are_told_apart_as_mutual_information_has_it():
+    apart = np.kron(np.eye(3), np.full((4, 1), 0.25))
+    shares = np.full(3, 1 / 3)
+    floor = np.maximum(apart, 1e-300)  # its logarithm is finite
+    np.testing.assert_allclose(told_apart(floor, shares), 3, rtol=1e-12)
+    np.testing.assert_allclose(told_apart(floor, np.eye(3)[0]), 1, rtol=1e-12)
+    np.testing.assert_allclose(told_apart(np.full((12, 3), 1 / 12), shares), 1, rtol=1e-12)
+
+
+def test_equal_topics_predict_what_a_single_topic_predicts():
+    lda = LDA(3, 0.3, 0.2, 0, "posterior")
+    rows, held = corpus(40), corpus(12, seed=1)
+    counts = np.zeros(NUM_TERMS)
+    for ids, amounts in documents(40):
+        np.add.at(counts, ids, amounts)
+    # One topic's posterior three times: what training from scratch with its encoder ends in.
+    theta = {"topics": jax.numpy.tile((counts + lda.eta)[:, None], (1, 3))}
+    single = one_topic(lda, rows, held)
+    full, completion = held_out(lda, theta, held)
+    assert full.nats < single.nats  # q(z) q(tokens' topics) loses something even here
+    log_terms = np.log((counts + lda.eta) / (counts + lda.eta).sum())
+    expected = [(log_terms[ids], amounts) for ids, amounts in documents(12, seed=1)]
+    np.testing.assert_allclose(single.nats, sum(a @ b for a, b in expected), rtol=1e-12)
+    hidden = sum(a[1::2] @ b[1::2] for a, b in expected)
+    np.testing.assert_allclose(completion.nats, hidden, rtol=1e-9)
+    np.testing.assert_allclose(token_shares(lda, np.asarray(theta["topics"])), 1 / 3, rtol=1e-12)
+
+
+def test_a_page_shows_topics_bounds_and_a_collapse(tmp_path):
+    def page(full):
+        found = {
+            "definitions": {"completion": "Inferred from every other term."},
+            "coherence": 0.25,
+            "told_apart": 2.5,
+            "held_out": {
+                "full_document": {"nats_per_word": full, "perplexity": 20.0, "tokens": 50},
+                "one_topic": {"nats_per_word": -3.5, "perplexity": 33.1, "tokens": 50},
+            },
+            "topics": [
+                {"topic": number, "share": 0.5, "tokens": tokens, "coherence": 0.3, "terms": terms}
+                for number, tokens, terms in ((0, 0.25, [["<b>", 0.5]]), (1, 0.75, [["sea", 0.1]]))
+            ],
+        }
+        (tmp_path / "run.json").write_text("{}")
+        (tmp_path / "topics.json").write_text(json.dumps(found))
+        return section(read_run(tmp_path))
+
+    healthy, collapsed = page(-3.0), page(-3.495)
+    assert "&lt;b&gt; 50.0" in healthy
+    assert "<b>" not in healthy
+    assert healthy.index("sea 10.0") < healthy.index("&lt;b&gt; 50.0")  # the larger share first
+    assert all(words in healthy for words in ("75.0 %", "0.250", "−3.0000", "−3.5000", "2.5"))
+    assert "collapsed" not in healthy
+    assert "collapsed" in collapsed
