@@ -79,7 +79,7 @@ def test_topics_of_a_run_are_written_as_tables(tmp_path):
     (tmp_path / "terms").write_text("".join(f"word{n}\n" for n in range(NUM_TERMS)))
     words = (
         "model=lda model.latent_size=3 dataset=corpus inference=svi inference.refine=coordinate "
-        f"refine=coordinate dataset.path={tmp_path}/counts dataset.vocabulary={tmp_path}/terms "
+        f"dataset.path={tmp_path}/counts dataset.vocabulary={tmp_path}/terms "
         "train.batch_size=8 precision=float64"
     )
     session = open_session(compose(words.split())[0].tree)
