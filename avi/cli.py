@@ -1,6 +1,5 @@
 """`avi <command> [key=value ...]`: find the command, hand it its words, end with an exit code."""
 
-import contextlib
 import os
 import sys
 
@@ -76,11 +75,13 @@ def run(words: list[str]) -> int:
 
         print(command_help(command), end="")
         return 0
+    from contextlib import nullcontext
+
     from avi import signals
     from avi.outcome import explain
 
     try:
-        with signals.ending_at_once() if command in RESUMABLE else contextlib.nullcontext():
+        with signals.ending_at_once() if command in RESUMABLE else nullcontext():
             return _handlers()[command](rest)
     except BrokenPipeError:
         raise
