@@ -116,6 +116,7 @@ def draw(curves: Mapping[str, Sequence[Step]]) -> "Figure":
         left.set_xlabel("refinement steps")
         right.set_xlabel("milliseconds per observation")
         left.set_ylim(bottom=min(0.0, left.get_ylim()[0]))
+        left.plot([], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="all of the gap")
         left.legend(loc="lower right", fontsize=8.5)
     return figure
 
@@ -133,7 +134,3 @@ def _draw_curve(
     )  # fmt: skip
     if not math.isfinite(curve[-1].steps):
         axes.axhline(means[-1], color=colour, linewidth=1, linestyle=(0, (4, 3)))
-        axes.text(
-            0.02, means[-1], f"{plain(split)}: all of the gap", color=MUTED, fontsize=8,
-            va="bottom", transform=axes.get_yaxis_transform(),
-        )  # fmt: skip

@@ -11,6 +11,7 @@ from avi.report.figures import Decomposition
 from avi.report.files import RunFiles, Value, estimate, lookup, number, splits, text
 from avi.report.style import svg
 from avi.report.wording import (
+    between,
     count,
     duration,
     gap_command,
@@ -138,7 +139,7 @@ def _numbers(run: RunFiles) -> str:
 
 def _confidence(found: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
     """Yield the interval of the gap and what is guaranteed, where the report has them."""
-    intervals = [_interval(lookup(tree, "amortization_gap", "interval")) for tree in found.values()]
+    intervals = [between(lookup(tree, "amortization_gap", "interval")) for tree in found.values()]
     if any(intervals):
         yield [
             "— its 95 % interval",
@@ -156,9 +157,7 @@ def _confidence(found: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
 
 
 def _approximation_interval(found: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
-    intervals = [
-        _interval(lookup(tree, "approximation_gap", "interval")) for tree in found.values()
-    ]
+    intervals = [between(lookup(tree, "approximation_gap", "interval")) for tree in found.values()]
     if any(intervals):
         yield [
             "— its 95 % interval",
@@ -184,11 +183,6 @@ def _ends(interval: Any) -> tuple[float, float] | None:
         return None
     low, high = (number({"end": end}, "end") for end in interval)
     return (low, high) if math.isfinite(high - low) else None
-
-
-def _interval(interval: Any) -> str:
-    ends = _ends(interval)
-    return f"{three_digits(ends[0])} to {three_digits(ends[1])}" if ends else ""
 
 
 def _unknown(run: RunFiles) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from avi.report import page
 from avi.report.files import RunFiles, Value, lookup, number, splits, text
-from avi.report.wording import MISSING, count, plus_minus, signed, three_digits
+from avi.report.wording import MISSING, between, count, plus_minus, signed
 
 
 def section(run: RunFiles) -> str:
@@ -37,16 +37,8 @@ def _width(record: Mapping[str, Any]) -> str:
 
 
 def _interval(record: Mapping[str, Any]) -> str:
-    ends = interval_of(lookup(record, "width_interval"))
+    ends = between(lookup(record, "width_interval"))
     return f" (95 % interval {ends})" if ends else ""
-
-
-def interval_of(ends: Any) -> str:
-    """Return [low, high] in words, empty where it is not known."""
-    if not isinstance(ends, list) or len(ends) != 2:
-        return ""
-    low, high = (number({"end": end}, "end") for end in ends)
-    return f"{three_digits(low)} to {three_digits(high)}" if math.isfinite(high - low) else ""
 
 
 def _transfer(record: Mapping[str, Any]) -> str:
@@ -69,7 +61,7 @@ def _table(record: Mapping[str, Any]) -> str:
         [
             count(number(one, "num_temperatures")),
             plus_minus(Value(number(one, "width"), number(one, "width_se"))),
-            interval_of(lookup(one, "width_interval")) or MISSING,
+            between(lookup(one, "width_interval")) or MISSING,
             _added(number(one, "doubling")),
         ]
         for one in entries

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from typing import Any
 
 from avi.report.files import RunFiles, Value, number, text
 
@@ -21,6 +22,17 @@ def plus_minus(value: Value) -> str:
         return signed(f"{value.mean:.2f}")
     decimals = _decimals(value.standard_error)
     return signed(f"{value.mean:.{decimals}f} ± {value.standard_error:.{decimals}f}")
+
+
+def between(interval: Any) -> str:
+    """Return [low, high] with the digits that its length deserves, empty where it is not known."""
+    if not isinstance(interval, list) or len(interval) != 2:
+        return ""
+    low, high = (number({"end": end}, "end") for end in interval)
+    if not math.isfinite(high - low):
+        return ""
+    decimals = _decimals((high - low) / 4)
+    return signed(f"{low:.{decimals}f} to {high:.{decimals}f}")
 
 
 def signed(digits: str) -> str:
