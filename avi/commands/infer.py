@@ -19,6 +19,8 @@ from avi.randomness import key_for
 from avi.rundir import RunDir, atomic_write
 from avi.session import Session, open_session, restored
 from avi.settings import Split
+from avi.sparse import Document
+from avi.training import View
 from avi.types import Incomplete, Params, X
 
 DRAWS = 100  # S of each bound
@@ -36,7 +38,7 @@ def main(
     Args:
         run: a run folder.
         split: whose rows, unless `data` names a file of observations as the bound scores them
-            (.npz, .npy or .csv, one row each).
+            (.npz, .npy or .csv, one row each; lda-c for documents, ids of the run's vocabulary).
         data: that file.
         out: folder to write to; by default infer/<split or file name> in the run folder.
         limit: at most so many rows.
@@ -63,6 +65,29 @@ def main(
 
 
 def _of_file(session: Session, data: Path, limit: int | None) -> tuple[Evaluator, Points, str]:
+    problem, num_data = session.experiment.problem, session.spec.num_data
+    rows, view = _documents(session, data, limit) or _plain_rows(session, data, limit)
+    # Ids behind the training rows: a table has no row for an observation from elsewhere.
+    points = Points(rows, num_data + np.arange(len(jax.tree.leaves(rows)[0])))
+    return Evaluator(problem, view, num_data, DRAWS), points, data.stem
+
+
+def _documents(session: Session, data: Path, limit: int | None) -> tuple[Document, View] | None:
+    """Return the documents of a file in lda-c format, ids from 0; None where x is no document."""
+    from avi.datasets.documents import read_counts
+    from avi.datasets.formats import byte_limit, read_file
+
+    example, vocabulary = session.spec.example, session.splits.vocabulary
+    if not isinstance(example, Document) or vocabulary is None:
+        return None
+    if not data.is_file():
+        raise ConfigError(f"There is no file {data}.")
+    bags = read_counts(read_file(data, byte_limit()), str(data), "lda-c", vocabulary, first_id=0)
+    bags = bags.chosen(np.arange(len(bags))[:limit])
+    return bags.rows(int(bags.lengths.max())), session.experiment.dataset.view
+
+
+def _plain_rows(session: Session, data: Path, limit: int | None) -> tuple[np.ndarray, View]:
     from avi.datasets.tables import Missing, read_observations
 
     example, dataset = session.spec.example, session.experiment.dataset
@@ -79,11 +104,7 @@ def _of_file(session: Session, data: Path, limit: int | None) -> tuple[Evaluator
         del index, visit
         return jnp.asarray(row, float).reshape(example.shape)
 
-    view = dataset.view if masks else plain
-    problem, num_data = session.experiment.problem, session.spec.num_data
-    # Ids behind the training rows: a table has no row for an observation from elsewhere.
-    points = Points(rows, num_data + np.arange(len(rows)))
-    return Evaluator(problem, view, num_data, DRAWS), points, data.stem
+    return rows, dataset.view if masks else plain
 
 
 def _posteriors(
