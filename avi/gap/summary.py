@@ -34,16 +34,19 @@ def summarise(
     lost = [row for row in rows if NOT_FINITE in row.flags]
     rows = [row for row in rows if NOT_FINITE not in row.flags]
     khat_ok = _khat_ok(rows, getattr(experiment.evidence, "num_samples", None))
-    splits = {}
-    for split in settings.splits:
-        own = [row for row in rows if row.split == split]
-        if own:
-            table = _Table(own, sizes[split], experiment.seed)
-            splits[split] = {
-                **_split(table, khat_ok is not False),
-                "not_finite": sum(row.split == split for row in lost),
-                "same_bound": measurement.same_bounds.get(split),
-            }
+    tables = {
+        split: _Table([row for row in rows if row.split == split], sizes[split], experiment.seed)
+        for split in settings.splits
+    }
+    splits = {
+        split: {
+            **_split(table, khat_ok is not False),
+            "not_finite": sum(row.split == split for row in lost),
+            "same_bound": measurement.same_bounds.get(split),
+        }
+        for split, table in tables.items()
+        if table.rows
+    }
     audit = measurement.audit.summary()
     return {
         "gap_name": "amortization gap" if amortized(experiment) else "optimisation gap",

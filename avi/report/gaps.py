@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from avi.report import figures, frontier, images, page, sandwich
+from avi.report import figures, frontier, images, page, sandwich, validity
 from avi.report.figures import Decomposition
 from avi.report.files import RunFiles, Value, estimate, lookup, number, splits, text
 from avi.report.style import svg
@@ -20,7 +20,6 @@ from avi.report.wording import (
     is_amortized,
     loser,
     objective_name,
-    plural,
     plus_minus,
     signed,
     three_digits,
@@ -93,7 +92,7 @@ def section(run: RunFiles) -> str:
         sandwich.section(run),
         _worst(run),
         "<h3>Can these numbers be believed?</h3>",
-        page.checks(_validity(run)),
+        page.checks(validity.entries(run)),
         page.banner(f"Left out: {sentence}" for sentence in _skipped(run)),
         page.paragraph(_provenance(run), "note"),
         page.link(GUIDE, "How to read these numbers, at leisure and with a worked example"),
@@ -320,104 +319,6 @@ def _pictures(run: RunFiles) -> dict[float, bytes]:
         for row, one in zip(rows, stack, strict=True):
             found[float(row)] = images.tile(one, low=low, high=high)
     return found
-
-
-def _validity(run: RunFiles) -> Iterator[tuple[bool | None, str]]:
-    for name, tree in splits(run).items():
-        points, converged = number(tree, "n"), number(tree, "converged")
-        if math.isfinite(points) and math.isfinite(converged):
-            yield (
-                converged >= points,
-                f"{name}: λ* converged for {count(converged)} of {plural(points, 'point')}"
-                + (
-                    "."
-                    if converged >= points
-                    else "; for the others the gap may be larger than reported."
-                ),
-            )
-        lost = number(tree, "not_finite")
-        if lost > 0:
-            yield (
-                False,
-                f"{name}: the bound of {plural(lost, 'point')} is not a finite number; no mean "
-                "contains them, gap/points.csv flags them.",
-            )
-        negative = number(tree, "negative")
-        if negative > 0:
-            yield (
-                None,
-                f"{name}: the gap of {plural(negative, 'point')} came out below zero; "
-                "a few near zero are noise of the draws.",
-            )
-    audited, improved = number(run.gap, "audit", "points"), number(run.gap, "audit", "improved")
-    if audited > 0:
-        yield (
-            improved == 0,
-            f"Other starts led higher for {count(improved)} of {plural(audited, 'point')} that "
-            "were tried from several.",
-        )
-    yield from _starts(run)
-    for key, good, bad in _FLAGS:
-        flag = lookup(run.gap, "validity", key)
-        if isinstance(flag, bool):
-            # The one flag whose name states the trouble instead of the virtue.
-            holds = not flag if key == "negative_gap" else flag
-            yield holds, good if holds else bad
-        elif key == "khat_ok":
-            yield None, "The evidence needed no importance weights, or k̂ was not computed."
-
-
-def _starts(run: RunFiles) -> Iterator[tuple[bool | None, str]]:
-    """Yield where other starts ended, and what a second search gained."""
-    found = lookup(run.gap, "audit", "starts")
-    ends = [
-        f"{share:.0%} from the {START_WORDS.get(text(one, 'start'), 'other')} start "
-        f"({count(number(one, 'higher'))} higher, {count(number(one, 'lower'))} lower)"
-        for one in (found if isinstance(found, list) else [])
-        if math.isfinite(share := number(one, "differ"))
-    ]
-    if ends:
-        yield (
-            None,
-            "Of these, so many ended more than 0.01 nats from where the mode's own λ led: "
-            f"{', '.join(ends)}.",
-        )
-    again = Value(
-        number(run.gap, "audit", "doubling", "mean"), number(run.gap, "audit", "doubling", "se")
-    )
-    if again.known:
-        points = plural(number(run.gap, "audit", "doubling", "n"), "point")
-        yield (
-            lookup(run.gap, "audit", "doubling", "ok") is True,
-            f"As much of a search again, from λ*, changed the bound of {points} by "
-            f"{plus_minus(again)} nats in the mean.",
-        )
-
-
-START_WORDS = {"family": "family's", "laplace": "Laplace", "random": "random"}
-_FLAGS = (
-    (
-        "khat_ok",
-        "The importance weights behind the evidence are well behaved (k̂).",
-        "k̂ warns: the importance weights have too heavy a tail; read the evidence as a loose "
-        "lower bound.",
-    ),
-    (
-        "n_ok",
-        "There are enough datapoints for a standard error that means something.",
-        "Too few datapoints for an interval: gaps are skewed, fewer than 30 points say little.",
-    ),
-    (
-        "negative_gap",
-        "No mean gap is below zero beyond three standard errors.",
-        "A mean gap is below zero beyond three standard errors: the report contradicts itself.",
-    ),
-    (
-        "sandwich_ok",
-        "Bounds from both sides agree on simulated data.",
-        "Bounds from both sides disagree on simulated data: the evidence is not settled.",
-    ),
-)
 
 
 def _skipped(run: RunFiles) -> list[str]:
