@@ -78,6 +78,11 @@ def description(path: Path) -> str:
     return ""
 
 
+def fills_all(path: Path) -> bool:
+    """Return whether the keys of a yaml file are those of the whole tree, not of its own block."""
+    return "# @package _global_" in _lines(path)[:1]
+
+
 def settings(path: Path) -> list[Setting]:
     """Return the settings of a yaml file, with the comments behind them."""
     found: list[Setting] = []
@@ -132,7 +137,8 @@ def keys(chosen: dict[str, str]) -> Iterator[str]:
     for package, entry in packages(chosen).items():
         path = files.get(entry.group, {}).get(entry.choice)
         if path is not None:
-            yield from (f"{package}.{setting.key}" for setting in settings(path) if setting.value)
+            inside = "" if fills_all(path) else f"{package}."
+            yield from (f"{inside}{setting.key}" for setting in settings(path) if setting.value)
 
 
 def _lines(path: Path) -> list[str]:

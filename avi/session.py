@@ -35,7 +35,12 @@ class Session(NamedTuple):
     @property
     def steps_per_epoch(self) -> int:
         """Full batches in the training set."""
-        return self.spec.num_data // self.experiment.train.batch_size
+        return self.spec.num_data // self.batch_size
+
+    @property
+    def batch_size(self) -> int:
+        """B, rows per step."""
+        return self.experiment.train.batch_size or self.spec.num_data
 
     def evaluator(self, num_draws: int | None = None) -> Evaluator:
         """Return the views of the problem on the recorded data, with `num_draws` per bound."""
@@ -96,8 +101,9 @@ def open_session(tree: Mapping[str, Any]) -> Session:
     if num_bytes(splits.train) > experiment.device_budget:
         splits = splits._replace(train=mapped(splits.train, cache_folder()))
     spec = describe(experiment.dataset, splits)
-    check_batch(experiment.train.batch_size, spec)
-    return Session(experiment, splits, spec)
+    session = Session(experiment, splits, spec)
+    check_batch(session.batch_size, spec)
+    return session
 
 
 def restored(session: Session, run: RunDir, step: int | None = None) -> tuple[TrainState, int]:

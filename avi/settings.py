@@ -18,7 +18,7 @@ class TrainSettings:
     """How long, in which batches, from where, and how often to write."""
 
     epochs: int  # visits to every training row
-    batch_size: int  # B, rows per step
+    batch_size: int | None  # B, rows per step; None: all rows
     start: str | None  # run folder whose theta (and phi where shapes fit) to start from
     freeze: Literal["theta"] | None  # what keeps its initial value
     log_every: int  # steps averaged in one line of metrics.jsonl
@@ -32,7 +32,9 @@ class TrainSettings:
         _refuse(self.epochs < 0, f"train.epochs must be 0 or more; got {self.epochs}.")
         for name in ("batch_size", "log_every", "save_every", "keep_last", "eval_draws"):
             value = getattr(self, name)
-            _refuse(value < 1, f"train.{name} must be 1 or more; got {value}.")
+            _refuse(
+                value is not None and value < 1, f"train.{name} must be 1 or more; got {value}."
+            )
         for name in ("eval_every", "eval_points"):
             value = getattr(self, name)
             _refuse(value < 0, f"train.{name} must be 0 or more; got {value}.")

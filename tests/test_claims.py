@@ -47,7 +47,7 @@ def train(*words: str) -> Trained:
         state,
         key_for(experiment.seed, "train"),
         num_steps=experiment.train.epochs * session.steps_per_epoch,
-        batch_size=experiment.train.batch_size,
+        batch_size=session.batch_size,
         log_every=experiment.train.log_every,
     ):
         state = chunk.state

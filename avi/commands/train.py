@@ -161,7 +161,7 @@ class _Training:
             state,
             key_for(experiment.seed, "train"),
             num_steps=self.num_steps,
-            batch_size=self.settings.batch_size,
+            batch_size=self.session.batch_size,
             log_every=self.settings.log_every,
             device_budget=experiment.device_budget,
         )
@@ -178,7 +178,7 @@ class _Training:
         self.seconds += chunk.seconds
         if not chunk.finite:
             self._dump(chunk)
-        self._log(_train_lines(chunk, self.settings.log_every, self.settings.batch_size))
+        self._log(_train_lines(chunk, self.settings.log_every, self.session.batch_size))
         epoch, left = divmod(step, self.steps_per_epoch)
         last = step == self.num_steps
         if not left and (
@@ -254,7 +254,7 @@ class _Training:
         )
 
     def _records(self, lines: list[Line]) -> list[dict[str, Any]]:
-        per_step = self.session.experiment.problem.gradient_evaluations() * self.settings.batch_size
+        per_step = self.session.experiment.problem.gradient_evaluations() * self.session.batch_size
         return [
             {
                 "step": line.step,
@@ -336,7 +336,7 @@ class _Training:
         step = chunk.first_step + len(chunk.value) - 1
         epoch, number = divmod(step, self.steps_per_epoch)
         step_key, order_key = jax.random.split(key_for(self.session.experiment.seed, "train"))
-        size = self.settings.batch_size
+        size = self.session.batch_size
         buckets = make_buckets(self.session.splits.train, size)
         order = epoch_order(order_key, epoch, self.session.spec.num_data, size, buckets)
         rows = np.asarray(order)[number * size : (number + 1) * size]

@@ -71,7 +71,7 @@ class RobbinsMonro:
         if self.kappa == 0 and batch_size < num_data:
             raise ConfigError(
                 "whole steps on theta forget all rows but those of the last batch. "
-                f"Try train.batch_size={num_data}, or optimizer.theta=robbins_monro."
+                f"Try train.batch_size=null (all {num_data} rows) or optimizer.theta=robbins_monro."
             )
         count = state.taken + 1
         moves = count // self.every

@@ -237,7 +237,9 @@ def _lines(path: Path, damage: list[str]) -> Iterable[Mapping[str, Any]]:
 
 
 def _pace(facts: Any, config: Any) -> Pace:
-    return Pace(number(facts, "steps_per_epoch"), number(config, "train", "batch_size"))
+    whole = lookup(config, "train", "batch_size") is None  # all rows in every step
+    rows = number(facts, "num_data") if whole else number(config, "train", "batch_size")
+    return Pace(number(facts, "steps_per_epoch"), rows)
 
 
 def _curves(

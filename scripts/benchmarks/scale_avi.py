@@ -36,7 +36,7 @@ def set_up() -> tuple[Unit, dict]:
         state,
         key_for(0, "train"),
         num_steps=2**31 - 1,
-        batch_size=experiment.train.batch_size,
+        batch_size=session.batch_size,
         log_every=experiment.train.log_every,
     )
 

@@ -169,7 +169,7 @@ def test_stochastic_steps_come_near_the_bound_of_coordinate_ascent():
 
 def test_whole_steps_on_part_of_the_rows_are_refused():
     step = stepper(MIXTURE, rows_of(MIXTURE), optimizer=WHOLE)
-    with pytest.raises(ConfigError, match=r"Try train\.batch_size=6"):
+    with pytest.raises(ConfigError, match=r"Try train\.batch_size=null \(all 6 rows\)"):
         step(np.arange(3))
 
 
