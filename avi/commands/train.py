@@ -124,6 +124,8 @@ class _Training:
             bit_exact=True,
             **self._facts(state),
         )
+        for sentence in _cold_start(self.session, state):
+            say(sentence)
         self._started(0)
         self._save(state, 0)
         self.stop.check()
@@ -422,4 +424,20 @@ def _remarks(session: Session, state: TrainState) -> list[str]:
     if repeated := repeated_rows(session.splits):
         of_all = len(session.points("test"))
         remarks = [*remarks, f"{repeated} of the {of_all} test rows are also training rows."]
-    return remarks
+    return [*remarks, *_cold_start(session, state)]
+
+
+def _cold_start(session: Session, state: TrainState) -> list[str]:
+    """Return what to type where an encoder trains from scratch together with a model's globals."""
+    from avi.types import Conjugate
+
+    problem, settings = session.experiment.problem, session.experiment.train
+    learns = not problem.inference.per_datapoint and jax.tree.leaves(state.params.phi)
+    given = settings.start is not None or settings.freeze is not None
+    if given or not learns or not isinstance(problem.model, Conjugate):
+        return []
+    return [
+        f"The globals of {type(problem.model).__name__} start from scratch with the encoder: they "
+        "may collapse while the gap looks small. Compare bounds, or train inference=svi first and "
+        "add train.start=<that run>."
+    ]

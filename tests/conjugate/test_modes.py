@@ -1,11 +1,14 @@
 """One word changes where the posterior of a document or a row comes from."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 from conjugate.corpora import NUM_TERMS, corpus, seen
 from conjugate.test_infer import lines
 
+from avi.commands.train import _cold_start
 from avi.config import compose
 from avi.randomness import key_for
 from avi.session import open_session
@@ -74,3 +77,23 @@ def test_the_word_brings_the_components_and_the_settings_of_its_mode(model):
     assert tree("cavi")["optimizer"]["theta"]["kappa"] == 0
     typed = tree("cavi", "train.batch_size=50", "train.epochs=2")["train"]
     assert (typed["batch_size"], typed["epochs"]) == (50, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "warned"),
+    [
+        (["inference=amortized"], True),
+        (["inference=semi_amortized"], True),
+        (["inference=amortized", "train.start=run"], False),
+        (["inference=amortized", "train.freeze=theta"], False),
+        (["inference=svi"], False),
+        (["inference=free_form"], False),
+    ],
+)
+def test_an_encoder_that_starts_with_its_topics_is_told_to_start_from_svi(words, warned, documents):
+    session = opened(documents, *words)
+    experiment = session.experiment
+    cold = replace(experiment, train=replace(experiment.train, start=None))
+    sentences = _cold_start(session, session._replace(experiment=cold).initial_state())
+    assert bool(sentences) == warned
+    assert all("inference=svi" in sentence for sentence in sentences)

@@ -78,7 +78,7 @@ def test_topics_of_a_run_are_written_as_tables(tmp_path):
     (tmp_path / "counts").write_text("".join(lines))
     (tmp_path / "terms").write_text("".join(f"word{n}\n" for n in range(NUM_TERMS)))
     words = (
-        "model=lda model.latent_size=3 dataset=corpus inference=svi inference.refine=coordinate "
+        "model=lda model.latent_size=3 dataset=corpus inference=svi "
         f"dataset.path={tmp_path}/counts dataset.vocabulary={tmp_path}/terms "
         "train.batch_size=8 precision=float64"
     )
