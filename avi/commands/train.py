@@ -439,5 +439,6 @@ def _cold_start(session: Session, state: TrainState) -> list[str]:
     return [
         f"The globals of {type(problem.model).__name__} start from scratch with the encoder: they "
         "may collapse while the gap looks small. Compare bounds, or train inference=svi first and "
-        "add train.start=<that run>."
+        "add train.start=<that run> optimizer.theta.tau=10000 (small moves: an untrained "
+        "encoder would ruin them)."
     ]
