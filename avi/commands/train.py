@@ -416,15 +416,18 @@ def _count(tree: Any) -> int:
 
 
 def _remarks(session: Session, state: TrainState) -> list[str]:
-    from avi.datasets.base import repeated_rows
     from avi.types import Remarkable
 
     model = session.experiment.problem.model
-    remarks = model.remarks(state.params.theta) if isinstance(model, Remarkable) else []
-    if repeated := repeated_rows(session.splits):
-        of_all = len(session.points("test"))
-        remarks = [*remarks, f"{repeated} of the {of_all} test rows are also training rows."]
-    return [*remarks, *_cold_start(session, state)]
+    of_model = model.remarks(state.params.theta) if isinstance(model, Remarkable) else []
+    return [*of_model, *_repeated(session), *_cold_start(session, state)]
+
+
+def _repeated(session: Session) -> list[str]:
+    from avi.datasets.base import repeated_rows
+
+    repeated, of_all = repeated_rows(session.splits), len(session.points("test"))
+    return [f"{repeated} of the {of_all} test rows are also training rows."] if repeated else []
 
 
 def _cold_start(session: Session, state: TrainState) -> list[str]:

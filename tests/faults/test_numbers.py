@@ -62,10 +62,6 @@ def test_a_step_too_large_ends_with_5_and_good_checkpoints_only(rows, tmp_path):
 @pytest.mark.parametrize("repeated", [0, 2])
 def test_test_rows_that_were_trained_on_are_remarked(repeated):
     class Session:
-        class experiment:  # noqa: N801
-            class problem:  # noqa: N801
-                model = object()
-
         splits = Splits(np.eye(4), np.zeros((0, 4)), np.vstack([np.eye(4)[:repeated], [[7.0] * 4]]))
 
         @staticmethod
@@ -73,7 +69,7 @@ def test_test_rows_that_were_trained_on_are_remarked(repeated):
             return getattr(Session.splits, split)
 
     expected = ["2 of the 3 test rows are also training rows."] if repeated else []
-    assert train._remarks(Session, None) == expected
+    assert train._repeated(Session) == expected
 
 
 SMALL_GAP = (
