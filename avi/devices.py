@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from avi.errors import ConfigError
@@ -32,6 +33,23 @@ def configure(device: Device, precision: Precision) -> None:
         raise ConfigError(
             f"device={device} is not available here.{extra.get(device, '')} Try device=auto."
         ) from error
+
+
+@lru_cache
+def compiler_options() -> dict[str, str]:
+    """Return the options for jitted functions of which matrix products are the larger part."""
+    import jax
+
+    # By default XLA gives products to YNNPACK: on an AVX2 processor a training step of 128 rows
+    # takes 14 % longer so.
+    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda: 0).lower().compile(compiler_options=options)
+    except RuntimeError:  # a version of XLA that has no such option
+        return {}
+    return options
 
 
 def description() -> str:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
+from avi.devices import compiler_options
 from avi.problem import Problem
 from avi.types import Lam, Objective, Params, PRNGKey, X
 
@@ -33,7 +34,10 @@ def in_lanes(function: Callable[..., Any], width: int = WIDTH) -> Callable[..., 
     padded: a row's result does not depend on how many rows there are, on their order or on which
     they are. Results are float64 on the host.
     """
-    compiled = jax.jit(lambda shared, rows: jax.vmap(lambda row: function(shared, *row))(rows))
+    compiled = jax.jit(
+        lambda shared, rows: jax.vmap(lambda row: function(shared, *row))(rows),
+        compiler_options=compiler_options(),
+    )
 
     def mapped(shared: Any, *arrays: PyTree) -> Any:
         number = len(jax.tree.leaves(arrays)[0])

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
+from avi.devices import compiler_options
 from avi.feed import batch, make_feed
 from avi.natural import bind
 from avi.problem import Problem
@@ -105,8 +106,12 @@ def make_step(
 
 
 def _all_finite(tree: PyTree) -> Array:
-    # Sums would cost one reduction each too, but 4 % of a step more: XLA cuts them into windows.
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+    # Column sums as a product: 4 % of a step of 50 rows less than looking at each number. Finite
+    # numbers whose sum overflows count as not finite.
+    def sums(leaf: Array) -> Array:
+        return leaf if leaf.ndim < 2 else jnp.ones(leaf.shape[0], leaf.dtype) @ leaf
+
+    return jnp.stack([jnp.isfinite(sums(leaf)).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def epoch_order(
@@ -150,7 +155,7 @@ def make_run(
         record = jnp.zeros(steps_per_epoch)
         return jax.lax.while_loop(unfinished, body, (state, record, record, jnp.array(True)))
 
-    return jax.jit(run, donate_argnums=0)
+    return jax.jit(run, donate_argnums=0, compiler_options=compiler_options())
 
 
 def _narrowest(step: Step, buckets: Buckets) -> Step:

@@ -18,6 +18,7 @@ def set_up() -> tuple[Unit, dict]:
 
     file, style, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
     train = np.load(file).astype(np.float32) / 255
+    closed_over = jnp.asarray(train)  # as the example's data set is
     num_steps = len(train) // size
     hidden = (stax.Dense(200), stax.Tanh, stax.Dense(200), stax.Tanh)
     moments = stax.parallel(stax.Dense(50), stax.serial(stax.Dense(50), stax.Exp))
@@ -62,8 +63,7 @@ def set_up() -> tuple[Unit, dict]:
         def body(number, carry):
             loss_sum, state = carry
             index = lax.dynamic_slice_in_dim(order, number * size, size)
-            # Closed over, as the example's data set is.
-            state, loss = update(state, random.fold_in(key, number), index, train)
+            state, loss = update(state, random.fold_in(key, number), index, closed_over)
             return loss_sum + loss, state
 
         loss, state = lax.fori_loop(0, num_steps, body, (0.0, state))
