@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent.parent
 PEERS_PYTHON = os.environ.get("AVI_PEERS_PYTHON", sys.executable)  # has the peers installed
+PARTS = ("training", "start", "local", "scale", "sweeps", "lda")
+BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"  # of the README's table
 VERSIONED = ("avi", "jax", "jaxlib", "flax", "optax", "numpyro", "torch", "numpy")
 
 
@@ -121,12 +123,42 @@ def circumstances() -> dict[str, Any]:
     }
 
 
-def write(part: str, results: Mapping[str, Any]) -> None:
-    """Put the results of one part into benchmarks.json, with where and when they were measured."""
+class Row(NamedTuple):
+    """One line of the README's table; the ratio is avi / peer where both are times."""
+
+    what: str
+    ours: str
+    peer: str
+    theirs: str
+    ratio: float
+
+
+def write(part: str, results: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    """Put one part into benchmarks.json, with where and when, and its rows into the README."""
     path = ROOT / "benchmarks.json"
     everything = json.loads(path.read_text()) if path.is_file() else {}
-    everything[part] = {"circumstances": circumstances(), "results": results}
-    path.write_text(json.dumps(everything, indent=2, sort_keys=True) + "\n")
+    everything[part] = {"circumstances": circumstances(), "results": results, "rows": rows}
+    text = json.dumps(everything, indent=2, sort_keys=True)
+    path.write_text(text + "\n")
+    readme = ROOT / "README.md"
+    before, begin, rest = readme.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    readme.write_text(before + begin + _readme_table(json.loads(text)) + end + after)
+
+
+def _readme_table(everything: Mapping[str, Any]) -> str:
+    """Return all parts as one table, and below it where they were measured."""
+    lines = ["| | avi | beside | | avi / it |", "|---|---|---|---|---|"]
+    for part in sorted(everything, key=PARTS.index):
+        for row in map(Row._make, everything[part]["rows"]):
+            lines.append(
+                f"| {row.what} | {row.ours} | {row.peer} | {row.theirs} | {row.ratio:.2f} |"
+            )
+    where = {
+        f"{one['processor']}, {one['cores']} cores, {one['date'][:10]}"
+        for one in (everything[part]["circumstances"] for part in everything)
+    }
+    return "\n" + "\n".join(lines) + "\n\n" + "; ".join(sorted(where)) + ".\n"
 
 
 def _versions() -> dict[str, str]:

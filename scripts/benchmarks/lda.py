@@ -5,7 +5,8 @@
   lda.py stream [--documents 200000]   memory and time per minibatch as the corpus grows
 
 The held-out bound is the full-document one of avi/topics.py for both sides, never timed. Both sides
-run on one core, as n_jobs=1 does. AVI_DATA_DIR names the folder with ap/ap.tgz.
+run on one core, as n_jobs=1 does. AVI_DATA_DIR names the folder with ap/ap.tgz. `--write` adds the
+results of `speed` to benchmarks.json.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import os
 import resource
 import time
 from statistics import mean, stdev
+
+import harness
 
 LDA_C = -364_619.71  # lda-c's EM, K = 20, alpha = 0.1, the same documents
 K, ALPHA, ETA = 20, 0.1, 0.4
@@ -27,6 +30,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--documents", type=int, default=200_000)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--write", action="store_true", help="results of speed")
     options = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     {"quality": quality, "speed": speed, "stream": stream}[options.what](options)
@@ -156,7 +160,7 @@ def speed(options) -> None:
     dataset = articles()
     splits = dataset.load()
     model = parts("svi")[0].model
-    ratios, with_compilation = [], []
+    ratios, with_compilation, ours, theirs = [], [], [], []
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         topics, seconds, processor = scikit_learn(splits, seed)
         goal = held_out(model, {"topics": jnp.asarray(topics, float)}, splits.test)[0].nats
@@ -171,6 +175,8 @@ def speed(options) -> None:
         own = own_processor - first[1] + 5 * per_step
         ratios.append(own / processor)
         with_compilation.append(own_processor / processor)
+        ours.append(own)
+        theirs.append(processor)
         show(
             seed=seed, goal_nats=goal, reached_nats=reached,
             steps=chunk.first_step + len(chunk.value), sklearn_seconds=seconds,
@@ -182,6 +188,13 @@ def speed(options) -> None:
         seeds=options.seeds, mean_ratio=mean(ratios),
         mean_ratio_with_compilation=mean(with_compilation),
     )  # fmt: skip
+    if options.write:
+        facts = {"ratios": ratios, "with_compilation": with_compilation}
+        row = harness.Row(
+            f"topics to the bound of scikit-learn, {options.seeds} seeds, compilation apart",
+            f"{mean(ours):.1f} s", "scikit-learn", f"{mean(theirs):.1f} s", mean(ratios),
+        )  # fmt: skip
+        harness.write("lda", facts, [row])
 
 
 def stream(options) -> None:

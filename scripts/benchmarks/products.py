@@ -1,10 +1,12 @@
 """The matrix products of one training step and nothing else: the ceiling of a framework.
 
-`products.py jax|torch <batch>`; one unit runs each product often enough to be timed.
+`products.py jax|avi|torch <batch>`, avi being jax with the compiler options of `avi train`; one
+unit runs each product often enough to be timed.
 """
 
 import sys
 import time
+from functools import partial
 
 from worker import Unit, serve
 
@@ -25,7 +27,7 @@ def flops(batch: int) -> float:
     return sum(2.0 * batch * inputs * outputs for _, inputs, outputs in shapes(batch))
 
 
-def jax_products(batch: int):
+def jax_products(batch: int, compiler_options: dict[str, str] | None = None):
     """Return one timed function per product."""
     import jax
     import jax.numpy as jnp
@@ -43,7 +45,7 @@ def jax_products(batch: int):
             for n, shape in enumerate(((batch, inputs), (inputs, outputs), (batch, outputs)))
         )
 
-        @jax.jit
+        @partial(jax.jit, compiler_options=compiler_options)
         def repeat(x, w, g, times):
             def body(_, carry):
                 x, g, _ = carry
@@ -61,6 +63,13 @@ def jax_products(batch: int):
         return run
 
     return [timed(*shape) for shape in shapes(batch)], timed("forward", SQUARE, SQUARE, SQUARE)
+
+
+def avi_products(batch: int):
+    """Return one timed function per product."""
+    from avi.devices import compiler_options
+
+    return jax_products(batch, compiler_options())
 
 
 def torch_products(batch: int):
@@ -89,7 +98,7 @@ def torch_products(batch: int):
 def set_up() -> tuple[Unit, dict]:
     """Return one pass over all products."""
     framework, batch = sys.argv[1], int(sys.argv[2])
-    make = {"jax": jax_products, "torch": torch_products}[framework]
+    make = {"jax": jax_products, "avi": avi_products, "torch": torch_products}[framework]
     products, square = make(batch)
 
     def unit() -> dict:

@@ -39,7 +39,7 @@ def main() -> None:
             path.unlink()
     print(_table(results))
     if options.write:
-        harness.write("scale", results)
+        harness.write("scale", results, _rows(results))
 
 
 def _save_rows(path: Path, number: int) -> None:
@@ -66,6 +66,20 @@ def _summary(measured: dict[str, Any]) -> dict[str, Any]:
             "peak_bytes": result["units"][-1]["peak_bytes"],
         }
     return summary
+
+
+def _rows(results: dict[str, Any]) -> list[harness.Row]:
+    """Return what the README shows: the table of `free_form` beside a dense guide."""
+    found = []
+    for number, summary in results.items():
+        ours, theirs = (
+            summary[name]["microseconds_per_step"] for name in ("avi-free_form", "numpyro-dense")
+        )
+        what = f"a step of free_form, N = {int(number):,}"
+        found.append(
+            harness.Row(what, f"{ours} us", "numpyro-dense", f"{theirs} us", ours / theirs)
+        )
+    return found
 
 
 def _table(results: dict[str, Any]) -> str:

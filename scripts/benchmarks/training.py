@@ -41,7 +41,8 @@ def main() -> None:
             print(_table(batch, measured))
     if options.write:
         cores_used = "all" if options.core is None else 1
-        harness.write("training", {"cores_used": cores_used, "batches": results})
+        facts = {"cores_used": cores_used, "batches": results}
+        harness.write("training", facts, _rows(results))
 
 
 def _save_rows(path: Path) -> None:
@@ -63,6 +64,7 @@ def _peers(rows: Path, batch: int, core: int | None) -> list[Peer]:
         peer("numpyro-example", "training_numpyro.py", str(rows), "example", size),
         peer("torch-fused", "training_torch.py", str(rows), "index", size),
         peer("torch-loader", "training_torch.py", str(rows), "loader", size),
+        Peer("products-avi", "products.py", ("avi", size), cores=cores),
         Peer("products-xla", "products.py", ("jax", size), cores=cores),
         peer("products-torch", "products.py", "torch", size),
     ]
@@ -85,6 +87,8 @@ def _summary(measured: dict[str, Any]) -> dict[str, Any]:
         else:
             ceiling = harness.medians({name: result}, "step_seconds")[name]
             summary[name]["microseconds_per_step"] = round(1e6 * ceiling)
+    for name in trained:
+        summary[name] |= _shares(measured, name)
     if "avi" in trained:
         for name in trained:
             for key in ("seconds", "cpu_seconds"):
@@ -93,19 +97,62 @@ def _summary(measured: dict[str, Any]) -> dict[str, Any]:
     return summary
 
 
+def _shares(measured: dict[str, Any], name: str) -> dict[str, float]:
+    """Return what a step has of the speed of its own framework's products and of the machine's."""
+    ceilings = {
+        name: result for name, result in measured.items() if "step_seconds" in result["first"]
+    }
+    own = next((one for one in ceilings if one == f"products-{_framework(name)}"), None)
+    if own is None:
+        return {}
+    step = harness.medians({name: measured[name]})[name] / measured[name]["first"]["steps"]
+    machine = max(harness.medians(ceilings, "machine_gigaflops").values())
+    speed = measured[own]["facts"]["flops_per_step"] / step / 1e9
+    ceiling = harness.medians({own: measured[own]}, "step_seconds")[own]
+    return {
+        "share_of_own_products": round(ceiling / step, 3),
+        "share_of_machine": round(speed / machine, 3),
+    }
+
+
+def _framework(name: str) -> str:
+    return {"avi": "avi", "numpyro": "xla", "torch": "torch"}[name.partition("-")[0]]
+
+
+def _rows(results: dict[str, Any]) -> list[harness.Row]:
+    """Return what the README shows."""
+    return [
+        harness.Row(
+            f"a step of the MNIST VAE, {batch}",
+            f"{summary['avi']['microseconds_per_step']} us",
+            name,
+            f"{summary[name]['microseconds_per_step']} us",
+            summary[name]["avi_ratio_seconds"],
+        )
+        for batch, summary in results.items()
+        for name in summary
+        if name not in ("others", "avi") and "avi_ratio_seconds" in summary[name]
+    ]
+
+
 def _table(batch: int, measured: dict[str, Any]) -> str:
     summary = _summary(measured)
     lines = [
         f"batch {batch}; other processes had {100 * summary.pop('others'):.0f} % of the machine"
     ]
-    lines.append("| | us per step | CPU us per step | avi / it | avi / it, CPU | first epoch, s |")
-    lines.append("|---|---|---|---|---|---|")
+    lines.append(
+        "| | us a step | CPU us a step | avi / it | avi / it, CPU | of its products "
+        "| of the machine | first epoch, s |"
+    )
+    lines.append("|" + "---|" * 8)
     for name, row in summary.items():
         cells = (
             row.get("microseconds_per_step", ""),
             row.get("microcpu_seconds_per_step", ""),
             row.get("avi_ratio_seconds", ""),
             row.get("avi_ratio_cpu_seconds", ""),
+            row.get("share_of_own_products", ""),
+            row.get("share_of_machine", ""),
             row["first_seconds"],
         )
         lines.append(f"| {name} | " + " | ".join(map(str, cells)) + " |")
