@@ -5,8 +5,10 @@ rows of the next steps are read and copied while the device works on those befor
 same rows, the same ids and the same keys either way.
 """
 
+import math
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -40,16 +42,17 @@ def num_bytes(rows: PyTree[np.ndarray]) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(rows))
 
 
-def mapped(rows: PyTree[np.ndarray], folder: Path) -> PyTree[np.ndarray]:
-    """Return the same rows in memory-mapped files of `folder` that vanish with the process.
+def _bytes_of_a_row(leaf: Any) -> int:
+    return math.prod(leaf.shape[1:]) * leaf.dtype.itemsize
 
-    Columns of documents, which hold no more than their words, stay in memory.
-    """
+
+def mapped(rows: PyTree[np.ndarray], folder: Path) -> PyTree[np.ndarray]:
+    """Return the same rows in memory-mapped files of `folder` that vanish with the process."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def one(leaf: Any) -> Any:
         if isinstance(leaf, Ragged):
-            return leaf
+            return replace(leaf, values=one(leaf.values))
         with tempfile.TemporaryFile(dir=folder) as file:
             leaf.tofile(file)
             return np.memmap(file, leaf.dtype, "r", shape=leaf.shape)
@@ -72,11 +75,6 @@ def make_feed(
     """
     if num_bytes(rows) <= device_budget:
         return _Resident(rows)
-    if any(isinstance(leaf, Ragged) for leaf in jax.tree.leaves(rows)):
-        raise ConfigError(
-            f"documents are kept on the device, where these take {num_bytes(rows):,} bytes. "
-            f"Try dataset.device_budget={num_bytes(rows)}."
-        )
     return _Streamed(rows, order_of, batch_size, log_every, device_budget)
 
 
@@ -87,7 +85,8 @@ def batch(data: PyTree, index: Int[Array, " B"], step: Array, width: int | None)
     start = (step - data.first_step) * index.size
 
     def one(leaf: Array) -> Array:
-        return jax.lax.dynamic_slice_in_dim(leaf, start, index.size)
+        rows = jax.lax.dynamic_slice_in_dim(leaf, start, index.size)
+        return rows if width is None else rows[:, :width]
 
     return jax.tree.map(one, data.rows)
 
@@ -109,7 +108,10 @@ class _Resident:
 
 
 class _Streamed:
-    """The rows of a fixed number of steps at a time, and those of the next beside them."""
+    """The rows of a fixed number of steps at a time, and those of the next beside them.
+
+    Documents are as wide as the longest of them.
+    """
 
     def __init__(
         self,
@@ -122,7 +124,7 @@ class _Streamed:
         num_data = len(jax.tree.leaves(rows)[0])
         self.rows, self.order_of, self.batch_size = rows, order_of, batch_size
         self.steps_per_epoch = num_data // batch_size
-        of_a_step = num_bytes(rows) / num_data * batch_size
+        of_a_step = sum(map(_bytes_of_a_row, jax.tree.leaves(rows))) * batch_size
         stretches = int(min(device_budget / 2, WINDOW_BYTES) // (of_a_step * log_every))
         least = min(num_bytes(rows), 2 * of_a_step * log_every)
         if not stretches:

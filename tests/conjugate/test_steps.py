@@ -1,5 +1,6 @@
 """Steps on the distribution of the globals: exact, unbiased and monotone."""
 
+import math
 from itertools import combinations
 
 import jax
@@ -13,6 +14,7 @@ from avi.conjugate import NormalGamma
 from avi.errors import ConfigError
 from avi.families.categorical import Categorical
 from avi.families.dirichlet import Dirichlet
+from avi.feed import mapped, num_bytes
 from avi.inference.free_form import FreeForm
 from avi.inference.refined import Refined
 from avi.inference.start import Start
@@ -189,3 +191,23 @@ def test_a_bucket_of_lengths_is_one_compilation():
     assert all(chunk.finite for chunk in chunks)
     assert 1 < len(widths) <= 4
     assert sorted(traced) == [(width,) for width in widths]
+
+
+def test_documents_that_are_streamed_to_the_device_give_the_same_numbers(tmp_path):
+    rows = rows_of(TOPICS, 60)
+    padded_step = 10 * 12 * sum(column.dtype.itemsize for column in (rows.ids, rows.counts))
+    found = []
+    for documents, budget in ((rows, math.inf), (mapped(rows, tmp_path), 2 * padded_step)):
+        assert num_bytes(rows) > budget or budget == math.inf
+        problem, optimizers, state = start(TOPICS, documents, SVI, RobbinsMonro(0.7, 1.0, 1))
+        chunks = fit(
+            problem, optimizers, view, documents, state, jax.random.key(0),
+            num_steps=18, batch_size=10, log_every=1, device_budget=budget,
+        )  # fmt: skip
+        values, topics = [], None
+        for chunk in chunks:
+            values.extend(chunk.value)
+            topics = np.asarray(chunk.state.params.theta["topics"])
+        found.append((values, topics))
+    assert isinstance(mapped(rows, tmp_path).ids.values, np.memmap)
+    jax.tree.map(np.testing.assert_array_equal, *found)

@@ -1,5 +1,6 @@
 """The training step: what it costs, what it moves, and that nothing depends on how it is run."""
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -25,7 +26,7 @@ from avi.optimizers.natural_gradient import NaturalGradient
 from avi.problem import Problem
 from avi.refine.ascent import Ascent
 from avi.session import open_session
-from avi.training import fit, init_state, make_run, make_step
+from avi.training import _all_finite, fit, init_state, make_run, make_step
 from avi.types import DataSpec, Params
 
 N, SIZE = 6, 3
@@ -274,6 +275,20 @@ def test_every_row_is_visited_once_in_an_epoch_and_in_another_order_in_the_next(
         assert len(set(order)) == 6
     assert (orders[0] != orders[1]).any()
     np.testing.assert_array_equal(orders[0], training.epoch_order(KEY, 0, 7, 2))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 3, 4)])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_number_that_is_not_finite_is_found_wherever_it_is(shape, bad):
+    good = np.linspace(-1e30, 1e30, math.prod(shape), dtype=np.float32).reshape(shape)
+    assert _all_finite({"a": good, "b": np.zeros(2)})
+    for place in np.ndindex(shape):
+        spoiled = good.copy()
+        spoiled[place] = bad
+        assert not _all_finite({"a": spoiled, "b": np.zeros(2)})
+    if shape and bad == np.inf:
+        both = np.array([np.inf, -np.inf] * math.prod(shape), np.float32)
+        assert not _all_finite(both.reshape(-1, *shape))
 
 
 def test_a_number_that_is_not_finite_stops_the_run_at_its_step():
