@@ -18,7 +18,7 @@ ROOT = FOLDER.parent.parent
 PEERS_PYTHON = os.environ.get("AVI_PEERS_PYTHON", sys.executable)  # has the peers installed
 PARTS = ("training", "start", "local", "scale", "sweeps", "lda")
 BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"  # of the README's table
-VERSIONED = ("avi", "jax", "jaxlib", "flax", "optax", "numpyro", "torch", "numpy")
+VERSIONED = ("avi", "jax", "jaxlib", "flax", "optax", "numpyro", "torch", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def circumstances() -> dict[str, Any]:
 
 
 class Row(NamedTuple):
-    """One line of the README's table; the ratio is avi / peer where both are times."""
+    """One line of the README's table; the ratio is avi / peer, of times."""
 
     what: str
     ours: str

@@ -2,7 +2,7 @@
 
   lda.py quality [--seeds 5]   held-out bound of SVI and of CAVI beside lda-c's EM
   lda.py speed [--seeds 5]     time to the final held-out bound of scikit-learn's online LDA
-  lda.py stream [--documents 200000]   memory and time per minibatch as the corpus grows
+  lda.py stream [--documents 200000]   memory and time per minibatch as documents go by
 
 The held-out bound is the full-document one of avi/topics.py for both sides, never timed. Both sides
 run on one core, as n_jobs=1 does. AVI_DATA_DIR names the folder with ap/ap.tgz. `--write` adds the
@@ -12,7 +12,6 @@ results of `speed` to benchmarks.json.
 import argparse
 import json
 import os
-import resource
 import time
 from statistics import mean, stdev
 
@@ -25,7 +24,7 @@ K, ALPHA, ETA = 20, 0.1, 0.4
 def main() -> None:
     """Run what is asked for and print one JSON object for each seed, then a summary."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("quality", "speed", "stream"))
+    parser.add_argument("what", choices=("quality", "speed", "stream"), nargs="?", default="speed")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--documents", type=int, default=200_000)
@@ -70,7 +69,7 @@ def parts(mode: str):
     return Problem(model, Dirichlet(K), inference, Exact()), optimizers
 
 
-def chunks(mode, dataset, splits, seed, *, num_steps, batch_size, log_every):
+def chunks(mode, dataset, splits, seed, **options):
     """Yield (state, seconds, processor seconds) of training so far; the first chunk compiles."""
     import jax
 
@@ -87,9 +86,7 @@ def chunks(mode, dataset, splits, seed, *, num_steps, batch_size, log_every):
         splits.train,
         init_state(problem, optimizers, params),
         jax.random.key(1000 + seed),
-        num_steps=num_steps,
-        batch_size=batch_size,
-        log_every=log_every,
+        **options,
     )
     began = time.process_time()
     seconds = 0.0
@@ -133,6 +130,7 @@ def scikit_learn(splits, seed):
     import numpy as np
     from scipy.sparse import csr_array
     from sklearn.decomposition import LatentDirichletAllocation
+    from sklearn.utils import gen_batches
 
     ids, counts = splits.train.ids, splits.train.counts
     ends = np.append(0, np.cumsum(ids.lengths))  # training rows are stored end to end, in order
@@ -142,10 +140,13 @@ def scikit_learn(splits, seed):
     )
     model = LatentDirichletAllocation(
         K, doc_topic_prior=ALPHA, topic_word_prior=ETA, learning_method="online", n_jobs=1,
-        random_state=seed,
+        random_state=seed, total_samples=len(ids),
     )  # fmt: skip
     seconds, processor = time.perf_counter(), time.process_time()
-    model.fit(matrix)
+    # What `fit` does, without the perplexity that it ends with.
+    for _ in range(model.max_iter):
+        for batch in gen_batches(len(ids), model.batch_size):
+            model.partial_fit(matrix[batch])
     return model.components_.T, time.perf_counter() - seconds, time.process_time() - processor
 
 
@@ -171,6 +172,8 @@ def speed(options) -> None:
             reached = held_out(model, chunk.state.params.theta, splits.test)[0].nats
             if reached >= goal:
                 break
+        else:
+            raise SystemExit(f"seed {seed}: {reached:.1f} nats; scikit-learn has {goal:.1f}.")
         per_step = chunk.seconds / len(chunk.value)
         own = own_processor - first[1] + 5 * per_step
         ratios.append(own / processor)
@@ -198,34 +201,51 @@ def speed(options) -> None:
 
 
 def stream(options) -> None:
-    """Print memory and time per minibatch for corpora of growing size, drawn from a model."""
+    """Print memory and time per minibatch through one pass over many documents.
+
+    The documents are in a mapped file and are streamed in windows; processor times.
+    """
+    import tempfile
+    from pathlib import Path
+
     import numpy as np
 
+    from avi.feed import mapped
     from avi.sparse import Document, Ragged
     from avi.types import Splits
 
-    dataset = articles()
-    for number in (options.documents // 64, options.documents // 8, options.documents):
-        random = np.random.default_rng(0)
-        lengths = np.clip(random.poisson(60, number), 1, 100).astype(np.int32)
-        starts = (np.cumsum(lengths) - lengths).astype(np.int32)
-        ids = random.integers(0, 5000, lengths.sum()).astype(np.uint16)
-        counts = np.ones(len(ids), np.uint8)
-        rows = Document(*(Ragged(v, starts, lengths, 100) for v in (ids, counts)), 5000)
-        splits = Splits(rows, rows, rows)
-        taken = [
-            (processor, chunk.first_step + len(chunk.value))
-            for chunk, _, processor in chunks(
-                "svi", dataset, splits, 0, num_steps=60, batch_size=100, log_every=20
+    number, random = options.documents, np.random.default_rng(0)
+    lengths = np.clip(random.poisson(60, number), 1, 100).astype(np.int32)
+    starts = (np.cumsum(lengths, dtype=np.int64) - lengths).astype(np.int32)
+    ids = random.integers(0, 5000, lengths.sum(), np.uint16)
+    counts = np.ones(len(ids), np.uint8)
+    rows = Document(*(Ragged(v, starts, lengths, 100) for v in (ids, counts)), 5000)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = mapped(rows, Path(folder))
+    del ids, counts
+    steps, last, before = number // 100, 0, None
+    passes = chunks(
+        "svi", articles(), Splits(rows, rows, rows), 0,
+        num_steps=steps, batch_size=100, log_every=20, device_budget=20e6,
+    )  # fmt: skip
+    for chunk, _, processor in passes:
+        reached = chunk.first_step + len(chunk.value)
+        if before is None:
+            before, last = processor, reached  # compilation
+        elif reached - last >= steps // 10 or reached == steps:
+            show(
+                documents=100 * reached,
+                processor_milliseconds_per_minibatch=1e3 * (processor - before) / (reached - last),
+                megabytes=resident_megabytes(),
             )
-        ]
-        (before, first), (after, last) = taken[0], taken[-1]  # what follows compilation
-        show(
-            documents=number,
-            processor_milliseconds_per_minibatch=1e3 * (after - before) / (last - first),
-            data_megabytes=(rows.ids.nbytes + rows.counts.nbytes) / 1e6,
-            peak_megabytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
-        )  # fmt: skip
+            before, last = processor, reached
+
+
+def resident_megabytes() -> float:
+    """Return the memory of this process that no file backs."""
+    with open("/proc/self/status") as file:
+        (kilobytes,) = (line.split()[1] for line in file if line.startswith("RssAnon"))
+    return int(kilobytes) / 1e3
 
 
 if __name__ == "__main__":

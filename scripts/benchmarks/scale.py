@@ -65,6 +65,8 @@ def _summary(measured: dict[str, Any]) -> dict[str, Any]:
             "state_bytes": result["facts"]["state_bytes"],
             "peak_bytes": result["units"][-1]["peak_bytes"],
         }
+    if {"avi-free_form", "numpyro-dense"} <= set(measured):
+        summary["ratio"] = round(harness.ratio(measured, "avi-free_form", "numpyro-dense"), 3)
     return summary
 
 
@@ -73,17 +75,17 @@ def _rows(results: dict[str, Any]) -> list[harness.Row]:
     found = []
     for number, summary in results.items():
         ours, theirs = (
-            summary[name]["microseconds_per_step"] for name in ("avi-free_form", "numpyro-dense")
+            f"{summary[name]['microseconds_per_step']} us, "
+            f"{summary[name]['state_bytes'] / 1e6:.1f} MB"
+            for name in ("avi-free_form", "numpyro-dense")
         )
         what = f"a step of free_form, N = {int(number):,}"
-        found.append(
-            harness.Row(what, f"{ours} us", "numpyro-dense", f"{theirs} us", ours / theirs)
-        )
+        found.append(harness.Row(what, ours, "numpyro-dense", theirs, summary["ratio"]))
     return found
 
 
 def _table(results: dict[str, Any]) -> str:
-    names = [name for name in next(iter(results.values())) if name != "others"]
+    names = [name for name in next(iter(results.values())) if name not in ("others", "ratio")]
     lines = ["| N | " + " | ".join(f"{name}, us a step | MB of state" for name in names) + " |"]
     lines.append("|---" * (1 + 2 * len(names)) + "|")
     for number, summary in results.items():

@@ -37,17 +37,18 @@ def main() -> None:
             for name, workers in jobs.items():
                 seconds = _seconds(Path(folder), options, workers)
                 if number:  # the first round fills the compilation cache
-                    found[name].append(3600 * options.seeds / seconds)
+                    found[name].append(seconds / options.seeds)
     ratios = [b / a for a, b in zip(found["one by one"], found["side by side"], strict=True)]
     results = {
-        **{f"{name}, runs per hour": round(median(rates)) for name, rates in found.items()},
+        **{f"{name}, seconds a run": round(median(each), 2) for name, each in found.items()},
+        **{f"{name}, runs per hour": round(3600 / median(each)) for name, each in found.items()},
         "ratio": round(median(ratios), 3),
         "epochs": options.epochs,
     }
     print(results)
     if options.write:
-        side, one = (f"{results[f'{name}, runs per hour']} an hour" for name in reversed(jobs))
-        row = harness.Row("runs of a sweep side by side", side, "one by one", one, results["ratio"])
+        side, one = (f"{results[f'{name}, seconds a run']} s a run" for name in reversed(jobs))
+        row = harness.Row("a sweep, side by side", side, "one by one", one, results["ratio"])
         harness.write("sweeps", results, [row])
 
 
@@ -56,12 +57,15 @@ def _seconds(folder: Path, options: argparse.Namespace, workers: int) -> float:
     words = [f"seed={seeds}", f"train.epochs={options.epochs}", f"jobs={workers}"]
     place = folder / "sweep"
     shutil.rmtree(place, ignore_errors=True)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "AVI_CACHE_DIR": str(folder / "cache")}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
+    }
     started = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "avi", *WORDS, *words, f"sweep={place}"],
         check=True,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | cache,
         stdout=subprocess.DEVNULL,
     )
     return time.perf_counter() - started

@@ -124,15 +124,21 @@ def _rows(results: dict[str, Any]) -> list[harness.Row]:
     return [
         harness.Row(
             f"a step of the MNIST VAE, {batch}",
-            f"{summary['avi']['microseconds_per_step']} us",
+            _step_and_share(summary["avi"]),
             name,
-            f"{summary[name]['microseconds_per_step']} us",
+            _step_and_share(summary[name]),
             summary[name]["avi_ratio_seconds"],
         )
         for batch, summary in results.items()
         for name in summary
         if name not in ("others", "avi") and "avi_ratio_seconds" in summary[name]
     ]
+
+
+def _step_and_share(facts: dict[str, Any]) -> str:
+    share = facts.get("share_of_own_products")
+    products = "" if share is None else f", {100 * share:.0f} % products"
+    return f"{facts['microseconds_per_step']} us{products}"
 
 
 def _table(batch: int, measured: dict[str, Any]) -> str:
