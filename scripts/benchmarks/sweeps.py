@@ -57,10 +57,7 @@ def _seconds(folder: Path, options: argparse.Namespace, workers: int) -> float:
     words = [f"seed={seeds}", f"train.epochs={options.epochs}", f"jobs={workers}"]
     place = folder / "sweep"
     shutil.rmtree(place, ignore_errors=True)
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
-    }
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
     started = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "avi", *WORDS, *words, f"sweep={place}"],
