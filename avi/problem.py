@@ -11,12 +11,14 @@ from avi.rows import SHARED, TABLE, Rows
 from avi.types import (
     Bound,
     Chooser,
+    ClosedForm,
     DataSpec,
     Family,
     Inference,
     Lam,
     Local,
     Model,
+    NamedBound,
     Objective,
     Params,
     PRNGKey,
@@ -64,6 +66,14 @@ class Problem:
     def rows(self) -> Rows:
         """Where phi lives."""
         return TABLE if self.inference.per_datapoint else SHARED
+
+    @property
+    def bound_name(self) -> str:
+        """What `bound` estimates, e.g. ELBO; only bounds of one name can be compared."""
+        closed = ClosedForm in self.objective.needs
+        if closed and isinstance(self.model, NamedBound):
+            return self.model.bound_name
+        return self.objective.bound_name
 
     def init(self, key: PRNGKey, data: DataSpec) -> Params:
         """Return initial theta and phi."""

@@ -158,6 +158,14 @@ class ClosedForm(Protocol):
 
 
 @runtime_checkable
+class NamedBound(Protocol):
+    """a model that says which of several ELBOs its closed form is."""
+
+    @property
+    def bound_name(self) -> str: ...
+
+
+@runtime_checkable
 class Coordinate(Protocol):
     """a model with coordinate updates of lam."""
 

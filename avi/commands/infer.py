@@ -144,7 +144,7 @@ def _plain(value: Any) -> str:
 def _tell(session: Session, params: Params, arrays: dict[str, PyTree], step: int) -> None:
     bound = arrays["bound"]
     error = bound.std(ddof=1) / np.sqrt(len(bound)) if len(bound) > 1 else float("nan")
-    name = session.experiment.problem.objective.bound_name
+    name = session.experiment.problem.bound_name
     say(f"{len(bound)} posteriors from step {step}")
     say(f"{name} {bound.mean():.3f} +- {error:.3f} nats per datapoint, {DRAWS} draws each")
     cost = measure(session, params)

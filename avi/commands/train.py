@@ -153,7 +153,7 @@ class _Training:
     def run(self, state: TrainState) -> TrainState:
         """Train to the last step, logging, evaluating and saving on the way."""
         experiment = self.session.experiment
-        name = experiment.problem.objective.bound_name
+        name = experiment.problem.bound_name
         self.first_step = int(state.step)
         chunks = fit(
             experiment.problem,
@@ -316,7 +316,7 @@ class _Training:
             **versions(),
             "instruction_set": instruction_set(),
             "command": sys.argv,
-            "bound": experiment.problem.objective.bound_name,
+            "bound": experiment.problem.bound_name,
             "num_data": spec.num_data,
             "steps_per_epoch": self.steps_per_epoch,
             "num_model_parameters": _count(state.params.theta),
@@ -389,7 +389,7 @@ class _Training:
 
     def _summary(self) -> list[str]:
         final = {line["split"]: line for line in self._measurements()}
-        name = self.session.experiment.problem.objective.bound_name
+        name = self.session.experiment.problem.bound_name
         return [
             f"{split:5} {name:18} {final[split]['value']:10.3f} +- "
             f"{final[split]['standard_error']:.3f} nats"

@@ -85,6 +85,14 @@ class LDA:
         """Return E[beta]."""
         return {"topics": theta["topics"] / theta["topics"].sum(0)}
 
+    @property
+    def bound_name(self) -> str:
+        """That of `elbo`: the topic of every token has a factor of its own, unlike in `log_joint`.
+
+        Under q(topics) the bound is lower than at their means by what is not known of them.
+        """
+        return "ELBO at mean topics" if self.topics == "mean" else "ELBO under q(topics)"
+
     def elbo(self, theta: Theta, x: Document, family: Any, lam: Lam) -> Scalar:
         """Return the bound of one document in nats.
 

@@ -145,11 +145,13 @@ def _widths(family: Sequence[Row]) -> Mapping[str, list[Row]]:
 
 def _caveats(rows: Sequence[Row]) -> list[str]:
     caveats = []
-    if len({row.bound_name for row in rows}) > 1:
+    bounds = {row.bound_name for row in rows}
+    if len(bounds) > 1:
+        several = sum(name.startswith("ELBO") for name in bounds) > 1
+        gaps = "nor can their gaps" if several else "their gaps (all ELBO) can"
         caveats.append(
-            "Caution: these runs report different bounds "
-            f"({', '.join(sorted({row.bound_name for row in rows}))}); "
-            "their bounds cannot be compared with one another, their gaps (all ELBO) can."
+            f"Caution: these runs report different bounds ({', '.join(sorted(bounds))}); "
+            f"their bounds cannot be compared with one another, {gaps}."
         )
     if len({(row.settings.get("dataset._target_"), row.num_data) for row in rows}) > 1:
         caveats.append(

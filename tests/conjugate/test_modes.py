@@ -10,6 +10,7 @@ from conjugate.test_infer import lines
 
 from avi.commands.train import _cold_start
 from avi.config import compose
+from avi.errors import ConfigError
 from avi.randomness import key_for
 from avi.session import open_session
 from avi.training import fit
@@ -63,6 +64,19 @@ def test_all_rows_are_one_batch_and_no_step_of_coordinate_ascent_lowers_the_boun
     assert session.steps_per_epoch == 1
     met, _ = trained(session, 30)
     assert (np.diff(met) > -1e-9 * np.abs(met[1:])).all()
+
+
+def test_a_bound_of_documents_is_called_by_what_it_is_under(documents):
+    def name(*words):
+        return opened(documents, *words).experiment.problem.bound_name
+
+    names = name(), name("model.topics=mean"), name("objective=score", "objective.num_samples=2")
+    assert names == ("ELBO under q(topics)", "ELBO at mean topics", "ELBO")
+
+
+def test_the_encoder_of_the_articles_asks_for_the_run_that_it_starts_from():
+    with pytest.raises(ConfigError, match=r"Missing: train\.start\. Try train\.start="):
+        compose(["experiment=ap_encoder"])
 
 
 @pytest.mark.parametrize("model", ["lda", "gaussian_mixture", "vae"])

@@ -177,6 +177,18 @@ def test_different_bounds_are_not_silently_compared(tmp_path, make_run):
     assert any("different bounds (ELBO, IWAE-5)" in words for words in claims(collect(folders)))
 
 
+def test_two_bounds_of_one_model_share_neither_axis_nor_gap(tmp_path, make_run):
+    folders = [
+        make_run(tmp_path / name) for name in ("ELBO under q(topics)", "ELBO at mean topics")
+    ]
+    for folder in folders:
+        facts = json.loads((folder / "run.json").read_text()) | {"bound": folder.name}
+        (folder / "run.json").write_text(json.dumps(facts))
+    (words,) = (words for words in claims(collect(folders)) if "different bounds" in words)
+    assert "(ELBO at mean topics, ELBO under q(topics))" in words
+    assert words.endswith("their bounds cannot be compared with one another, nor can their gaps.")
+
+
 def test_a_sweep_folder_stands_for_its_runs(modes):
     assert len(collect([modes[0].parent])) == len(modes)
     assert len(collect([modes[0], modes[0]])) == 1
