@@ -36,13 +36,15 @@ def configure(device: Device, precision: Precision) -> None:
 
 
 @lru_cache
-def compiler_options() -> dict[str, str]:
+def compiler_options() -> dict[str, str | bool]:
     """Return the options for jitted functions of which matrix products are the larger part."""
     import jax
 
     # By default XLA gives products to YNNPACK: on an AVX2 processor a training step of 128 rows
     # takes 14 % longer so.
-    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+    options: dict[str, str | bool] = {
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"
+    }
     if jax.default_backend() != "cpu":
         return {}
     try:

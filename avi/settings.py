@@ -27,6 +27,7 @@ class TrainSettings:
     eval_draws: int  # draws S per row of a held-out bound
     save_every: int  # epochs between checkpoints; the first and the last are always written
     keep_last: int  # checkpoints kept, beside the best on validation
+    report: bool  # the page, and the cost of a new observation that it names
 
     def __post_init__(self) -> None:
         _refuse(self.epochs < 0, f"train.epochs must be 0 or more; got {self.epochs}.")

@@ -456,15 +456,17 @@ QUICK = ("train.epochs=1", "train.eval_points=20", "train.eval_draws=2", "gap.nu
 
 
 @pytest.mark.slow
-def test_a_real_run_ends_with_a_report_and_resumes_to_more_epochs(avi, workplace):
-    done = avi("train", *QUICK, "output=here")
+def test_a_real_run_ends_with_a_report_if_wanted_and_resumes_to_more_epochs(avi, workplace):
+    page = workplace / "here" / "report.html"
+    done = avi("train", *QUICK, "train.report=false", "output=here")
     assert done.returncode == 0, done.stderr
     record = json.loads((workplace / "here" / "run.json").read_text())
     assert record["status"] == "done"
     assert record["choices"]["dataset"] == "digits"
-    assert (workplace / "here" / "report.html").is_file()
+    assert not page.exists()
     assert avi("train", *QUICK, "output=here").returncode == 3
-    longer = avi("train", "resume=here", "train.epochs=2")
+    longer = avi("train", "resume=here", "train.epochs=2", "train.report=true")
     assert longer.returncode == 0, longer.stderr
+    assert page.is_file()
     lines = (workplace / "here" / "metrics.jsonl").read_text().splitlines()
     assert max(json.loads(line)["epoch"] for line in lines) == 2

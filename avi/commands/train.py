@@ -202,23 +202,28 @@ class _Training:
         due = tuple(split for split in splits if (self.num_steps, split) not in done)
         self._log(self._evaluate(state, self.num_steps, due))
         self.stop.check()
-        run.update_run(
-            new_observation=measure(session, state.params)._asdict(),
-            remarks=_remarks(session, state),
-        )
-        write_snapshot(session, state.params, run.path)
+        run.update_run(remarks=_remarks(session, state))
+        if self.settings.report:
+            run.update_run(new_observation=measure(session, state.params)._asdict())
+            write_snapshot(session, state.params, run.path)
         write_topics(session, state.params, run.path)
         self.stop.check()
         summary = self._report_gap(state) if session.experiment.gap.num_points else None
         run.update_run(status="done")
-        from avi.report.html import write_report
-
-        report = write_report(run.path)
+        page = self._page()
         for line in [*self._summary(), *(gap_lines(summary) if summary else [])]:
             say(line)
-        say(str(report))
+        say(str(page))
         if summary:
             gap.check(summary, strict=session.experiment.gap.strict)
+
+    def _page(self) -> Path:
+        """Return the report if it is wanted, else the folder."""
+        if not self.settings.report:
+            return self.run_dir.path
+        from avi.report.html import write_report
+
+        return write_report(self.run_dir.path)
 
     def _report_gap(self, state: TrainState) -> dict[str, Any]:
         session = self.session

@@ -14,7 +14,7 @@ NAME_LIMIT = 120  # characters; file systems allow 255 bytes
 # What a resumed run may change: it alters neither the numbers of a step nor lines already written.
 RESUMABLE = frozenset(
     "dataset.device_budget train.epochs train.log_every train.save_every train.keep_last"
-    " device output resume resume_damaged overwrite gap evidence refine".split()
+    " train.report device output resume resume_damaged overwrite gap evidence refine".split()
 )
 
 

@@ -27,7 +27,7 @@ def flops(batch: int) -> float:
     return sum(2.0 * batch * inputs * outputs for _, inputs, outputs in shapes(batch))
 
 
-def jax_products(batch: int, compiler_options: dict[str, str] | None = None):
+def jax_products(batch: int, compiler_options: dict[str, str | bool] | None = None):
     """Return one timed function per product."""
     import jax
     import jax.numpy as jnp

@@ -2,7 +2,7 @@
 
   start.py [--rounds 5] [--epochs 10] [--write]
 
-`avi train` with evaluation and gap report off, and the same VAE by NumPyro's SVI in a scan, each as
+`avi train` with evaluation and reports off, and the same VAE by NumPyro's SVI in a scan, each as
 a process of its own from start to end; with a cold compilation cache and with a warm one.
 AVI_PEERS_PYTHON names a Python that has NumPyro, if the one that runs this has not. `--write` adds
 the results to benchmarks.json.
@@ -22,7 +22,10 @@ import harness
 import numpy as np
 from harness import FOLDER, PEERS_PYTHON, ROOT
 
-WORDS = "train experiment=mnist_vae train.eval_points=0 gap.num_points=0 overwrite=true".split()
+WORDS = (
+    "train experiment=mnist_vae train.eval_points=0 gap.num_points=0 train.report=false "
+    "overwrite=true"
+).split()
 
 
 def main() -> None:

@@ -46,6 +46,7 @@ TRAINING = TrainSettings(
     eval_draws=1,
     save_every=1,
     keep_last=1,
+    report=False,
 )
 
 
