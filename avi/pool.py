@@ -4,6 +4,7 @@ XLA gains little from a second core on matrices of this size: two processes of o
 times the work of one process of two.
 """
 
+import contextlib
 import glob
 import json
 import os
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 from avi.errors import Preempted
 from avi.outcome import INTERRUPTED, explain
+from avi.progress import say
 from avi.settings import Device
 from avi.signals import HEARD, Stop, ending_at_once
 
@@ -117,14 +119,15 @@ class _Pool:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(json.dumps(self.runs[number]))
-            process.stdin.close()
-        except BrokenPipeError:  # it ended before it had read
-            pass
-        for line in process.stdout:
-            print(f"[{number + 1}] {line}", end="", flush=True)
-        process.wait()
-        self.ended.put((number, share))
+            with contextlib.suppress(BrokenPipeError):  # it ended before it had read
+                process.stdin.write(json.dumps(self.runs[number]))
+                process.stdin.close()
+            for line in process.stdout:
+                say(f"[{number + 1}] {line.removesuffix(chr(10))}")
+        finally:  # or `run` would wait for ever
+            process.stdout.close()
+            process.wait()
+            self.ended.put((number, share))
 
     def _await(self) -> None:
         try:

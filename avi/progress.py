@@ -62,9 +62,9 @@ class Progress:
 
 
 def say(line: str) -> None:
-    """Print a line, unless nobody listens any more."""
+    """Print a line, unless nobody listens any more or it cannot be kept (a full disk)."""
     try:
         print(line, flush=True)
-    except BrokenPipeError:
+    except OSError:
         # Later prints, and the flush at exit, would raise again.
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115

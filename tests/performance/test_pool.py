@@ -33,6 +33,38 @@ def test_an_accelerator_is_not_shared_by_default(monkeypatch):
     assert [pool.default_workers(device) for device in ("auto", "cpu")] == [1, 2]
 
 
+# A child that says more than a pipe holds, so that it ends only if somebody reads or hangs up.
+POOL_OF_STUBS = """
+import subprocess, sys
+from avi import pool
+CHILD = "[print('epoch') for _ in range(20000)]; exit(3)"
+popen = subprocess.Popen
+subprocess.Popen = lambda _, **rest: popen([sys.executable, "-c", CHILD], **rest)
+codes = pool.run([pool.Attempt({}, {}, [], "run", False)] * 3, 2, lambda number: None)
+print(codes, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("output", ["closed", "/dev/full"])
+def test_a_sweep_whose_output_nobody_takes_goes_on_to_its_end(output):
+    if output == "closed":
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(output, os.O_WRONLY)
+    with open(writer, "w") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-c", POOL_OF_STUBS],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert done.stderr == "[3, 3, 3]\n"
+
+
 @pytest.mark.slow
 def test_runs_side_by_side_are_those_of_a_run_alone_and_failures_are_listed(avi, workplace):
     words = (*SWEEP, "train.epochs=2,-1", "seed=0,1")
