@@ -19,12 +19,12 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from avi.errors import Preempted
-from avi.outcome import INTERRUPTED, explain
+from avi.outcome import explain
 from avi.progress import say
 from avi.settings import Device
 from avi.signals import HEARD, Stop, ending_at_once
 
-ENDS_A_SWEEP = (Preempted.exit_code, INTERRUPTED, 143)
+ENDS_A_SWEEP = (Preempted.exit_code, *(128 + number for number in HEARD))
 ACCELERATORS = ("/dev/nvidia[0-9]*", "/dev/accel*", "/dev/vfio/[0-9]*")
 
 

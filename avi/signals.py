@@ -102,8 +102,7 @@ class _Watcher:
 
     def __init__(self, reader: int) -> None:
         self.reader = reader
-        self.first: int | None = None
-        self.since = 0.0
+        self.since: dict[int, float] = {}  # each number's first arrival
 
     def run(self) -> None:
         """Read the numbers of signals until the pipe is closed."""
@@ -118,8 +117,10 @@ class _Watcher:
 
     def _wait(self) -> bool:
         """Return when there is something to read; end the process when patience is over."""
-        left = None if self.first is None else self.since + PATIENCE - time.monotonic()
-        ready, _, _ = select.select([self.reader], [], [], left if left is None else max(0.0, left))
+        left = None
+        if self.since:
+            left = max(0.0, min(self.since.values()) + PATIENCE - time.monotonic())
+        ready, _, _ = select.select([self.reader], [], [], left)
         if not ready:
             _tell("stopped with the last saved checkpoint.")
             os._exit(Preempted.exit_code)
@@ -127,9 +128,9 @@ class _Watcher:
 
     def _heard(self, number: int) -> None:
         now = time.monotonic()
-        if self.first is None:
-            self.first, self.since = number, now
-        elif number == self.first and (number == signal.SIGINT or now - self.since > SAME_AGAIN):
+        if number not in self.since:
+            self.since[number] = now
+        elif number == signal.SIGINT or now - self.since[number] > SAME_AGAIN:
             os._exit(128 + number)
 
 

@@ -145,6 +145,20 @@ def test_the_same_signal_after_a_second_ends_at_once():
     assert seconds < 5
 
 
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ((signal.SIGTERM, signal.SIGINT, 0.3, signal.SIGINT), 130),
+        ((signal.SIGTERM, signal.SIGUSR2, 1.3, signal.SIGUSR2), 140),
+        ((signal.SIGUSR2, 1.3, signal.SIGTERM, 0.3, signal.SIGUSR2), 140),
+    ],
+)
+def test_insisting_is_heard_whatever_came_first(sent, code):
+    ended, seconds, _ = listening("running", 15, *sent)
+    assert ended == code
+    assert seconds < 5
+
+
 @pytest.mark.parametrize("sent", [(15, 12), (12, 15), (15, 15, 12), (2, 15), (15, 18, 12)])
 def test_signals_that_schedulers_send_together_are_one_request(sent):
     code, seconds, _ = listening("running", 2, *map(signal.Signals, sent))
