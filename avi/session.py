@@ -10,7 +10,7 @@ import optax
 
 from avi import devices
 from avi.datasets.fetch import cache_folder
-from avi.errors import CheckpointError, ConfigError
+from avi.errors import CheckpointError, ConfigError, DataError
 from avi.evaluation import Evaluator, Points
 from avi.experiment import Experiment, check_batch
 from avi.feed import mapped, num_bytes
@@ -57,6 +57,12 @@ class Session(NamedTuple):
             # A function of the split alone: every mode, seed and epoch looks at the same rows.
             chosen = np.sort(np.random.default_rng(number).permutation(sizes[number])[:limit])
         return Points(jax.tree.map(lambda leaf: leaf[chosen], rows), sum(sizes[:number]) + chosen)
+
+    def data_sha256(self) -> str:
+        """Return the identity of the rows of all splits."""
+        from avi.datasets.base import splits_sha256
+
+        return splits_sha256(self.splits)
 
     def initial_state(self) -> TrainState:
         """Return the state before the first step, from `train.start` if that names a run."""
@@ -110,6 +116,18 @@ def restored(session: Session, run: RunDir, step: int | None = None) -> tuple[Tr
     """Return the newest state of a run, or that of `step`, and its step."""
     checkpoint = checkpoints.load(run, step)
     return session.restore(checkpoint), checkpoint.step
+
+
+def require_same_data(session: Session, run: RunDir) -> None:
+    """Raise DataError if the rows are not those that the run began with, where it recorded them."""
+    before, now = run.read_run().get("data_sha256"), session.data_sha256()
+    if before not in (None, now):
+        raise DataError(
+            f"The rows of dataset {type(session.experiment.dataset).__name__} have changed since "
+            f"{run.path} began (SHA-256 {str(before)[:12]}, now {now[:12]}): its numbers are of "
+            "other rows. Put the data back as they were, or train on these: avi train "
+            "output=<another folder>."
+        )
 
 
 def _started(params: Params, folder: Path) -> Params:

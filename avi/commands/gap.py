@@ -8,8 +8,8 @@ from typing import Any
 from avi import gap
 from avi.errors import ConfigError
 from avi.progress import say
-from avi.rundir import RunDir
-from avi.session import open_session, restored
+from avi.rundir import RunDir, instruction_set, versions
+from avi.session import Session, open_session, require_same_data, restored
 from avi.signals import Stop
 
 # What a point's numbers depend on, beside the parameters and the settings that `gap.report` knows.
@@ -32,6 +32,7 @@ def main(run: Path, tree: Mapping[str, Any], checkpoint: int | None = None) -> N
         settings = session.experiment.gap
         if not settings.num_points:
             raise ConfigError("gap.num_points=0 measures nothing. Try gap.num_points=100.")
+        require_same_data(session, folder)
         state, step = restored(session, folder, checkpoint)
         say(f"Measuring {run} at step {step}.")
         summary = gap.report(
@@ -41,7 +42,7 @@ def main(run: Path, tree: Mapping[str, Any], checkpoint: int | None = None) -> N
             settings=settings,
             run=folder,
             on_progress=lambda *_: stop.check(),
-            identity=json.dumps({key: tree[key] for key in DECISIVE}),
+            identity=identity(session, tree),
         )
         from avi.report.html import write_report
 
@@ -50,6 +51,17 @@ def main(run: Path, tree: Mapping[str, Any], checkpoint: int | None = None) -> N
         say(line)
     say(str(report))
     gap.check(summary, strict=settings.strict)
+
+
+def identity(session: Session, tree: Mapping[str, Any]) -> str:
+    """Return what `gap.report` does not know of all that decides the last bits of its numbers."""
+    known = {
+        **{key: tree[key] for key in DECISIVE},
+        "data_sha256": session.data_sha256(),
+        "versions": versions(),
+        "instruction_set": instruction_set(),
+    }
+    return json.dumps(known)
 
 
 def lines(summary: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from avi.plain_yaml import read_tree
 from avi.progress import say
 from avi.randomness import key_for
 from avi.rundir import RunDir, atomic_write
-from avi.session import Session, open_session, restored
+from avi.session import Session, open_session, require_same_data, restored
 from avi.settings import Split
 from avi.sparse import Document
 from avi.training import View
@@ -48,6 +48,7 @@ def main(
     state, step = restored(session, folder)
     name: str = split
     if data is None:
+        require_same_data(session, folder)
         evaluator, points = session.evaluator(DRAWS), session.points(split, limit)
     else:
         evaluator, points, name = _of_file(session, data, limit)

@@ -24,7 +24,7 @@ from avi.rundir import (
     versions,
 )
 from avi.rundir.trees import flatten_tree
-from avi.session import SPLITS, Session, open_session
+from avi.session import SPLITS, Session, open_session, require_same_data
 from avi.settings import Split
 from avi.signals import Stop
 from avi.snapshot import write_snapshot
@@ -137,6 +137,7 @@ class _Training:
         checkpoint = checkpoints.load(self.run_dir, on_damage=on_damage)
         for sentence in checkpoint.damaged:
             say(sentence)
+        require_same_data(self.session, self.run_dir)
         state = self.session.restore(checkpoint)
         manifest = checkpoint.manifest
         self.run_dir.truncate_metrics(manifest.metrics_offset)
@@ -320,6 +321,7 @@ class _Training:
         return {
             **versions(),
             "instruction_set": instruction_set(),
+            "data_sha256": self.session.data_sha256(),
             "command": sys.argv,
             "bound": experiment.problem.bound_name,
             "num_data": spec.num_data,

@@ -11,11 +11,13 @@ from jaxtyping import Array, Int, PyTree
 
 from avi.datasets.binarize import RECORDED, Pixels
 from avi.errors import ConfigError
+from avi.sparse import Ragged
 from avi.types import Dataset, DataSpec, Splits, Support, X
 
 Sizes = tuple[int, int, int]  # rows of train, valid and test
 
 CHUNK = 1000  # rows viewed at a time
+BLOCK_BYTES = 2**24  # of rows read at a time for their identity
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,23 @@ def image_splits(
 def content_sha256(array: np.ndarray) -> str:
     """Return the identity of an array: the SHA-256 of its bytes in C order."""
     return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def splits_sha256(splits: Splits) -> str:
+    """Return the identity of all rows as stored: order, dtypes, shapes and bytes, and the words.
+
+    The same whether they are in memory or memory-mapped, of which a block is read at a time.
+    """
+    digest = hashlib.sha256(repr(splits.vocabulary).encode())
+    for leaf in jax.tree.leaves((splits.train, splits.valid, splits.test)):
+        columns = (leaf.values, leaf.starts, leaf.lengths) if isinstance(leaf, Ragged) else (leaf,)
+        digest.update(repr((leaf.dtype.str, leaf.shape)).encode())
+        for column in columns:
+            size = max(1, BLOCK_BYTES // max(1, column[:1].nbytes))
+            for start in range(0, len(column), size):
+                block = np.ascontiguousarray(column[start : start + size])
+                digest.update(block.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def describe(dataset: Dataset, splits: Splits) -> DataSpec:
