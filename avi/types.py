@@ -318,6 +318,14 @@ class Bidirectional(Protocol):
 
 
 @runtime_checkable
+class Weighted(Protocol):
+    """an estimator of log p(x) that is the log of a mean of importance weights."""
+
+    @property
+    def num_weights(self) -> int: ...  # of one estimate
+
+
+@runtime_checkable
 class Chooser(Protocol):
     """A component that stands for the best of several for a given model and family."""
 

@@ -87,6 +87,11 @@ class AnnealedImportanceSampling:
         twice = 2 * self.num_temperatures
         return replace(self, num_temperatures=twice) if twice <= self.max_temperatures else None
 
+    @property
+    def num_weights(self) -> int:
+        """K."""
+        return self.num_chains
+
     def temperatures(self) -> Float[Array, " T+1"]:
         """Return the inverse temperatures, 0 to 1."""
         grid = jnp.linspace(-SCHEDULE_RADIUS, SCHEDULE_RADIUS, self.num_temperatures + 1)

@@ -46,6 +46,11 @@ class ImportanceSampling:
         if not 0 < self.prior_share < 1:
             raise ValueError(f"prior_share must be between 0 and 1; got {self.prior_share}.")
 
+    @property
+    def num_weights(self) -> int:
+        """The k of the name IWAE-k."""
+        return self.num_samples
+
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate:
         """Return the estimate; its standard error is that of log of a mean, by the delta method."""
         keys = jax.random.split(key, (self.num_samples // BLOCK, BLOCK))

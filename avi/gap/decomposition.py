@@ -41,8 +41,9 @@ class Decomposition:
     converged: bool
     # Where the search that found lam* began; "mode": the mode's own lam stands or started it.
     winner: str
-    khat: float
-    ess: float
+    khat: float  # Pareto shape of p(x, z) / q(z; lam*), on the draws of the bounds
+    evidence_khat: float  # that of the evidence's own weights, where these are importance weights
+    ess: float  # effective number of the evidence's weights
     gradient_evaluations: int
     flags: str
     gap_se: float  # Monte Carlo error of the paired difference
@@ -68,6 +69,7 @@ def decompose(
     won: tuple[str, Found],
     evidence: Estimate,
     kind: str,
+    khat: float,
 ) -> Decomposition:
     """Return one point's gaps from its values at lam and at lam* on the same pairs of draws."""
     at_lam, at_best = values
@@ -90,7 +92,8 @@ def decompose(
         certificate_se=found.certificate_se,
         converged=found.converged,
         winner=winner,
-        khat=float(evidence.khat),
+        khat=float(khat),
+        evidence_khat=float(evidence.khat),
         ess=float(evidence.ess),
         gradient_evaluations=found.gradient_evaluations,
         flags=_flags(found, bool(np.isfinite(bound_star - bound))),

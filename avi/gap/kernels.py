@@ -9,16 +9,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from avi.evaluation import in_lanes
+from avi.evidence.iwae import pareto_khat
 from avi.experiment import Experiment
 from avi.gap.starts import STARTS
-from avi.objectives.elbo import Elbo
+from avi.objectives.elbo import Elbo, draw_noise
 from avi.objectives.moment_matched import MomentMatched
 from avi.problem import fit
 from avi.randomness import Purpose, key_for
 from avi.refine.ascent import Ascent
 from avi.refine.certificate import BLOCKS, Certificate, certify
 from avi.settings import GapSettings
-from avi.types import Estimate, Lam, Local, PRNGKey, Reparametrised, Target, Theta, X
+from avi.types import Estimate, Lam, Local, PRNGKey, Reparametrised, Scalar, Target, Theta, X
 
 
 class Kernels:
@@ -42,11 +43,13 @@ class Kernels:
         size = block_size(self.family.latent.size)
         matched = not exact and isinstance(self.family, Reparametrised)
         self.certify_objective = MomentMatched(size) if matched else self.search_objective
+        self.num_khat_pairs = settings.num_draws // 2
         self.width = width = settings.width
         self.begin = in_lanes(self._begin, width)
         self.advance = in_lanes(self._advance, width)
         self.certify = in_lanes(self._certify, width)
         self.values = in_lanes(self._values, width)
+        self.khat = in_lanes(self._khat, width)
         self.walk = in_lanes(self._walk, width)
         self._evidence_kernels: dict[Any, Callable[..., Estimate]] = {}
         self.starts = [in_lanes(self._start_of(start), width) for start in STARTS]
@@ -133,6 +136,21 @@ class Kernels:
         keys = jax.random.split(jax.random.fold_in(key, number), self.num_pairs)
         # Ten draws at a time: rows on the device stay between one and a few thousand.
         return jax.lax.map(lambda key: local.bound(lam, key).value, keys, batch_size=5)
+
+    def _khat(self, shared: tuple[Theta, PRNGKey], row: PyTree, number: Array, lam: Lam) -> Scalar:
+        """Return the Pareto shape of p(x, z) / q(z; lam) on the draws that `_values` scores."""
+        theta, key = shared
+        family: Any = self.family
+        target = self.local(theta, row, number, self.pair_objective).target
+
+        def log_weights(pair_key: PRNGKey) -> Array:
+            noise = draw_noise(family, pair_key, 2, antithetic=True)
+            z = jax.vmap(lambda eps: family.transport(lam, eps))(noise)
+            log_joint = jax.vmap(lambda one: target.model.log_joint(theta, target.x, one))(z)
+            return log_joint - jax.vmap(lambda one: family.log_prob(lam, one))(z)
+
+        keys = jax.random.split(jax.random.fold_in(key, number), self.num_khat_pairs)
+        return pareto_khat(jax.lax.map(log_weights, keys, batch_size=5).ravel())
 
     def evidence_of(self, evidence: Any) -> Callable[..., Estimate]:
         """Return the mapped estimator, compiled once for each."""

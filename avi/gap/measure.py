@@ -27,10 +27,11 @@ from avi.gap.summary import summarise
 from avi.randomness import key_for
 from avi.rundir import RunDir
 from avi.settings import GapSettings, Split
-from avi.types import Bidirectional, Estimate, Params, Splits
+from avi.types import Bidirectional, Estimate, Params, Reparametrised, Splits
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SEARCH_SHARE = 0.6  # of the seconds, the rest is for the audit, the scores and the evidence
+FEWEST_DRAWS = 100  # whose tail has a shape
 # What a point's own numbers depend on: more points, or another clock, keep those already there.
 DECISIVE = ("num_draws", "search_draws", "width", "budget", "tolerance")
 
@@ -263,6 +264,7 @@ class Measurement:
         shared = (self.params.theta, key_for(self.experiment.seed, "score"))
         at_lam = self.kernels.values(shared, rows, ids, lams[index])
         at_best = self.kernels.values(shared, rows, ids, best)
+        khats = self._khats(shared, rows, ids, best)
         evidence = self._evidence(Points(rows, ids), best)
         return [
             decompose(
@@ -271,9 +273,20 @@ class Measurement:
                 winners[index[n]],
                 evidence[n],
                 self.evidence.kind,
+                khats[n],
             )
             for n in range(len(index))
         ]
+
+    def _khats(self, shared: Any, rows: Any, ids: np.ndarray, best: np.ndarray) -> np.ndarray:
+        """Return khat of q(z; lam*), NaN for a family without reparametrised draws, too few draws.
+
+        The Dirichlet and the categorical are no proposals of importance weights here.
+        """
+        family, draws = self.experiment.problem.family, self.settings.num_draws
+        if not isinstance(family, Reparametrised) or draws < FEWEST_DRAWS:
+            return np.full(len(ids), np.nan)
+        return cast(np.ndarray, self.kernels.khat(shared, rows, ids, best))
 
     def keep_estimate(self, row: int, evidence: Any, lam: np.ndarray, estimate: Estimate) -> None:
         """Keep the evidence of one row, for the rest of the report and for one that goes on."""

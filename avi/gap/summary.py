@@ -13,6 +13,7 @@ from avi.gap.decomposition import NOT_FINITE, Decomposition
 from avi.gap.same_bound import trained_bound
 from avi.gap.statistics import FEWEST, Mean, lower_limit, mean_of, significantly_negative
 from avi.settings import Split
+from avi.types import Weighted
 
 if TYPE_CHECKING:
     from avi.gap.measure import Measurement
@@ -33,14 +34,14 @@ def summarise(
     experiment, settings = measurement.experiment, measurement.settings
     lost = [row for row in rows if NOT_FINITE in row.flags]
     rows = [row for row in rows if NOT_FINITE not in row.flags]
-    khat_ok = _khat_ok(rows, getattr(experiment.evidence, "num_samples", None))
+    usable = _usable(rows, experiment.evidence)
     tables = {
         split: _Table([row for row in rows if row.split == split], sizes[split], experiment.seed)
         for split in settings.splits
     }
     splits = {
         split: {
-            **_split(table, khat_ok is not False),
+            **_split(table, usable),
             "not_finite": sum(row.split == split for row in lost),
             "same_bound": measurement.same_bounds.get(split),
         }
@@ -64,12 +65,13 @@ def summarise(
         "frontier": measurement.frontiers,
         "worst": _worst(rows),
         "validity": {
-            **_validity(rows, splits, khat_ok),
+            **_validity(rows, splits),
+            "khat_ok": _khat_ok(rows, settings.num_draws, usable),
             "finite": not lost,
             "doubling_ok": audit["doubling"] and audit["doubling"]["ok"],
             "sandwich_ok": measurement.sandwich and measurement.sandwich["ok"],
         },
-        "skipped": [*measurement.skipped, *_left_out(lost, khat_ok)],
+        "skipped": [*measurement.skipped, *_left_out(lost, usable)],
         "seconds": measurement.seconds,
     }
 
@@ -171,15 +173,28 @@ def _fields(mean: Mean) -> dict[str, Any]:
     }
 
 
-def _khat_ok(rows: Sequence[Decomposition], num_samples: int | None) -> bool | None:
-    khats = np.array([row.khat for row in rows])
-    known = khats[np.isfinite(khats)]
-    if num_samples is None or not known.size:
+def _well_behaved(khats: Sequence[float], num_weights: int) -> bool | None:
+    """Whether enough of the weights' tails are light; None where none is known."""
+    known = np.array([khat for khat in khats if np.isfinite(khat)])
+    if not known.size:
         return None
-    return bool(np.mean(known < khat_limit(num_samples)) >= ENOUGH_KHAT)
+    return bool(np.mean(known < khat_limit(num_weights)) >= ENOUGH_KHAT)
 
 
-def _left_out(lost: Sequence[Decomposition], khat_ok: bool | None) -> Iterator[str]:
+def _usable(rows: Sequence[Decomposition], evidence: Any) -> bool:
+    """Whether the estimator's own weights allow its value to be called evidence."""
+    if not isinstance(evidence, Weighted):
+        return True
+    khats = [row.evidence_khat for row in rows]
+    return _well_behaved(khats, evidence.num_weights) is not False
+
+
+def _khat_ok(rows: Sequence[Decomposition], num_draws: int, usable: bool) -> bool | None:
+    """Whether q(z; lam*) is a usable proposal, and the evidence's own weights are in order."""
+    return _well_behaved([row.khat for row in rows], num_draws) if usable else False
+
+
+def _left_out(lost: Sequence[Decomposition], usable: bool) -> Iterator[str]:
     """Yield what the means do not contain, and why."""
     if lost:
         rows = ", ".join(str(row.row) for row in lost[:5])
@@ -187,19 +202,16 @@ def _left_out(lost: Sequence[Decomposition], khat_ok: bool | None) -> Iterator[s
             f"{len(lost)} rows whose bound is not a finite number (row ids {rows}"
             f"{', ...' if len(lost) > 5 else ''}): no mean contains them."
         )
-    if khat_ok is False:
+    if not usable:
         yield (
             "the approximation gap: the tail of the importance weights is too heavy (khat) for "
             "their mean to be called evidence. Try evidence=ais."
         )
 
 
-def _validity(
-    rows: Sequence[Decomposition], splits: Mapping[Any, Any], khat_ok: bool | None
-) -> dict[str, Any]:
+def _validity(rows: Sequence[Decomposition], splits: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         "q_star_converged": all(row.converged for row in rows),
-        "khat_ok": khat_ok,
         "n_ok": all(one["n"] >= FEWEST for one in splits.values()),
         "negative_gap": any(
             _contradicts([row for row in rows if row.split == split], one)

@@ -216,7 +216,7 @@ def _quantities(run: RunFiles, kinds: set[str]) -> Iterator[tuple[str, str, str]
     yield (
         "Importance-weighted bound",
         "importance_bound",
-        "A lower bound on log p(x), too loose to be called evidence: k̂ warns of its weights.",
+        "A lower bound on log p(x), too loose to be called evidence: k̂ of its weights warns.",
     )
     yield ("Approximation gap", "approximation_gap", _approximation_side(kinds, name))
     yield ("Inference gap, their sum", "inference_gap", _inference_side(kinds))

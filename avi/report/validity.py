@@ -92,16 +92,16 @@ def _flags(run: RunFiles) -> Iterator[Entry]:
             holds = not flag if key == "negative_gap" else flag
             yield holds, good if holds else bad
         elif key == "khat_ok":
-            yield None, "The evidence needed no importance weights, or k̂ was not computed."
+            yield None, "k̂ is not defined for this family, or there were too few draws for it."
 
 
 START_WORDS = {"family": "family's", "laplace": "Laplace", "random": "random"}
 _FLAGS = (
     (
         "khat_ok",
-        "The importance weights behind the evidence are well behaved (k̂).",
-        "k̂ warns: the importance weights have too heavy a tail; read the evidence as a loose "
-        "lower bound.",
+        "The weights p(x, z) / q(z; λ*) have a light tail (k̂): q at λ* is close to the posterior.",
+        "k̂ warns: q at λ* is too far from the posterior to be a proposal, so that importance "
+        "weights from it cannot be trusted; annealing does not rest on them.",
     ),
     (
         "n_ok",

@@ -18,6 +18,7 @@ from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
 from avi.gap import measure, selection
 from avi.gap.files import finite
 from avi.gap.measure import choose
+from avi.gap.summary import khat_limit
 from avi.objectives.iwae import ImportanceWeighted
 from avi.randomness import key_for
 
@@ -77,6 +78,23 @@ def test_the_gaps_add_up_identically(reported):
     np.testing.assert_allclose(total, column(points, "inference_gap"), atol=1e-9)
     bound = column(points, "evidence") - column(points, "bound")
     np.testing.assert_allclose(bound, column(points, "inference_gap"), atol=1e-9)
+
+
+def test_khat_at_the_optimum_is_that_of_theory(reported):
+    """The tail index of p / q* is 1 - lambda_min(D^-1/2 Lambda D^-1/2) (methods O9), or 0."""
+    case, summary, points, _ = reported
+    scaled = case.params.theta["weight"] / np.exp(case.params.theta["log_scale"])[:, None]
+    precision = np.eye(LATENT) + np.asarray(scaled.T @ scaled, np.float64)
+    deviation = np.sqrt(np.diag(precision))
+    diagonal = isinstance(case.experiment.problem.family, DiagonalGaussian)
+    smallest = np.linalg.eigvalsh(precision / np.outer(deviation, deviation))[0]
+    khats = column(points, "khat")
+    assert np.isfinite(khats).all()
+    assert khats.mean() < (1 - smallest if diagonal else 0) + 0.05
+    if diagonal:
+        assert khats.mean() > 1 - smallest - 0.3  # of 400 draws the farthest are missing
+    share = np.mean(khats < khat_limit(SETTINGS.num_draws))
+    assert summary["validity"]["khat_ok"] is bool(share >= 0.95)
 
 
 def test_every_point_is_certified_and_no_gap_is_negative_beyond_noise(reported):

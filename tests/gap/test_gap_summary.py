@@ -1,0 +1,95 @@
+"""What a summary makes of rows that are written down here: nothing compiles."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from gap.gaussian_case import LATENT, SETTINGS, make_case
+
+from avi.evidence.ais import AnnealedImportanceSampling
+from avi.evidence.exact import Exact
+from avi.evidence.iwae import ImportanceSampling
+from avi.families.gaussian import DiagonalGaussian
+from avi.gap.decomposition import Place, decompose
+from avi.gap.search import Found
+from avi.gap.summary import summarise
+from avi.types import Estimate
+
+FOUND = Found(np.zeros(6), 1e-3, 1e-4, True, float("nan"), True, 100)
+AUDIT = {"share": 0.0, "points": 0, "doubling": None}
+ANNEALED = AnnealedImportanceSampling(16, 10, 10, 2, 0.65, 1, "posterior_approximation")
+WEIGHTED = ImportanceSampling(5000, 1.3, 0.5)
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return make_case(DiagonalGaussian(LATENT)).experiment
+
+
+def measured(experiment, evidence, **changed):
+    """Return what `summarise` sees of a measurement that has come to its end."""
+    settings = changed.pop("settings", SETTINGS)
+    known = {
+        "experiment": dataclasses.replace(experiment, evidence=evidence),
+        "settings": settings,
+        "params": SimpleNamespace(phi={"weight": np.zeros(3)}),
+        "evidence": evidence,
+        "same_bounds": {},
+        "sandwich": None,
+        "frontiers": {},
+        "skipped": [],
+        "complete": True,
+        "doublings": 0,
+        "seconds": 1.0,
+        "audit": SimpleNamespace(summary=lambda: AUDIT),
+    }
+    return SimpleNamespace(**known | changed)
+
+
+def point(row, split, *, gap=0.5, khat=0.1, evidence_khat=np.nan, ess=np.nan, found=FOUND, **more):
+    """Return a row whose bound is -10, whose evidence is 1 nat above the bound at lam*."""
+    bound = -10.0 + 0.01 * row
+    values = np.full(10, bound), np.full(10, bound + gap) + 1e-3 * np.arange(10)
+    estimate = Estimate(bound + gap + 1, 0.01, ess, evidence_khat)
+    return decompose(
+        Place(row, split), values, ("mode", found), estimate, more.get("kind", "lower"), khat
+    )
+
+
+def rows_of(num_points=40, first=0, **changed):
+    return [
+        point(first + number, split, **changed)
+        for number, split in enumerate(["train", "test"] * (num_points // 2))
+    ]
+
+
+SIZES = {"train": 60, "valid": 5, "test": 50}
+
+
+@pytest.mark.parametrize("evidence", [Exact(), ANNEALED])
+@pytest.mark.parametrize(("heavy", "ok"), [(0, True), (2, True), (4, False), (40, False)])
+def test_khat_acts_whatever_the_evidence(experiment, evidence, heavy, ok):
+    """Of 40 points at most two, 5 %, may be above min(1 - 1 / log10 400, 0.7) = 0.616."""
+    rows = [*rows_of(heavy, khat=0.63), *rows_of(40 - heavy, first=heavy, khat=0.60)]
+    summary = summarise(measured(experiment, evidence), rows[:40], SIZES)
+    assert summary["validity"]["khat_ok"] is ok
+    # These weights are not the estimator's own: its value remains evidence.
+    assert all(one["evidence"] is not None for one in summary["splits"].values())
+
+
+def test_khat_that_is_not_defined_is_open(experiment):
+    summary = summarise(measured(experiment, Exact()), rows_of(khat=np.nan), SIZES)
+    assert summary["validity"]["khat_ok"] is None
+
+
+def test_importance_weights_with_a_heavy_tail_are_no_evidence(experiment):
+    fine = summarise(measured(experiment, WEIGHTED), rows_of(evidence_khat=0.69), SIZES)
+    assert fine["validity"]["khat_ok"] is True
+    assert fine["splits"]["test"]["importance_bound"] is None
+    heavy = summarise(measured(experiment, WEIGHTED), rows_of(evidence_khat=0.71), SIZES)
+    assert heavy["validity"]["khat_ok"] is False
+    one = heavy["splits"]["test"]
+    assert one["evidence"] is one["approximation_gap"] is one["inference_gap"] is None
+    assert one["importance_bound"]["mean"] == fine["splits"]["test"]["evidence"]["mean"]
+    assert any("evidence=ais" in sentence for sentence in heavy["skipped"])
