@@ -1,11 +1,12 @@
 """From values on shared draws to the gaps of one datapoint."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from avi.gap.search import Found
+from avi.gap.statistics import khat_limit
 from avi.settings import Split
 from avi.types import Estimate
 
@@ -17,6 +18,16 @@ class Place(NamedTuple):
 
     row: int
     split: Split
+
+
+class Evidenced(NamedTuple):
+    """One point's estimate of log p(x), and what the flags of its weights depend on."""
+
+    estimate: Estimate
+    kind: str
+    num_weights: int | None  # K of the estimator, None where it has no weights
+    khat: float  # of q(z; lam*)
+    num_draws: int  # S, of which that is the shape
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,7 @@ class Decomposition:
     bound_se: float
     bound_star_se: float
     guarantee: float  # rigorous limit to what lam* lacks, where the model has one
+    importance_bound: float = float("nan")  # what khat refuses to be called evidence
 
     def as_row(self) -> dict[str, Any]:
         """Return the fields in order, as they are written."""
@@ -67,9 +79,7 @@ def decompose(
     place: Place,
     values: tuple[np.ndarray, np.ndarray],
     won: tuple[str, Found],
-    evidence: Estimate,
-    kind: str,
-    khat: float,
+    evidence: Evidenced,
 ) -> Decomposition:
     """Return one point's gaps from its values at lam and at lam* on the same pairs of draws."""
     at_lam, at_best = values
@@ -77,14 +87,15 @@ def decompose(
     bound, bound_se = mean_and_error(at_lam)
     bound_star, bound_star_se = mean_and_error(at_best)
     _, gap_se = mean_and_error(at_best - at_lam)
-    value = float(evidence.value)
+    estimate = evidence.estimate
+    value = float(estimate.value)
     return Decomposition(
         **place._asdict(),
         bound=bound,
         bound_star=bound_star,
         evidence=value,
-        evidence_se=float(evidence.standard_error),
-        evidence_kind=kind,
+        evidence_se=float(estimate.standard_error),
+        evidence_kind=evidence.kind,
         approximation_gap=value - bound_star,
         amortization_gap=bound_star - bound,
         inference_gap=value - bound,
@@ -92,11 +103,11 @@ def decompose(
         certificate_se=found.certificate_se,
         converged=found.converged,
         winner=winner,
-        khat=float(khat),
-        evidence_khat=float(evidence.khat),
-        ess=float(evidence.ess),
+        khat=float(evidence.khat),
+        evidence_khat=float(estimate.khat),
+        ess=float(estimate.ess),
         gradient_evaluations=found.gradient_evaluations,
-        flags=_flags(found, bool(np.isfinite(bound_star - bound))),
+        flags=_flags(found, evidence, bool(np.isfinite(bound_star - bound))),
         gap_se=gap_se,
         bound_se=bound_se,
         bound_star_se=bound_star_se,
@@ -104,10 +115,28 @@ def decompose(
     )
 
 
-def _flags(found: Found, finite: bool) -> str:
+def withheld(row: Decomposition) -> Decomposition:
+    """Return the row where its weights refuse the estimate the name of evidence: it is a bound."""
+    unknown = float("nan")
+    return replace(
+        row,
+        evidence=unknown,
+        evidence_se=unknown,
+        evidence_kind="none",
+        approximation_gap=unknown,
+        inference_gap=unknown,
+        importance_bound=row.evidence,
+    )
+
+
+def _flags(found: Found, evidence: Evidenced, finite: bool) -> str:
+    number, estimate = evidence.num_weights, evidence.estimate
+    heavy = evidence.khat >= khat_limit(evidence.num_draws)
     raised = {
         "unconverged": not found.converged,
         "fisher": not found.positive,
+        "khat": heavy or (number is not None and estimate.khat >= khat_limit(number)),
+        "low-ess": number is not None and estimate.ess < number / 4,
         NOT_FINITE: not finite,
     }
     return " ".join(name for name, holds in raised.items() if holds)

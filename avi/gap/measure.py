@@ -14,7 +14,7 @@ import numpy as np
 from avi.evaluation import Evaluator, Points
 from avi.experiment import Experiment
 from avi.gap.audit import Audit
-from avi.gap.decomposition import Decomposition, Place, decompose
+from avi.gap.decomposition import Decomposition, Evidenced, Place, decompose, withheld
 from avi.gap.files import write
 from avi.gap.frontier import chosen, converged, frontier, rows_at
 from avi.gap.kernels import Kernels
@@ -23,11 +23,11 @@ from avi.gap.same_bound import same_bound, trained_bound
 from avi.gap.sandwich import settle
 from avi.gap.search import Found, Job, Searcher
 from avi.gap.selection import Selection
-from avi.gap.summary import summarise
+from avi.gap.summary import summarise, usable_evidence
 from avi.randomness import key_for
 from avi.rundir import RunDir
 from avi.settings import GapSettings, Split
-from avi.types import Bidirectional, Estimate, Params, Reparametrised, Splits
+from avi.types import Bidirectional, Estimate, Params, Reparametrised, Splits, Weighted
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SEARCH_SHARE = 0.6  # of the seconds, the rest is for the audit, the scores and the evidence
@@ -129,8 +129,11 @@ class Measurement:
             rows += self._measure(first, last)
             summary = summarise(self, rows, sizes)
             if not self._needs_more(summary, last, max(sizes[s] for s in self.settings.splits)):
-                return summary, rows
+                break
             first, last = last, 2 * last
+        if not usable_evidence(rows, self.evidence):
+            rows = [withheld(row) for row in rows]
+        return summary, rows
 
     def observations(self, worst: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
         """Return the observations themselves of the listed rows; none if x is not one array."""
@@ -266,14 +269,14 @@ class Measurement:
         at_best = self.kernels.values(shared, rows, ids, best)
         khats = self._khats(shared, rows, ids, best)
         evidence = self._evidence(Points(rows, ids), best)
+        kind = self.evidence.kind
+        number = self.evidence.num_weights if isinstance(self.evidence, Weighted) else None
         return [
             decompose(
                 Place(int(ids[n]), of_split[index[n]]),
                 (at_lam[n], at_best[n]),
                 winners[index[n]],
-                evidence[n],
-                self.evidence.kind,
-                khats[n],
+                Evidenced(evidence[n], kind, number, khats[n], self.settings.num_draws),
             )
             for n in range(len(index))
         ]

@@ -1,5 +1,6 @@
 """Means over datapoints with their errors: paired differences, bootstrap-t intervals."""
 
+import math
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -74,6 +75,11 @@ def bootstrap_t(
 def lower_limit(mean: Mean) -> float:
     """Return the one-sided 95 % limit that the gap exceeds whether or not lam* converged."""
     return mean.mean - NormalDist().inv_cdf(LEVEL) * mean.se
+
+
+def khat_limit(num_samples: float) -> float:
+    """Return the largest khat at which S weights give a usable mean (Vehtari et al. 2024)."""
+    return min(1 - 1 / math.log10(num_samples), 0.7)
 
 
 def significantly_negative(

@@ -1,6 +1,5 @@
 """gap/summary.json: means with their errors, and what makes them believable."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,14 @@ import numpy as np
 from avi.errors import ValidityError
 from avi.gap.decomposition import NOT_FINITE, Decomposition
 from avi.gap.same_bound import trained_bound
-from avi.gap.statistics import FEWEST, Mean, lower_limit, mean_of, significantly_negative
+from avi.gap.statistics import (
+    FEWEST,
+    Mean,
+    khat_limit,
+    lower_limit,
+    mean_of,
+    significantly_negative,
+)
 from avi.settings import Split
 from avi.types import Weighted
 
@@ -22,11 +28,6 @@ ENOUGH_KHAT = 0.95  # share of points whose importance weights must be well beha
 WORST = 10
 
 
-def khat_limit(num_samples: float) -> float:
-    """Return the largest khat at which S weights give a usable mean (Vehtari et al. 2024)."""
-    return min(1 - 1 / math.log10(num_samples), 0.7)
-
-
 def summarise(
     measurement: "Measurement", rows: Sequence[Decomposition], sizes: Mapping[Split, int]
 ) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def summarise(
     experiment, settings = measurement.experiment, measurement.settings
     lost = [row for row in rows if NOT_FINITE in row.flags]
     rows = [row for row in rows if NOT_FINITE not in row.flags]
-    usable = _usable(rows, experiment.evidence)
+    usable = usable_evidence(rows, experiment.evidence)
     tables = {
         split: _Table([row for row in rows if row.split == split], sizes[split], experiment.seed)
         for split in settings.splits
@@ -181,8 +182,8 @@ def _well_behaved(khats: Sequence[float], num_weights: int) -> bool | None:
     return bool(np.mean(known < khat_limit(num_weights)) >= ENOUGH_KHAT)
 
 
-def _usable(rows: Sequence[Decomposition], evidence: Any) -> bool:
-    """Whether the estimator's own weights allow its value to be called evidence."""
+def usable_evidence(rows: Sequence[Decomposition], evidence: Any) -> bool:
+    """Whether the estimator's own weights allow its values to be called evidence."""
     if not isinstance(evidence, Weighted):
         return True
     khats = [row.evidence_khat for row in rows]

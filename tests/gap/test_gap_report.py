@@ -13,12 +13,13 @@ from avi import gap
 from avi.datasets.linear_gaussian import LinearGaussian as Rows
 from avi.errors import ValidityError
 from avi.evaluation import Evaluator, Points
+from avi.evidence.iwae import ImportanceSampling
 from avi.evidence.none import NoEvidence
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
 from avi.gap import measure, selection
 from avi.gap.files import finite
 from avi.gap.measure import choose
-from avi.gap.summary import khat_limit
+from avi.gap.statistics import khat_limit
 from avi.objectives.iwae import ImportanceWeighted
 from avi.randomness import key_for
 
@@ -249,6 +250,20 @@ def test_a_row_that_is_not_finite_is_counted_and_in_no_mean(tmp_path):
     with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
         flags = {int(row["row"]): row["flags"] for row in csv.DictReader(file)}
     assert [row for row, words in flags.items() if "not-finite" in words] == [lost]
+
+
+def test_weights_that_refuse_the_name_of_evidence_leave_it_empty_in_the_table(tmp_path):
+    """Twenty-five weights of a mean-field q have too few below the limit, 0.28."""
+    weighted = ImportanceSampling(25, widening=1.0, prior_share=1e-6)
+    case = make_case(DiagonalGaussian(LATENT), evidence=weighted)
+    settings = dataclasses.replace(SETTINGS, num_points=8, splits=("test",), budget=2000)
+    summary = gap.report(*case, settings=settings, run=tmp_path)
+    assert summary["splits"]["test"]["evidence"] is None
+    with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
+        points = list(csv.DictReader(file))
+    assert {(one["evidence"], one["approximation_gap"]) for one in points} == {("", "")}
+    bound = column(points, "importance_bound").mean()
+    assert bound == pytest.approx(summary["splits"]["test"]["importance_bound"]["mean"], rel=1e-12)
 
 
 def test_all_starts_of_a_bound_with_one_top_end_there(tmp_path):

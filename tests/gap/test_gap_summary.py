@@ -11,7 +11,7 @@ from avi.evidence.ais import AnnealedImportanceSampling
 from avi.evidence.exact import Exact
 from avi.evidence.iwae import ImportanceSampling
 from avi.families.gaussian import DiagonalGaussian
-from avi.gap.decomposition import Place, decompose
+from avi.gap.decomposition import Evidenced, Place, decompose, withheld
 from avi.gap.search import Found
 from avi.gap.summary import summarise
 from avi.types import Estimate
@@ -47,14 +47,23 @@ def measured(experiment, evidence, **changed):
     return SimpleNamespace(**known | changed)
 
 
-def point(row, split, *, gap=0.5, khat=0.1, evidence_khat=np.nan, ess=np.nan, found=FOUND, **more):
+def point(
+    row,
+    split,
+    *,
+    gap=0.5,
+    khat=0.1,
+    evidence_khat=np.nan,
+    ess=np.nan,
+    num_weights=None,
+    found=FOUND,
+):
     """Return a row whose bound is -10, whose evidence is 1 nat above the bound at lam*."""
     bound = -10.0 + 0.01 * row
     values = np.full(10, bound), np.full(10, bound + gap) + 1e-3 * np.arange(10)
     estimate = Estimate(bound + gap + 1, 0.01, ess, evidence_khat)
-    return decompose(
-        Place(row, split), values, ("mode", found), estimate, more.get("kind", "lower"), khat
-    )
+    evidence = Evidenced(estimate, "lower", num_weights, khat, 400)
+    return decompose(Place(row, split), values, ("mode", found), evidence)
 
 
 def rows_of(num_points=40, first=0, **changed):
@@ -93,3 +102,31 @@ def test_importance_weights_with_a_heavy_tail_are_no_evidence(experiment):
     assert one["evidence"] is one["approximation_gap"] is one["inference_gap"] is None
     assert one["importance_bound"]["mean"] == fine["splits"]["test"]["evidence"]["mean"]
     assert any("evidence=ais" in sentence for sentence in heavy["skipped"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "flags"),
+    [
+        ({"ess": 4.0, "num_weights": 16, "khat": 0.61}, ""),
+        ({"ess": 3.9, "num_weights": 16}, "low-ess"),
+        ({"khat": 0.62}, "khat"),  # the limit at S = 400 is 0.616
+        ({"khat": np.nan}, ""),
+        ({"evidence_khat": 0.71, "ess": 4000.0, "num_weights": 5000}, "khat"),
+        ({"evidence_khat": 0.71, "ess": 20.0, "num_weights": 5000}, "khat low-ess"),
+        ({"found": FOUND._replace(converged=False, positive=False)}, "unconverged fisher"),
+        ({"gap": np.nan}, "not-finite"),
+    ],
+)
+def test_a_point_is_flagged_for_what_is_wrong_with_it(changed, flags):
+    assert point(7, "test", **changed).flags == flags
+
+
+def test_a_bound_that_is_no_evidence_does_not_stand_under_its_name():
+    before = point(7, "test", evidence_khat=0.9, ess=20.0, num_weights=5000)
+    after = withheld(before)
+    assert after.importance_bound == before.evidence
+    assert after.evidence_kind == "none"
+    for name in ("evidence", "evidence_se", "approximation_gap", "inference_gap"):
+        assert np.isnan(getattr(after, name))
+    kept = ("bound", "bound_star", "amortization_gap", "certificate", "flags", "khat")
+    assert all(getattr(after, name) == getattr(before, name) for name in kept)
