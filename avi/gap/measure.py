@@ -116,6 +116,7 @@ class Measurement:
         self.sizes = sizes_of(self.splits)
         self.evidence = self.experiment.evidence
         self.sandwich: dict[str, Any] | None = None
+        self.complete = True  # no row and no evidence was dropped for lack of time
         self.frontiers: dict[str, list[dict[str, Any]]] = {}
         self.same_bounds: dict[Split, dict[str, Any]] = {}
         self.audit = Audit(self)
@@ -177,6 +178,7 @@ class Measurement:
         jobs = self._search(points, lams)
         found = {job.point: [job] for job in jobs if job.found is not None}
         if lost := len(points) - len(found):
+            self.complete = False
             self.skipped.append(
                 f"{lost} of {len(points)} rows were not searched within "
                 f"{self.settings.seconds:g} seconds and are left out."
@@ -317,6 +319,7 @@ class Measurement:
         for first in range(0, len(left), width):
             self.on_progress("evidence", first / len(left))
             if not self.has_time():
+                self.complete = False
                 self.skipped.append(
                     f"the evidence of {len(left) - first} of {len(points)} rows: no time left."
                 )

@@ -19,7 +19,7 @@ from avi.gap.statistics import (
     significantly_negative,
 )
 from avi.settings import Split
-from avi.types import Weighted
+from avi.types import Bidirectional, Weighted
 
 if TYPE_CHECKING:
     from avi.gap.measure import Measurement
@@ -63,12 +63,14 @@ def summarise(
         "splits": splits,
         "audit": {**audit, "winners": dict(sorted(Counter(row.winner for row in rows).items()))},
         "sandwich": measurement.sandwich,
+        "sandwich_due": bool(settings.simulated) and isinstance(experiment.evidence, Bidirectional),
         "frontier": measurement.frontiers,
         "worst": _worst(rows),
         "validity": {
             **_validity(rows, splits),
             "khat_ok": _khat_ok(rows, settings.num_draws, usable),
             "finite": not lost,
+            "complete": measurement.complete,
             "doubling_ok": audit["doubling"] and audit["doubling"]["ok"],
             "sandwich_ok": measurement.sandwich and measurement.sandwich["ok"],
         },
@@ -86,6 +88,8 @@ def check(summary: Mapping[str, Any], *, strict: bool) -> None:
             "at lam, or above the evidence. gap/points.csv shows where."
         )
     false = [name for name, value in validity.items() if value is False and name != "negative_gap"]
+    if summary["sandwich_due"] and validity["sandwich_ok"] is None:
+        false.append("sandwich_ok (there was no time for it)")
     if strict and false:
         raise ValidityError(
             f"gap.strict=true, and {', '.join(false)} did not hold: see gap/summary.json."

@@ -104,6 +104,11 @@ _FLAGS = (
         "weights from it cannot be trusted; annealing does not rest on them.",
     ),
     (
+        "complete",
+        "No row and no evidence was dropped for lack of time.",
+        "Time ran out: rows or their evidence were dropped, see what was left out.",
+    ),
+    (
         "n_ok",
         "There are enough datapoints for a standard error that means something.",
         "Too few datapoints for an interval: gaps are skewed, fewer than 30 points say little.",

@@ -101,6 +101,7 @@ def test_khat_at_the_optimum_is_that_of_theory(reported):
 def test_every_point_is_certified_and_no_gap_is_negative_beyond_noise(reported):
     _, summary, points, _ = reported
     assert summary["validity"]["q_star_converged"]
+    assert summary["validity"]["complete"] is True
     assert not summary["validity"]["negative_gap"]
     assert {one["converged"] for one in points} == {"true"}
     gaps, errors = column(points, "amortization_gap"), column(points, "gap_se")
@@ -172,13 +173,18 @@ def test_a_clock_that_has_run_out_says_what_was_skipped(case, tmp_path):
     summary = gap.report(*case, settings=settings, run=tmp_path)
     assert {split: one["n"] for split, one in summary["splits"].items()} == {"train": 8, "test": 8}
     assert any("64 of 80 rows were not searched" in sentence for sentence in summary["skipped"])
+    assert summary["validity"]["complete"] is False
+    gap.check(summary, strict=False)
+    with pytest.raises(ValidityError, match="complete"):
+        gap.check(summary, strict=True)
 
 
 def test_a_gap_that_contradicts_itself_is_an_error():
     validity = {"q_star_converged": False, "khat_ok": None, "n_ok": True, "negative_gap": False}
-    gap.check({"validity": validity}, strict=False)
+    summary = {"validity": validity | {"sandwich_ok": None}, "sandwich_due": False}
+    gap.check(summary, strict=False)
     with pytest.raises(ValidityError, match="q_star_converged"):
-        gap.check({"validity": validity}, strict=True)
+        gap.check(summary, strict=True)
     with pytest.raises(ValidityError, match="cannot be negative"):
         gap.check({"validity": validity | {"negative_gap": True}}, strict=False)
 

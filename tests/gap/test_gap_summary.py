@@ -1,19 +1,21 @@
 """What a summary makes of rows that are written down here: nothing compiles."""
 
 import dataclasses
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from gap.gaussian_case import LATENT, SETTINGS, make_case
 
+from avi.errors import ValidityError
 from avi.evidence.ais import AnnealedImportanceSampling
 from avi.evidence.exact import Exact
 from avi.evidence.iwae import ImportanceSampling
 from avi.families.gaussian import DiagonalGaussian
 from avi.gap.decomposition import Evidenced, Place, decompose, withheld
 from avi.gap.search import Found
-from avi.gap.summary import summarise
+from avi.gap.summary import check, summarise
 from avi.types import Estimate
 
 FOUND = Found(np.zeros(6), 1e-3, 1e-4, True, float("nan"), True, 100)
@@ -130,3 +132,33 @@ def test_a_bound_that_is_no_evidence_does_not_stand_under_its_name():
         assert np.isnan(getattr(after, name))
     kept = ("bound", "bound_star", "amortization_gap", "certificate", "flags", "khat")
     assert all(getattr(after, name) == getattr(before, name) for name in kept)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "simulated", "sandwich", "holds"),
+    [
+        (ANNEALED, 100, {"ok": True}, True),
+        (ANNEALED, 100, {"ok": False}, False),
+        (ANNEALED, 100, None, False),  # asked for, and there was no time
+        (ANNEALED, 0, None, True),  # not asked for
+        (WEIGHTED, 100, None, True),  # there is none for this estimator
+        (Exact(), 100, None, True),
+    ],
+)
+def test_a_sandwich_that_was_asked_for_must_be_there(
+    experiment, evidence, simulated, sandwich, holds
+):
+    settings = dataclasses.replace(SETTINGS, simulated=simulated)
+    rows = rows_of(80)
+    found = measured(experiment, evidence, settings=settings, sandwich=sandwich)
+    summary = summarise(found, rows, SIZES)
+    check(summary, strict=False)
+    with nullcontext() if holds else pytest.raises(ValidityError, match="sandwich_ok"):
+        check(summary, strict=True)
+
+
+def test_a_report_that_was_cut_short_says_so(experiment):
+    summary = summarise(measured(experiment, Exact(), complete=False), rows_of(80), SIZES)
+    check(summary, strict=False)
+    with pytest.raises(ValidityError, match="complete"):
+        check(summary, strict=True)
