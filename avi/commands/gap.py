@@ -25,6 +25,8 @@ def main(run: Path, tree: Mapping[str, Any], checkpoint: int | None = None) -> N
         checkpoint: step of the checkpoint; None: the newest.
 
     Raises:
+        DataError: the rows are not those that the run began with.
+        NonFiniteError: the bound of a row is not a finite number.
         ValidityError: the report contradicts itself or, with gap.strict, a validity flag is false.
     """
     with RunDir.open(run).locked() as folder, Stop() as stop:
@@ -50,6 +52,7 @@ def main(run: Path, tree: Mapping[str, Any], checkpoint: int | None = None) -> N
     for line in lines(summary):
         say(line)
     say(str(report))
+    gap.require_finite(summary)
     gap.check(summary, strict=settings.strict)
 
 
@@ -79,4 +82,5 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
                     f"{split:5} {name:18} {mean:10.3f} +- {error:.3f} nats, n = {one['n']}"
                 )
         shown.append(f"{split:5} {'converged':18} {one['converged']} of {one['n']} rows")
-    return [*shown, *(f"skipped: {sentence}" for sentence in summary["skipped"])]
+    shown += [f"skipped: {sentence}" for sentence in summary["skipped"]]
+    return [*shown, *gap.not_finite(summary)]

@@ -203,14 +203,17 @@ class _Training:
         due = tuple(split for split in splits if (self.num_steps, split) not in done)
         self._log(self._evaluate(state, self.num_steps, due))
         self.stop.check()
-        run.update_run(remarks=_remarks(session, state))
+        remarks = _remarks(session, state)
+        run.update_run(remarks=remarks)
         if self.settings.report:
             run.update_run(new_observation=measure(session, state.params)._asdict())
             write_snapshot(session, state.params, run.path)
         write_topics(session, state.params, run.path)
         self.stop.check()
         summary = self._report_gap(state) if session.experiment.gap.num_points else None
-        run.update_run(status="done")
+        # The training is done whatever its report found: a remark here, exit 5 of `avi gap`.
+        lost = gap.not_finite(summary) if summary else []
+        run.update_run(status="done", remarks=[*remarks, *lost])
         page = self._page()
         for line in [*self._summary(), *(gap_lines(summary) if summary else [])]:
             say(line)

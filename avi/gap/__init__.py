@@ -1,6 +1,6 @@
 """The gap report: what inference loses on a person's own model and data, in nats per datapoint."""
 
 from avi.gap.measure import report
-from avi.gap.summary import check
+from avi.gap.summary import check, not_finite, require_finite
 
-__all__ = ["check", "report"]
+__all__ = ["check", "not_finite", "report", "require_finite"]

@@ -10,7 +10,7 @@ from avi.gap.statistics import khat_limit
 from avi.settings import Split
 from avi.types import Estimate
 
-NOT_FINITE = "not-finite"  # the flag of a row that no mean contains
+NOT_FINITE = "not-finite"  # the flag of a row with which its split has no means
 
 
 class Place(NamedTuple):
@@ -75,6 +75,7 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
+@np.errstate(invalid="ignore")  # what is not finite is flagged
 def decompose(
     place: Place,
     values: tuple[np.ndarray, np.ndarray],

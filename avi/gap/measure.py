@@ -166,7 +166,7 @@ class Measurement:
 
     def _needs_more(self, summary: dict[str, Any], last: int, size: int) -> bool:
         target = self.settings.half_width
-        if target is None or last >= size or not self.has_time():
+        if target is None or last >= size or not self.has_time() or summary["not_finite"]:
             return False
         intervals = [one["amortization_gap"]["interval"] for one in summary["splits"].values()]
         return any(one is None or (one[1] - one[0]) / 2 > target for one in intervals)

@@ -1,13 +1,13 @@
 """gap/summary.json: means with their errors, and what makes them believable."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avi.errors import ValidityError
+from avi.errors import NonFiniteError, ValidityError
 from avi.gap.decomposition import NOT_FINITE, Decomposition
 from avi.gap.same_bound import trained_bound
 from avi.gap.statistics import (
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 ENOUGH_KHAT = 0.95  # share of points whose importance weights must be well behaved
 WORST = 10
+HEAVY_TAIL = (
+    "the approximation gap: the tail of the importance weights is too heavy (khat) for their mean "
+    "to be called evidence. Try evidence=ais."
+)
 
 
 def summarise(
@@ -33,13 +37,13 @@ def summarise(
 ) -> dict[str, Any]:
     """Return the content of gap/summary.json."""
     experiment, settings = measurement.experiment, measurement.settings
-    lost = [row for row in rows if NOT_FINITE in row.flags]
-    rows = [row for row in rows if NOT_FINITE not in row.flags]
-    usable = usable_evidence(rows, experiment.evidence)
     tables = {
         split: _Table([row for row in rows if row.split == split], sizes[split], experiment.seed)
         for split in settings.splits
     }
+    lost = [row for row in rows if NOT_FINITE in row.flags]
+    rows = [row for row in rows if NOT_FINITE not in row.flags]
+    usable = usable_evidence(rows, experiment.evidence)
     splits = {
         split: {
             **_split(table, usable),
@@ -66,6 +70,7 @@ def summarise(
         "sandwich_due": bool(settings.simulated) and isinstance(experiment.evidence, Bidirectional),
         "frontier": measurement.frontiers,
         "worst": _worst(rows),
+        "not_finite": [row.row for row in lost],
         "validity": {
             **_validity(rows, splits),
             "khat_ok": _khat_ok(rows, settings.num_draws, usable),
@@ -74,9 +79,30 @@ def summarise(
             "doubling_ok": audit["doubling"] and audit["doubling"]["ok"],
             "sandwich_ok": measurement.sandwich and measurement.sandwich["ok"],
         },
-        "skipped": [*measurement.skipped, *_left_out(lost, usable)],
+        "skipped": [*measurement.skipped, *([] if usable else [HEAVY_TAIL])],
         "seconds": measurement.seconds,
     }
+
+
+def not_finite(summary: Mapping[str, Any]) -> list[str]:
+    """Return a sentence on the rows whose bound is not a finite number, if there are any."""
+    rows = summary["not_finite"]
+    if not rows:
+        return []
+    splits = [name for name, one in summary["splits"].items() if one["not_finite"]]
+    return [
+        f"The bound of {len(rows)} rows is not a finite number (row ids "
+        f"{', '.join(map(str, rows[:5]))}{', ...' if len(rows) > 5 else ''}): gap/points.csv flags "
+        f"them, and there are no means over the {' and '.join(splits)} rows."
+    ]
+
+
+def require_finite(summary: Mapping[str, Any]) -> None:
+    """Raise NonFiniteError if the bound of a row is not a finite number."""
+    for sentence in not_finite(summary):
+        raise NonFiniteError(
+            f"{sentence} Look at these rows, or measure another checkpoint=<step>."
+        )
 
 
 def check(summary: Mapping[str, Any], *, strict: bool) -> None:
@@ -130,14 +156,31 @@ class _Table:
         return mean_of(self.column(name), noise, self.size, self.seed)
 
 
+MEANS = (
+    "bound bound_star evidence importance_bound amortization_gap approximation_gap inference_gap"
+    " certificate"
+).split()
+
+
 def _split(table: _Table, evidence_usable: bool) -> dict[str, Any]:
+    """Return the means of one split and their errors: none over the finite part only."""
+    finite = not any(NOT_FINITE in row.flags for row in table.rows)
+    return {
+        "n": len(table.rows),
+        "size": table.size,
+        **(_means(table, evidence_usable) if finite else dict.fromkeys(MEANS)),
+        "converged": sum(row.converged for row in table.rows),
+        "negative": int(np.sum(table.column("amortization_gap") < 0)),
+        "gradient_evaluations": float(table.column("gradient_evaluations").mean()),
+    }
+
+
+def _means(table: _Table, evidence_usable: bool) -> dict[str, Any]:
     complete = bool(np.isfinite(table.column("evidence")).all())
     kind = table.rows[0].evidence_kind
     evidence = {**_fields(table.mean("evidence", "evidence_se")), "kind": kind}
     usable = complete and evidence_usable
     return {
-        "n": len(table.rows),
-        "size": table.size,
         "bound": _fields(table.mean("bound", "bound_se")),
         "bound_star": _fields(table.mean("bound_star", "bound_star_se")),
         "evidence": evidence if usable else None,
@@ -151,9 +194,6 @@ def _split(table: _Table, evidence_usable: bool) -> dict[str, Any]:
             )
         },
         "certificate": _fields(table.mean("certificate", "certificate_se")),
-        "converged": sum(row.converged for row in table.rows),
-        "negative": int(np.sum(table.column("amortization_gap") < 0)),
-        "gradient_evaluations": float(table.column("gradient_evaluations").mean()),
     }
 
 
@@ -199,21 +239,6 @@ def _khat_ok(rows: Sequence[Decomposition], num_draws: int, usable: bool) -> boo
     return _well_behaved([row.khat for row in rows], num_draws) if usable else False
 
 
-def _left_out(lost: Sequence[Decomposition], usable: bool) -> Iterator[str]:
-    """Yield what the means do not contain, and why."""
-    if lost:
-        rows = ", ".join(str(row.row) for row in lost[:5])
-        yield (
-            f"{len(lost)} rows whose bound is not a finite number (row ids {rows}"
-            f"{', ...' if len(lost) > 5 else ''}): no mean contains them."
-        )
-    if not usable:
-        yield (
-            "the approximation gap: the tail of the importance weights is too heavy (khat) for "
-            "their mean to be called evidence. Try evidence=ais."
-        )
-
-
 def _validity(rows: Sequence[Decomposition], splits: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         "q_star_converged": all(row.converged for row in rows),
@@ -226,6 +251,9 @@ def _validity(rows: Sequence[Decomposition], splits: Mapping[Any, Any]) -> dict[
 
 
 def _contradicts(rows: Sequence[Decomposition], summary: Mapping[str, Any]) -> bool:
+    if not rows:
+        return False
+
     def column(name: str) -> np.ndarray:
         return np.array([getattr(row, name) for row in rows], np.float64)
 

@@ -48,6 +48,7 @@ def decompositions(run: RunFiles) -> dict[str, Decomposition]:
             approximation_interval=_ends(lookup(tree, "approximation_gap", "interval")),
         )
         for name, tree in splits(run).items()
+        if estimate(tree, "amortization_gap").known
     }
 
 

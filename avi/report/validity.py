@@ -42,8 +42,8 @@ def _split(name: str, tree: Mapping[str, Any]) -> Iterator[Entry]:
     if lost > 0:
         yield (
             False,
-            f"{name}: the bound of {plural(lost, 'point')} is not a finite number; no mean "
-            "contains them, gap/points.csv flags them.",
+            f"{name}: the bound of {plural(lost, 'point')} is not a finite number: there are no "
+            "means; gap/points.csv flags them.",
         )
     negative = number(tree, "negative")
     if negative > 0:

@@ -11,7 +11,7 @@ from gap.gaussian_case import LATENT, SETTINGS, make_case, truth
 
 from avi import gap
 from avi.datasets.linear_gaussian import LinearGaussian as Rows
-from avi.errors import ValidityError
+from avi.errors import NonFiniteError, ValidityError
 from avi.evaluation import Evaluator, Points
 from avi.evidence.iwae import ImportanceSampling
 from avi.evidence.none import NoEvidence
@@ -236,9 +236,9 @@ def test_without_evidence_the_amortization_gap_stands_alone(weighted):
     assert not weighted["validity"]["n_ok"]
 
 
-def test_a_row_that_is_not_finite_is_counted_and_in_no_mean(tmp_path):
+def test_a_row_that_is_not_finite_is_named_and_leaves_its_split_without_means(tmp_path):
     case = make_case(DiagonalGaussian(LATENT))
-    settings = dataclasses.replace(SETTINGS, num_points=8, splits=("test",), budget=2000)
+    settings = dataclasses.replace(SETTINGS, num_points=8, budget=2000)
     whole = gap.report(*case, settings=settings, run=None)
     lost = choose(case.splits, "test", 0, 8).ids[3]
     rows = case.splits.test.copy()
@@ -246,16 +246,23 @@ def test_a_row_that_is_not_finite_is_counted_and_in_no_mean(tmp_path):
     broken = case._replace(splits=case.splits._replace(test=rows))
     summary = gap.report(*broken, settings=settings, run=tmp_path)
     one = summary["splits"]["test"]
-    assert (one["n"], one["not_finite"]) == (7, 1)
-    assert np.isfinite(one["amortization_gap"]["mean"])
-    assert any(f"row ids {lost}" in sentence for sentence in summary["skipped"])
+    assert (one["n"], one["not_finite"]) == (8, 1)
+    names = ("bound", "bound_star", "evidence", "amortization_gap", "approximation_gap")
+    assert all(one[name] is None for name in (*names, "inference_gap", "certificate"))
+    # Rows do not depend on which others were asked for.
+    assert summary["splits"]["train"] == whole["splits"]["train"]
+    assert summary["not_finite"] == [lost]
     assert summary["validity"]["finite"] is False
     assert whole["validity"]["finite"] is True
+    gap.require_finite(whole)
+    with pytest.raises(NonFiniteError, match=f"row ids {lost}"):
+        gap.require_finite(summary)
     with pytest.raises(ValidityError, match="finite"):
         gap.check(summary, strict=True)
     with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
         flags = {int(row["row"]): row["flags"] for row in csv.DictReader(file)}
     assert [row for row, words in flags.items() if "not-finite" in words] == [lost]
+    assert len(flags) == 16
 
 
 def test_weights_that_refuse_the_name_of_evidence_leave_it_empty_in_the_table(tmp_path):

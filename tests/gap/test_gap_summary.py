@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from gap.gaussian_case import LATENT, SETTINGS, make_case
 
-from avi.errors import ValidityError
+from avi.commands import gap as command
+from avi.errors import NonFiniteError, ValidityError
 from avi.evidence.ais import AnnealedImportanceSampling
 from avi.evidence.exact import Exact
 from avi.evidence.iwae import ImportanceSampling
 from avi.families.gaussian import DiagonalGaussian
 from avi.gap.decomposition import Evidenced, Place, decompose, withheld
 from avi.gap.search import Found
-from avi.gap.summary import check, summarise
+from avi.gap.summary import MEANS, check, require_finite, summarise
 from avi.types import Estimate
 
 FOUND = Found(np.zeros(6), 1e-3, 1e-4, True, float("nan"), True, 100)
@@ -162,3 +163,22 @@ def test_a_report_that_was_cut_short_says_so(experiment):
     check(summary, strict=False)
     with pytest.raises(ValidityError, match="complete"):
         check(summary, strict=True)
+
+
+def test_nothing_is_averaged_over_the_finite_part(experiment):
+    rows = [*rows_of(), point(40, "test", gap=np.nan), point(42, "test", gap=np.inf)]
+    summary = summarise(measured(experiment, Exact()), rows, SIZES)
+    assert summary["not_finite"] == [40, 42]
+    assert summary["splits"]["test"]["not_finite"] == 2
+    assert all(summary["splits"]["test"][name] is None for name in MEANS)
+    assert summary["splits"]["train"]["amortization_gap"]["mean"] == pytest.approx(0.5045)
+    assert all(np.isfinite(one["gap"]) for one in summary["worst"])
+    with pytest.raises(NonFiniteError, match="row ids 40, 42.*over the test rows"):
+        require_finite(summary)
+
+
+def test_a_report_of_which_nothing_is_finite_is_one_still(experiment):
+    rows = rows_of(gap=np.nan)
+    summary = summarise(measured(experiment, Exact()), rows, SIZES)
+    assert summary["splits"]["train"]["bound"] is None
+    assert any("40 rows" in line for line in command.lines(summary))
