@@ -12,6 +12,7 @@ COMMANDS = {
     "list": "show every choice of every group, e.g. `avi list dataset`",
     "completion": "print the completion script for bash, zsh or fish",
 }
+ANSWERS = ("list", "completion")  # those that only print
 RESUMABLE = ("train", "gap")  # those that a scheduler stops and gives again
 HELP = f"""avi: amortized variational inference, run from the shell and measured in nats
 
@@ -43,12 +44,12 @@ environment
 def main(arguments: list[str] | None = None) -> None:
     """Run `avi` with the words of the command line and exit with its code."""
     words = sys.argv[1:] if arguments is None else arguments
+    code = 0
     try:
         code = run(words)
         sys.stdout.flush()
-    except BrokenPipeError:  # `avi list | head`
+    except BrokenPipeError:  # `avi list | head` has read what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code)
 
 
@@ -83,9 +84,9 @@ def run(words: list[str]) -> int:
     try:
         with signals.ending_at_once() if command in RESUMABLE else nullcontext():
             return _handlers()[command](rest)
-    except BrokenPipeError:
-        raise
     except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, BrokenPipeError) and command in ANSWERS:
+            raise
         return explain(error)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from avi import catalog, config, launch
 from avi.errors import ConfigError
+from avi.progress import say
 from avi.schema import check, nearest
 from avi.settings import Split
 
@@ -29,7 +30,7 @@ def train(words: list[str]) -> int:
         return launch.resume(Path(folder), others)
     jobs = config.compose(others, flags.multirun)
     if flags.print_config:
-        print("\n---\n".join(config.as_yaml(job.tree) for job in jobs))
+        say("\n---\n".join(config.as_yaml(job.tree) for job in jobs))
         return 0
     return launch.sweep(jobs) if flags.multirun else launch.train_one(jobs[0])
 

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from avi import pool
 from avi.config import Job, override, read_tree
 from avi.errors import ConfigError, Preempted
+from avi.progress import say
 from avi.rundir import (
     RunDir,
     config_differences,
@@ -42,7 +42,7 @@ def train_one(job: Job) -> int:
     """Train one job in a new folder, or in the one that `output` names."""
     launch = place_one(job)
     if job.dry_run:
-        print(f"{launch.state}  {launch.folder}")
+        say(f"{launch.state}  {launch.folder}")
         return 0
     return _attempt(launch)
 
@@ -77,7 +77,7 @@ def sweep(jobs: list[Job]) -> int:
     launches = place_sweep(jobs)
     if jobs[0].dry_run:
         for launch in launches:
-            print(f"{launch.state:5}  {launch.folder}  {' '.join(launch.job.swept)}")
+            say(f"{launch.state:5}  {launch.folder}  {' '.join(launch.job.swept)}")
         return 0
     codes = _train_all(launches)
     _summarise(launches, codes)
@@ -90,13 +90,11 @@ def _train_all(launches: list[Launch]) -> list[int | None]:
     due = [launch for launch in launches if launch.state != "done"]
     for launch in launches:
         if launch.state == "done":
-            print(f"done already, skipped: {launch.folder}")
+            say(f"done already, skipped: {launch.folder}")
 
     def announce(number: int) -> None:
         launch = due[number]
-        print(
-            f"[{number + 1}/{len(due)}] {launch.folder}  {' '.join(launch.job.swept)}", flush=True
-        )
+        say(f"[{number + 1}/{len(due)}] {launch.folder}  {' '.join(launch.job.swept)}")
 
     job = launches[0].job
     num_workers = job.num_workers or pool.default_workers(job.tree["device"])
@@ -157,12 +155,11 @@ def _summarise(launches: list[Launch], codes: list[int | None]) -> None:
         "interrupted": sum(code in pool.ENDS_A_SWEEP for code in codes),
         "not started": codes.count(None),
     }
-    print("\n" + ", ".join(f"{count} {name}" for name, count in counts.items()))
-    print(f"  {launches[0].folder.parent}")
+    say("\n" + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    say(f"  {launches[0].folder.parent}")
     for launch, code in zip(tried, codes, strict=True):
         if code:
-            print(f"  exit {code}: {launch.folder}")
-    sys.stdout.flush()
+            say(f"  exit {code}: {launch.folder}")
 
 
 def _state(folder: Path, tree: Mapping[str, Any]) -> State:

@@ -60,7 +60,10 @@ def _of_memory(error: BaseException) -> str:
 
 def say(message: str) -> None:
     """Print a message for the person at the keyboard, apart from the results."""
-    print(f"avi: {message}", file=sys.stderr, flush=True)
+    try:
+        print(f"avi: {message}", file=sys.stderr, flush=True)
+    except OSError:  # nobody listens; the exit code says it too
+        sys.stderr = open("/dev/null", "w")  # noqa: SIM115
 
 
 def _write_traceback(error: BaseException, folder: Path | None) -> Path:

@@ -1,6 +1,8 @@
 """The command line as a product: help, mistakes, folders, sweeps, exit codes."""
 
+import contextlib
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -139,6 +141,41 @@ def test_a_closed_pipe_is_no_error():
         check=True,
     )
     assert done.stderr == ""
+
+
+def code_unheard(*words):
+    """Return the exit code of `avi <words>` with nobody to read its standard output."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    nobody = open(writer, "w")  # noqa: SIM115
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", nobody)
+        with pytest.raises(SystemExit) as ended:
+            cli.main(list(words))
+        for file in {nobody, sys.stdout}:
+            with contextlib.suppress(BrokenPipeError):
+                file.close()
+    return ended.value.code
+
+
+@pytest.mark.parametrize(("words", "seeds"), [([], [0]), (["-m", "seed=0,1"], [0, 1])])
+def test_training_that_nobody_listens_to_goes_on_to_its_own_exit_code(words, seeds, trainer):
+    trainer.fails = {0: NonFiniteError("NaN.")}
+    assert code_unheard("train", *words) == 5
+    assert trainer.seeds == seeds
+
+
+def test_a_failure_of_verify_that_nobody_listens_to_is_still_one(workplace, monkeypatch):
+    import avi.verify
+    from avi.commands import verify
+
+    row = types.SimpleNamespace(
+        section="s", name="n", expected=0.0, got=1.0, difference=1.0, tolerance=0.1, ok=False
+    )
+    suite = types.SimpleNamespace(names=lambda only: ["n"], rows=lambda only: [row])
+    monkeypatch.setattr(avi.verify, "suite", suite, raising=False)
+    monkeypatch.setattr(verify, "_compile_quickly", lambda: None)
+    assert code_unheard("verify") == 10
 
 
 # Mistakes: one line, exit code 2, no traceback.

@@ -4,6 +4,7 @@ import os
 from time import perf_counter
 
 from avi.errors import ConfigError, ValidityError
+from avi.progress import say
 
 HEADER = f"{'':35} {'expected':>10} {'got':>10} {'differs':>8} {'allowed':>7}"
 
@@ -26,22 +27,21 @@ def main(only: str | None) -> None:
             f"no case has {only!r} in its name. Try one of {', '.join(suite.SECTIONS)}."
         )
     started, section, done, failed = perf_counter(), "", 0, []
-    print(HEADER)
+    say(HEADER)
     for row in suite.rows(only):
         if row.section != section:
             section = row.section
-            print(section)
+            say(section)
         verdict = "ok" if row.ok else "FAIL"
-        print(
+        say(
             f"  {row.name:33} {row.expected:10.4f} {row.got:10.4f} {row.difference:8.0e} "
-            f"{row.tolerance:7.0e} {verdict:>4}",
-            flush=True,
+            f"{row.tolerance:7.0e} {verdict:>4}"
         )
         done += 1
         if not row.ok:
             failed.append(f"{row.section}: {row.name}")
     seconds = perf_counter() - started
-    print(f"{done - len(failed)} of {done} cases within tolerance, {seconds:.0f} s")
+    say(f"{done - len(failed)} of {done} cases within tolerance, {seconds:.0f} s")
     if failed:
         raise ValidityError(f"not what is known exactly: {'; '.join(failed)}.")
 
