@@ -13,6 +13,7 @@ from avi.config import compose
 from avi.models.lda import LDA
 from avi.report.files import read_run
 from avi.report.topics import section
+from avi.rundir.folder import CONTENTS
 from avi.session import open_session
 from avi.topics import (
     coherence,
@@ -84,7 +85,11 @@ def test_topics_of_a_run_are_written_as_tables(tmp_path):
     )
     session = open_session(compose(words.split())[0].tree)
     params = session.initial_state().params
+    before = set(tmp_path.iterdir())
     write_topics(session, params, tmp_path)
+    written = {path.name for path in set(tmp_path.iterdir()) - before}
+    assert written == {"topics.csv", "topics.json", "proportions.csv"}
+    assert written <= set(CONTENTS)  # or overwrite=true refuses them
     table = list(csv.DictReader((tmp_path / "topics.csv").read_text().splitlines()))
     summary = json.loads((tmp_path / "topics.json").read_text())
     weights = np.asarray(session.experiment.problem.model.mean_globals(params.theta)["topics"])

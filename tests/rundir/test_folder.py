@@ -316,7 +316,7 @@ def test_a_run_json_of_other_types_is_refused(tmp_path: Path, text: str) -> None
         run.read_run()
 
 
-@pytest.mark.parametrize("name", ["gap", "infer", "config.yaml", "checkpoints", "report.html"])
+@pytest.mark.parametrize("name", folder.CONTENTS)
 def test_a_run_with_a_link_in_it_is_not_opened(tmp_path: Path, name: str) -> None:
     make_run(tmp_path / "run").release()
     (tmp_path / "elsewhere").mkdir()
