@@ -12,6 +12,8 @@ import jax
 import optax
 from jaxtyping import Array, Int, PyTree
 
+from avi.types import Inference
+
 
 class Rows(NamedTuple):
     """How the step reads and writes phi and its optimiser state."""
@@ -52,3 +54,8 @@ SHARED = Rows(
     rescale=lambda gradient, batch_size: gradient,
 )
 TABLE = Rows(axis=0, take=take, put=_put, each=_each_row, rescale=_times_batch)
+
+
+def is_amortized(inference: Inference, phi: PyTree) -> bool:
+    """Whether an encoder computes lam: phi is shared by all datapoints, and there is some."""
+    return not inference.per_datapoint and bool(jax.tree.leaves(phi))

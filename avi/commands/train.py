@@ -16,6 +16,7 @@ from avi.evaluation import Points
 from avi.new_observation import measure
 from avi.progress import Progress, say
 from avi.randomness import key_for
+from avi.rows import is_amortized
 from avi.rundir import (
     RunDir,
     atomic_write,
@@ -334,8 +335,7 @@ class _Training:
             "params_per_datapoint": family.num_params,
             "latent_size": family.latent.size,
             "image_shape": experiment.dataset.image_shape,
-            "mode_amortized": not inference.per_datapoint
-            and bool(jax.tree.leaves(state.params.phi)),
+            "mode_amortized": is_amortized(inference, state.params.phi),
         }
 
     def _dump(self, chunk: Chunk) -> None:
@@ -445,7 +445,7 @@ def _cold_start(session: Session, state: TrainState) -> list[str]:
     from avi.types import Conjugate
 
     problem, settings = session.experiment.problem, session.experiment.train
-    learns = not problem.inference.per_datapoint and jax.tree.leaves(state.params.phi)
+    learns = is_amortized(problem.inference, state.params.phi)
     given = settings.start is not None or settings.freeze is not None
     if given or not learns or not isinstance(problem.model, Conjugate):
         return []

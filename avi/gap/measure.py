@@ -19,7 +19,7 @@ from avi.gap.files import write
 from avi.gap.frontier import chosen, converged, frontier, rows_at
 from avi.gap.kernels import Kernels
 from avi.gap.parts import Parts, identity_of
-from avi.gap.same_bound import same_bound, trained_bound
+from avi.gap.same_bound import reported_bound, same_bound
 from avi.gap.sandwich import settle
 from avi.gap.search import Found, Job, Searcher
 from avi.gap.selection import Selection
@@ -188,7 +188,8 @@ class Measurement:
         self.audit.search_again(points, winners)
         rows = self._decompose(points, of_split, lams, winners)
         self._frontiers(points, of_split, lams, rows)
-        if trained_bound(self.experiment.problem.objective) != "ELBO" and not self.same_bounds:
+        problem = self.experiment.problem
+        if problem.bound_name != reported_bound(problem) and not self.same_bounds:
             self.on_progress("the gap in the trained bound", 0.0)
             self.same_bounds = same_bound(self, points, of_split, lams)
         return rows

@@ -1,6 +1,7 @@
 """The gap in the bound that was trained, where that is not the ELBO: uncertified."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -10,7 +11,8 @@ from jaxtyping import Array, PyTree
 from avi.evaluation import Points, in_lanes
 from avi.gap.decomposition import mean_and_error
 from avi.gap.statistics import mean_of
-from avi.objectives.iwae import ImportanceWeighted
+from avi.objectives.elbo import Elbo
+from avi.problem import Problem, fit
 from avi.randomness import key_for
 from avi.settings import Split
 from avi.types import Lam, Theta
@@ -19,10 +21,10 @@ if TYPE_CHECKING:
     from avi.gap.measure import Measurement
 
 
-def trained_bound(objective: Any) -> str:
-    """Return the name of the bound that was climbed: ELBO or IWAE-k."""
-    weighted = isinstance(objective, ImportanceWeighted)
-    return f"IWAE-{objective.num_samples}" if weighted else "ELBO"
+def reported_bound(problem: Problem) -> str:
+    """Return the name of the bound that a report is in: the ELBO, whatever was trained."""
+    objective = fit(Elbo(2, antithetic=True), problem.model, problem.family)
+    return replace(problem, objective=objective).bound_name
 
 
 def same_bound(
@@ -35,7 +37,7 @@ def same_bound(
     """
     kernels, experiment = measurement.kernels, measurement.experiment
     objective: Any = experiment.problem.objective
-    repeats = max(2, measurement.settings.num_draws // objective.num_samples)
+    repeats = max(2, measurement.settings.num_draws // objective.evaluations(kernels.family))
 
     def gains(shared: tuple[Theta, Any], row: PyTree, number: Array, lam: Lam) -> Array:
         theta, score_key = shared
@@ -55,6 +57,6 @@ def same_bound(
         own = [mean_and_error(values[n]) for n, name in enumerate(of_split) if name == split]
         means, errors = (np.array(column) for column in zip(*own, strict=True))
         mean = mean_of(means, errors, measurement.sizes[split], experiment.seed)
-        name = f"{trained_bound(objective)} gap"
+        name = f"{experiment.problem.bound_name} gap"
         found[split] = {"name": name, "mean": mean.mean, "se": mean.se, "certified": False}
     return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from avi.errors import NonFiniteError, ValidityError
 from avi.gap.decomposition import NOT_FINITE, Decomposition
-from avi.gap.same_bound import trained_bound
+from avi.gap.same_bound import reported_bound
 from avi.gap.statistics import (
     FEWEST,
     Mean,
@@ -18,6 +18,7 @@ from avi.gap.statistics import (
     mean_of,
     significantly_negative,
 )
+from avi.rows import is_amortized
 from avi.settings import Split
 from avi.types import Bidirectional, Weighted
 
@@ -37,6 +38,7 @@ def summarise(
 ) -> dict[str, Any]:
     """Return the content of gap/summary.json."""
     experiment, settings = measurement.experiment, measurement.settings
+    amortized = is_amortized(experiment.problem.inference, measurement.params.phi)
     tables = {
         split: _Table([row for row in rows if row.split == split], sizes[split], experiment.seed)
         for split in settings.splits
@@ -55,10 +57,10 @@ def summarise(
     }
     audit = measurement.audit.summary()
     return {
-        "gap_name": "amortization gap" if amortized(experiment) else "optimisation gap",
-        "bound": "ELBO",
-        "objective_trained": trained_bound(experiment.problem.objective).partition("-")[0].lower(),
-        "label": _label(experiment),
+        "gap_name": "amortization gap" if amortized else "optimisation gap",
+        "bound": reported_bound(experiment.problem),
+        "objective_trained": experiment.problem.bound_name.replace("-", " ").split()[0].lower(),
+        "label": _label(measurement, "encoder" if amortized else "parameters"),
         "seed": experiment.seed,
         "num_draws": settings.num_draws,
         "tolerance": settings.tolerance,
@@ -122,21 +124,13 @@ def check(summary: Mapping[str, Any], *, strict: bool) -> None:
         )
 
 
-def amortized(experiment: Any) -> bool:
-    """Whether an encoder computes lam: a mode with a network somewhere in it."""
-    inference = experiment.problem.inference
-    while hasattr(inference, "base"):
-        inference = inference.base
-    return "network" in {name for name in getattr(inference, "__dataclass_fields__", {})}
-
-
-def _label(experiment: Any) -> str:
+def _label(measurement: "Measurement", subject: str) -> str:
     """Return the gap's full name, which says so where another bound was trained."""
-    trained = trained_bound(experiment.problem.objective)
-    if trained == "ELBO":
-        return "ELBO gap"
-    subject = "encoder" if amortized(experiment) else "parameters"
-    return f"ELBO gap, {subject} trained on {trained}"
+    problem = measurement.experiment.problem
+    reported = reported_bound(problem)
+    if problem.bound_name == reported:
+        return f"{reported} gap"
+    return f"{reported} gap, {subject} trained on {problem.bound_name}"
 
 
 @dataclass(frozen=True)

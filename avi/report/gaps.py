@@ -21,6 +21,7 @@ from avi.report.wording import (
     loser,
     objective_name,
     plus_minus,
+    reported_bound,
     signed,
     three_digits,
 )
@@ -108,11 +109,11 @@ def _what_it_is(run: RunFiles) -> str:
             "No encoder is involved in this mode: what it leaves on the table is unfinished "
             "optimisation, hence the name optimisation gap. "
         )
-    trained = objective_name(run)
-    if trained != "ELBO":
+    trained, reported = objective_name(run), reported_bound(run)
+    if trained != reported:
         words += (
             f"The parameters were trained on the {trained} bound; all numbers here are in the "
-            "ELBO, so a part of the gap is the difference between the two aims. "
+            f"{reported}, so a part of the gap is the difference between the two aims. "
         )
     return words + "All numbers are nats per datapoint, means ± one standard error."
 

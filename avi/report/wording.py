@@ -130,6 +130,11 @@ def objective_name(run: RunFiles) -> str:
     return f"IWAE-{round(known[0])}" if known else "IWAE bound"
 
 
+def reported_bound(run: RunFiles) -> str:
+    """Return the name of the bound that the gap report is in."""
+    return text(run.gap, "bound") or "ELBO"
+
+
 def gap_command(run: RunFiles) -> str:
     """Return the command that makes the full gap report of the run."""
     return f"avi gap {shlex.quote(f'run={run.folder}')}"
@@ -137,11 +142,11 @@ def gap_command(run: RunFiles) -> str:
 
 def gap_title(run: RunFiles) -> str:
     """Return the heading of the gap section; it names the bound whenever two are in play."""
-    trained = objective_name(run)
-    if trained == "ELBO":
+    trained, reported = objective_name(run), reported_bound(run)
+    if trained == reported:
         return gap_name(run).capitalize()
     who = "encoder" if is_amortized(run) else "mode"
-    return f"ELBO gap, {who} trained on {trained}"
+    return f"{reported} gap, {who} trained on {trained}"
 
 
 def loser(run: RunFiles) -> str:

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
+import optax
 import pytest
 from gap.gaussian_case import LATENT, SETTINGS, make_case
 
@@ -13,15 +14,26 @@ from avi.errors import NonFiniteError, ValidityError
 from avi.evidence.ais import AnnealedImportanceSampling
 from avi.evidence.exact import Exact
 from avi.evidence.iwae import ImportanceSampling
+from avi.families.dirichlet import Dirichlet
 from avi.families.gaussian import DiagonalGaussian
 from avi.gap.decomposition import Evidenced, Place, decompose, withheld
+from avi.gap.same_bound import reported_bound
 from avi.gap.search import Found
 from avi.gap.summary import MEANS, check, require_finite, summarise
+from avi.inference.amortized import Amortized
+from avi.inference.free_form import FreeForm
+from avi.models.lda import LDA
+from avi.networks.mlp import MLP
+from avi.objectives.elbo import Exact as ExactElbo
+from avi.problem import Problem
+from avi.refine.ascent import Ascent
 from avi.types import Estimate
 
 FOUND = Found(np.zeros(6), 1e-3, 1e-4, True, float("nan"), True, 100)
 AUDIT = {"share": 0.0, "points": 0, "doubling": None}
 ANNEALED = AnnealedImportanceSampling(16, 10, 10, 2, 0.65, 1, "posterior_approximation")
+ENCODER = Amortized(MLP((), "tanh", 0.2))
+FREE = FreeForm(Ascent(optax.adam(0.03), steps=10, average=False))
 WEIGHTED = ImportanceSampling(5000, 1.3, 0.5)
 
 
@@ -182,3 +194,24 @@ def test_a_report_of_which_nothing_is_finite_is_one_still(experiment):
     summary = summarise(measured(experiment, Exact()), rows, SIZES)
     assert summary["splits"]["train"]["bound"] is None
     assert any("40 rows" in line for line in command.lines(summary))
+
+
+@pytest.mark.parametrize(
+    ("inference", "phi", "name"),
+    [
+        (ENCODER, {"weight": np.zeros(3)}, "amortization gap"),
+        (FREE, np.zeros((60, 6)), "optimisation gap"),  # a row per datapoint
+        (FREE.unseen(), {}, "optimisation gap"),  # nothing is kept
+    ],
+)
+def test_only_the_gap_of_an_encoder_is_one_of_amortization(experiment, inference, phi, name):
+    problem = dataclasses.replace(experiment.problem, inference=inference)
+    other = dataclasses.replace(experiment, problem=problem)
+    found = measured(other, Exact(), params=SimpleNamespace(phi=phi))
+    assert summarise(found, rows_of(), SIZES)["gap_name"] == name
+
+
+def test_a_report_of_topics_is_in_the_bound_that_they_were_trained_in():
+    model = LDA(3, alpha=0.1, eta=0.01, seeds=0, topics="posterior")
+    problem = Problem(model, Dirichlet(3), ENCODER, ExactElbo())
+    assert reported_bound(problem) == problem.bound_name == "ELBO under q(topics)"
