@@ -55,7 +55,7 @@ class GapSettings:
     tolerance: float  # nats: a point is converged when its certificate is below
     half_width: (
         float | None
-    )  # nats: add points, at doublings, until the gap's interval is as narrow
+    )  # nats: add points, at doublings from 100, until the gap's interval is as narrow
     frontier: int  # points per split whose gap is followed step by step; 0: none
     simulated: int  # observations drawn from the model that test the evidence from both sides
     strict: bool  # end with exit code 10 when any validity flag is false

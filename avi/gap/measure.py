@@ -31,6 +31,7 @@ from avi.types import Bidirectional, Estimate, Params, Reparametrised, Splits, W
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SEARCH_SHARE = 0.6  # of the seconds, the rest is for the audit, the scores and the evidence
+FIRST_POINTS = 100  # per split, where doubling for half_width begins
 FEWEST_DRAWS = 100  # whose tail has a shape
 # What a point's own numbers depend on: more points, or another clock, keep those already there.
 DECISIVE = ("num_draws", "search_draws", "width", "budget", "tolerance")
@@ -116,6 +117,7 @@ class Measurement:
         self.sizes = sizes_of(self.splits)
         self.evidence = self.experiment.evidence
         self.sandwich: dict[str, Any] | None = None
+        self.doublings = 0  # of the points, for half_width
         self.complete = True  # no row and no evidence was dropped for lack of time
         self.frontiers: dict[str, list[dict[str, Any]]] = {}
         self.same_bounds: dict[Split, dict[str, Any]] = {}
@@ -126,12 +128,15 @@ class Measurement:
         rows: list[Decomposition] = []
         sizes = self.sizes
         first, last = 0, self.settings.num_points
+        if self.settings.half_width is not None:
+            last = min(last, FIRST_POINTS)
         while True:
             rows += self._measure(first, last)
             summary = summarise(self, rows, sizes)
             if not self._needs_more(summary, last, max(sizes[s] for s in self.settings.splits)):
                 break
             first, last = last, 2 * last
+            self.doublings += 1
         if not usable_evidence(rows, self.evidence):
             rows = [withheld(row) for row in rows]
         return summary, rows

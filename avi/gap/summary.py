@@ -66,6 +66,7 @@ def summarise(
         "tolerance": settings.tolerance,
         "width": settings.width,
         "half_width": settings.half_width,
+        "doublings": measurement.doublings,
         "splits": splits,
         "audit": {**audit, "winners": dict(sorted(Counter(row.winner for row in rows).items()))},
         "sandwich": measurement.sandwich,

@@ -20,6 +20,7 @@ from avi.report.wording import (
     is_amortized,
     loser,
     objective_name,
+    plural,
     plus_minus,
     reported_bound,
     signed,
@@ -328,6 +329,20 @@ def _skipped(run: RunFiles) -> list[str]:
     return [str(sentence) for sentence in skipped] if isinstance(skipped, list) else []
 
 
+def _doublings(run: RunFiles) -> Iterator[str]:
+    """Yield how many points were looked at for the sake of a narrow interval."""
+    target, doublings = number(run.gap, "half_width"), number(run.gap, "doublings")
+    if math.isfinite(target) and math.isfinite(doublings):
+        reached = ", ".join(
+            f"{count(number(tree, 'n'))} {name}" for name, tree in splits(run).items()
+        )
+        yield (
+            f"points were added at doublings only, until half of the gap's 95 % interval was "
+            f"{target:g} nats, all rows were in or the time was over: "
+            f"{plural(doublings, 'doubling')}, {reached} rows"
+        )
+
+
 def _provenance(run: RunFiles) -> str:
     parts = []
     draws, tolerance = number(run.gap, "num_draws"), number(run.gap, "tolerance")
@@ -335,6 +350,7 @@ def _provenance(run: RunFiles) -> str:
         parts.append(f"{count(draws)} fresh draws per point, shared by both ends of each gap")
     if math.isfinite(tolerance):
         parts.append(f"converged means a certificate below {tolerance:g} nats")
+    parts += _doublings(run)
     seconds = number(run.gap, "seconds")
     if math.isfinite(seconds):
         parts.append(f"made in {duration(seconds)}")

@@ -303,13 +303,17 @@ def test_the_frontier_begins_at_nothing_and_ends_at_the_gap(weighted):
     assert curve[-2]["mean"] < curve[-1]["mean"] + 0.05
 
 
-def test_points_are_doubled_until_the_interval_is_narrow(tmp_path):
+@pytest.mark.parametrize(("num_points", "first"), [(10, 100), (50, 10)])
+def test_points_are_doubled_until_the_interval_is_narrow(num_points, first, tmp_path, monkeypatch):
     """Ten rows have no interval, nor have twenty; forty do, and it is narrower than asked for."""
+    monkeypatch.setattr(measure, "FIRST_POINTS", first)
     case = make_case(DiagonalGaussian(LATENT), evidence=NoEvidence())
-    settings = dataclasses.replace(SETTINGS, num_points=10, splits=("test",), half_width=50.0)
+    settings = dataclasses.replace(
+        SETTINGS, num_points=num_points, splits=("test",), half_width=50.0
+    )
     summary = gap.report(*case, settings=settings, run=tmp_path)
     one = summary["splits"]["test"]
     assert one["n"] == 40
     low, high = one["amortization_gap"]["interval"]
     assert (high - low) / 2 <= 50.0
-    assert summary["half_width"] == 50.0
+    assert (summary["half_width"], summary["doublings"]) == (50.0, 2)

@@ -277,6 +277,14 @@ def test_a_mode_without_encoder_has_an_optimisation_gap(tmp_path, mode, make_run
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_the_report_says_how_points_were_added(run):
+    change(run / "gap" / "summary.json", half_width=0.05, doublings=3)
+    page = report(read_run(run))
+    assert "interval was 0.05 nats" in page
+    assert "3 doublings, 100 train, 100 test rows" in page
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_an_encoder_trained_on_iwae_has_an_elbo_gap_under_that_name(tmp_path, make_run):
     page = report(read_run(make_run(tmp_path / "run", objective="iwae")))
     assert "ELBO gap, encoder trained on IWAE-5" in page
