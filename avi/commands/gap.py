@@ -82,5 +82,10 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
                     f"{split:5} {name:18} {mean:10.3f} +- {error:.3f} nats, n = {one['n']}"
                 )
         shown.append(f"{split:5} {'converged':18} {one['converged']} of {one['n']} rows")
+    if (lost := summary["generalisation_gap"]) is not None:
+        shown.append(
+            f"test - train {'amortization gap':18} {lost['mean']:.3f} +- {lost['se']:.3f} nats: "
+            "the encoder's generalisation gap"
+        )
     shown += [f"skipped: {sentence}" for sentence in summary["skipped"]]
     return [*shown, *gap.not_finite(summary)]

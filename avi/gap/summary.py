@@ -1,5 +1,6 @@
 """gap/summary.json: means with their errors, and what makes them believable."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ def summarise(
         "half_width": settings.half_width,
         "doublings": measurement.doublings,
         "splits": splits,
+        "generalisation_gap": _generalisation_gap(splits) if amortized else None,
         "audit": {**audit, "winners": dict(sorted(Counter(row.winner for row in rows).items()))},
         "sandwich": measurement.sandwich,
         "sandwich_due": bool(settings.simulated) and isinstance(experiment.evidence, Bidirectional),
@@ -123,6 +125,20 @@ def check(summary: Mapping[str, Any], *, strict: bool) -> None:
         raise ValidityError(
             f"gap.strict=true, and {', '.join(false)} did not hold: see gap/summary.json."
         )
+
+
+def _generalisation_gap(splits: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return what an encoder loses by not having seen a row; None without both splits."""
+    ends = [splits[split] for split in ("train", "test") if split in splits]
+    gaps = [one["amortization_gap"] for one in ends]
+    if len(gaps) < 2 or None in gaps:
+        return None
+    train, test = gaps
+    return {
+        "mean": test["mean"] - train["mean"],
+        "se": math.hypot(train["se"], test["se"]),  # of different rows: independent
+        "n": {"train": ends[0]["n"], "test": ends[1]["n"]},
+    }
 
 
 def _label(measurement: "Measurement", subject: str) -> str:

@@ -89,6 +89,7 @@ def section(run: RunFiles) -> str:
             svg(figures.decomposition(decompositions(run), gap_name(run)), "Decomposition of gaps")
         ),
         _numbers(run),
+        page.paragraph(_generalisation(run)),
         page.paragraph(_unknown(run)),
         _spread(run, points),
         frontier.section(run),
@@ -185,6 +186,18 @@ def _ends(interval: Any) -> tuple[float, float] | None:
         return None
     low, high = (number({"end": end}, "end") for end in interval)
     return (low, high) if math.isfinite(high - low) else None
+
+
+def _generalisation(run: RunFiles) -> str:
+    lost = estimate(run.gap, "generalisation_gap")
+    if not lost.known:
+        return ""
+    train, test = (number(run.gap, "generalisation_gap", "n", name) for name in ("train", "test"))
+    return (
+        f"The encoder's generalisation gap is {plus_minus(lost)} nats: so much longer is the "
+        f"amortization gap of {count(test)} test rows than that of {count(train)} training rows. "
+        "What λ* lacks on either side cancels but for its difference."
+    )
 
 
 def _unknown(run: RunFiles) -> str:

@@ -215,3 +215,28 @@ def test_a_report_of_topics_is_in_the_bound_that_they_were_trained_in():
     model = LDA(3, alpha=0.1, eta=0.01, seeds=0, topics="posterior")
     problem = Problem(model, Dirichlet(3), ENCODER, ExactElbo())
     assert reported_bound(problem) == problem.bound_name == "ELBO under q(topics)"
+
+
+def test_the_generalisation_gap_is_that_of_test_over_training_rows(experiment):
+    train = [point(row, "train", gap=0.2 + 0.01 * row) for row in range(40)]
+    test = [point(row, "test", gap=0.5 + 0.02 * (row - 65)) for row in range(65, 95)]
+    summary = summarise(measured(experiment, Exact()), [*train, *test], SIZES)
+    lost = summary["generalisation_gap"]
+    # Means of 0.2 ... 0.59 and of 0.5 ... 1.08, each 0.0045 higher by the rows' own draws.
+    assert lost["mean"] == pytest.approx(0.79 - 0.395)
+    spreads = 0.01 * np.arange(40).std(ddof=1), 0.02 * np.arange(30).std(ddof=1)
+    assert lost["se"] == pytest.approx(np.hypot(spreads[0] / 40**0.5, spreads[1] / 30**0.5))
+    assert lost["n"] == {"train": 40, "test": 30}
+    assert any("0.395 +- 0.037 nats" in line for line in command.lines(summary))
+
+
+def test_without_both_splits_or_an_encoder_there_is_no_generalisation_gap(experiment):
+    alone = dataclasses.replace(SETTINGS, splits=("test",))
+    found = measured(experiment, Exact(), settings=alone)
+    rows = [row for row in rows_of() if row.split == "test"]
+    assert summarise(found, rows, SIZES)["generalisation_gap"] is None
+    broken = [*rows_of(), point(40, "test", gap=np.nan)]
+    found = measured(experiment, Exact())
+    assert summarise(found, broken, SIZES)["generalisation_gap"] is None
+    none = measured(experiment, Exact(), params=SimpleNamespace(phi={}))
+    assert summarise(none, rows_of(), SIZES)["generalisation_gap"] is None

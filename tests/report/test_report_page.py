@@ -277,6 +277,16 @@ def test_a_mode_without_encoder_has_an_optimisation_gap(tmp_path, mode, make_run
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_the_encoders_generalisation_gap_is_a_sentence(run):
+    assert "generalisation gap" not in report(read_run(run))
+    lost = {"mean": 0.0123, "se": 0.004, "n": {"train": 1000, "test": 180}}
+    change(run / "gap" / "summary.json", generalisation_gap=lost)
+    page = report(read_run(run))
+    assert "generalisation gap is 0.012 ± 0.004 nats" in page
+    assert "of 180 test rows than that of 1,000 training rows" in page
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_the_report_says_how_points_were_added(run):
     change(run / "gap" / "summary.json", half_width=0.05, doublings=3)
     page = report(read_run(run))
