@@ -326,6 +326,17 @@ def test_the_machines_errors_have_codes_of_their_own(error, code, trainer):
     assert cli.run(["train"]) == code
 
 
+@pytest.mark.parametrize("out", ["taken", "taken/below"])
+def test_a_file_in_the_way_of_a_folder_is_named(out, workplace, capsys):
+    (workplace / "taken").touch()
+    (workplace / "run").mkdir()
+    assert cli.run(["compare", "run", f"out={out}"]) == 6
+    err = capsys.readouterr().err
+    assert err.startswith(f"avi: Cannot write {out}: ")
+    assert "A file is in the way of a folder" in err
+    assert err.count("\n") == 1
+
+
 # Sweeps.
 
 SWEEP = ["train", "-m", "inference=svi,amortized", "seed=1"]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from avi.progress import say
 from avi.report.compare import write_comparison
+from avi.rundir import make_folder
 
 
 def main(folders: list[Path], out: Path | None = None) -> None:
@@ -14,7 +15,7 @@ def main(folders: list[Path], out: Path | None = None) -> None:
         out: where to write; by default the folder `comparison` beside the first run.
     """
     out = out if out is not None else folders[0].resolve().parent / "comparison"
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     comparison = write_comparison(folders, out)
     say(comparison.terminal)
     for path in comparison.paths:

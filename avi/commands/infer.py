@@ -16,7 +16,7 @@ from avi.new_observation import measure
 from avi.plain_yaml import read_tree
 from avi.progress import say
 from avi.randomness import key_for
-from avi.rundir import RunDir, atomic_write
+from avi.rundir import RunDir, atomic_write, make_folder
 from avi.session import Session, open_session, require_same_data, restored
 from avi.settings import Split
 from avi.sparse import Document
@@ -54,9 +54,9 @@ def main(
         evaluator, points, name = _of_file(session, data, limit)
     if not len(points):
         raise ConfigError(f"the {name} split of this data set is empty. Try split=train.")
-    arrays = _posteriors(session, evaluator, state.params, points)
     out = out if out is not None else run / "infer" / name
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
+    arrays = _posteriors(session, evaluator, state.params, points)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     atomic_write(out / "posterior.npz", buffer.getvalue())

@@ -31,11 +31,19 @@ def _explain(path: Path, error: OSError) -> str:
         advice = "Choose a folder you can write to, e.g. output=<folder>."
     elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         advice = "Free some space or choose another disk, e.g. output=<folder>."
+    elif error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        advice = "A file is in the way of a folder, or a folder of a file: choose another name."
     elif error.errno == errno.ENAMETOOLONG:
         advice = "Choose a shorter name, e.g. output=<folder>."
     else:
         advice = "Check the disk and the path."
     return f"Cannot write {path}: {reason} ({free_bytes(path)} bytes free). {advice}"
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents unless it is there; an error becomes a ResourceError."""
+    with resource_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 def free_bytes(path: Path) -> int:

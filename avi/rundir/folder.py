@@ -18,6 +18,7 @@ from avi.rundir.files import (
     decode,
     encode,
     free_bytes,
+    make_folder,
     refuse_link,
     resource_errors,
 )
@@ -63,8 +64,7 @@ class RunDir:
             ResourceError: it cannot be made or written to.
         """
         run = cls(path)
-        with resource_errors(path):
-            path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         run._check_vacant(overwrite)
         run._lock = Lock(path / ".lock")
         try:

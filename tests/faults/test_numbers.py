@@ -131,3 +131,7 @@ def test_missing_values_are_left_out_from_training_to_posterior(gaps, tmp_path):
         seen, unseen = csv.DictReader(file)
     assert all(np.isfinite([float(value) for value in seen.values()]))
     assert float(unseen["bound"]) <= 0
+    (tmp_path / "taken").touch()
+    refused = avi(["infer", "run=run", "data=mine.csv", "out=taken"], tmp_path)
+    assert refused.process.exitcode == 6, refused.output
+    assert "avi: Cannot write taken: File exists" in refused.output
