@@ -12,7 +12,6 @@ import numpy as np
 from avi import devices, gap
 from avi.commands.gap import lines as gap_lines
 from avi.errors import ConfigError, NonFiniteError, Preempted, ResourceError, ValidityError
-from avi.evaluation import Points
 from avi.new_observation import measure
 from avi.progress import Progress, say
 from avi.randomness import key_for
@@ -31,7 +30,7 @@ from avi.signals import Stop
 from avi.snapshot import write_snapshot
 from avi.topics import write_topics
 from avi.training import Chunk, fit
-from avi.types import TrainState
+from avi.types import Params, TrainState
 
 
 class Line(NamedTuple):
@@ -181,7 +180,7 @@ class _Training:
             self.run_dir.append_timing([{"compile_seconds": round(chunk.compile_seconds, 4)}])
         self.seconds += chunk.seconds
         if not chunk.finite:
-            self._dump(chunk)
+            raise self._non_finite_step(chunk)
         self._log(_train_lines(chunk, self.settings.log_every, self.session.batch_size))
         epoch, left = divmod(step, self.steps_per_epoch)
         last = step == self.num_steps
@@ -251,7 +250,7 @@ class _Training:
             key = key_for(self.session.experiment.seed, "evaluate")
             bounds = self.evaluator.bounds(state.params, points, key)
             if not np.isfinite(bounds).all():
-                raise self._non_finite_evaluation(points, bounds, split)
+                raise self._non_finite_evaluation(state.params, step, split, points.ids, bounds)
             error = bounds.std(ddof=1) / np.sqrt(len(points)) if len(points) > 1 else 0.0
             lines.append(Line(step, split, bounds.mean(), error, len(points)))
             if split == "valid":
@@ -284,10 +283,10 @@ class _Training:
         valid = self.valid[1] if self.valid is not None and self.valid[0] == step else None
         extra = {"seconds": self.seconds, "valid": valid}
         arrays = flatten_tree(state)
-        self._require_finite(arrays, step)
+        self._require_finite(state.params, arrays, step)
         checkpoints.save(self.run_dir, step, arrays, extra, keep_last=self.settings.keep_last)
 
-    def _require_finite(self, arrays: Mapping[str, np.ndarray], step: int) -> None:
+    def _require_finite(self, params: Params, arrays: Mapping[str, np.ndarray], step: int) -> None:
         """Refuse to save what a finite gradient and too large a step made of the parameters."""
         bad = [
             name
@@ -295,8 +294,11 @@ class _Training:
             if name.startswith(".params") and not np.isfinite(array).all()
         ]
         if bad:
+            # The last step alone can have done it: the one after it would not have been finite.
+            path = self._dump(params, step - 1, "train", *self._batch(step - 1), np.zeros(0))
             raise NonFiniteError(
-                f"{bad[0]} is not finite after step {step}. {self._last_good()} Try a smaller "
+                f"{bad[0]} is not finite after step {step}. {path} holds the rows of that step "
+                f"and the norms of the parameters. {self._last_good()} Try a smaller "
                 "optimizer.theta.learning_rate or optimizer.phi.learning_rate."
             )
 
@@ -338,52 +340,75 @@ class _Training:
             "mode_amortized": is_amortized(inference, state.params.phi),
         }
 
-    def _dump(self, chunk: Chunk) -> None:
-        """Write what is known of the first bad step, then end the run."""
-        import io
+    def _non_finite_step(self, chunk: Chunk) -> NonFiniteError:
+        step = chunk.first_step + len(chunk.value) - 1
+        rows, key = self._batch(step)
+        path = self._dump(chunk.state.params, step, "train", rows, key, chunk.value)
+        return NonFiniteError(
+            f"The bound or its gradient was not finite at step {step} (epoch "
+            f"{step // self.steps_per_epoch}), rows {', '.join(map(str, rows[:5]))}, ... {path} "
+            f"holds all rows and the norms of the parameters. {self._last_good()} Try a smaller "
+            "optimizer.theta.learning_rate or optimizer.phi.learning_rate."
+        )
 
+    def _non_finite_evaluation(
+        self, params: Params, step: int, split: Split, ids: np.ndarray, bounds: np.ndarray
+    ) -> NonFiniteError:
+        bad = ids[~np.isfinite(bounds)]
+        key = np.asarray(jax.random.key_data(key_for(self.session.experiment.seed, "evaluate")))
+        path = self._dump(params, step, split, bad, key, bounds)
+        return NonFiniteError(
+            f"The bound of {len(bad)} {split} rows is not finite (row ids "
+            f"{', '.join(map(str, bad[:5]))}). {path} holds all rows and the norms of the "
+            f"parameters. {self._last_good()} Try a smaller learning rate."
+        )
+
+    def _batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of a step and the data of its key; both empty before the first."""
         from avi.sparse import make_buckets
         from avi.training import epoch_order
 
-        step = chunk.first_step + len(chunk.value) - 1
+        if step < 0:
+            return np.zeros(0, int), np.zeros(0, np.uint32)
         epoch, number = divmod(step, self.steps_per_epoch)
         step_key, order_key = jax.random.split(key_for(self.session.experiment.seed, "train"))
         size = self.session.batch_size
         buckets = make_buckets(self.session.splits.train, size)
         order = epoch_order(order_key, epoch, self.session.spec.num_data, size, buckets)
         rows = np.asarray(order)[number * size : (number + 1) * size]
+        return rows, np.asarray(jax.random.key_data(jax.random.fold_in(step_key, step)))
+
+    def _dump(
+        self,
+        params: Params,
+        step: int,
+        split: Split,
+        rows: np.ndarray,
+        key: np.ndarray,
+        value: np.ndarray,
+    ) -> Path:
+        """Write what is known of a number that is not finite; what is not known is empty."""
+        import io
+
         norms = {
             name: np.linalg.norm(array.astype(np.float64))
-            for name, array in flatten_tree(chunk.state.params).items()
+            for name, array in flatten_tree(params).items()
         }
         buffer = io.BytesIO()
         np.savez(
             buffer,
             step=step,
+            split=split,
             rows=rows,
             seed=self.session.experiment.seed,
-            key=jax.random.key_data(jax.random.fold_in(step_key, step)),
-            value=chunk.value,
+            key=key,
+            value=value,
             names=np.array(list(norms)),
             norms=np.array(list(norms.values())),
         )
         path = self.run_dir.path / "nan_dump.npz"
         atomic_write(path, buffer.getvalue())
-        raise NonFiniteError(
-            f"The bound or its gradient was not finite at step {step} (epoch {epoch}), rows "
-            f"{', '.join(map(str, rows[:5]))}, ... {path} holds all rows and the norms of the "
-            f"parameters. {self._last_good()} Try a smaller "
-            "optimizer.theta.learning_rate or optimizer.phi.learning_rate."
-        )
-
-    def _non_finite_evaluation(
-        self, points: Points, bounds: np.ndarray, split: str
-    ) -> NonFiniteError:
-        bad = points.ids[~np.isfinite(bounds)]
-        return NonFiniteError(
-            f"The bound of {len(bad)} {split} rows is not finite (row ids "
-            f"{', '.join(map(str, bad[:5]))}). {self._last_good()} Try a smaller learning rate."
-        )
+        return path
 
     def _measurements(self) -> list[dict[str, Any]]:
         """Return the records of metrics.jsonl; somebody else may have written the older ones."""

@@ -152,6 +152,39 @@ def missing_value() -> None:
     train.fit = fit
 
 
+def step_to_infinity() -> None:
+    """Let the last step of the first chunk leave parameters that are not finite, its bound good."""
+    import jax
+    import jax.numpy as jnp
+
+    from avi.commands import train
+
+    real = train.fit
+
+    def fit(*arguments, **keywords):
+        for chunk in real(*arguments, **keywords):
+            params = jax.tree.map(lambda leaf: leaf + jnp.inf, chunk.state.params)
+            yield chunk._replace(state=chunk.state._replace(params=params))
+
+    train.fit = fit
+
+
+def infinite_evaluation() -> None:
+    """Let the second held-out row have a bound that is not finite."""
+    import numpy as np
+
+    from avi.evaluation import Evaluator
+
+    real = Evaluator.bounds
+
+    def bounds(*arguments):
+        found = np.array(real(*arguments))
+        found[1] = -np.inf
+        return found
+
+    Evaluator.bounds = bounds
+
+
 def out_of_memory() -> None:
     """Fail in training as XLA does when there is no memory left."""
     import jax

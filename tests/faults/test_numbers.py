@@ -5,7 +5,12 @@ import csv
 import jax
 import numpy as np
 import pytest
-from faults.hooks import missing_value, without_report
+from faults.hooks import (
+    infinite_evaluation,
+    missing_value,
+    step_to_infinity,
+    without_report,
+)
 from faults.processes import MODES, TINY, avi
 
 from avi.commands import train
@@ -57,6 +62,32 @@ def test_a_step_too_large_ends_with_5_and_good_checkpoints_only(rows, tmp_path):
     run = RunDir.open(tmp_path / "run")
     for step in checkpoints.steps(run):
         assert all(np.isfinite(a).all() for a in checkpoints.load(run, step).arrays.values())
+
+
+def test_parameters_that_are_not_finite_are_not_saved_but_dumped(rows, tmp_path):
+    ended = avi(of_file(tmp_path, rows), tmp_path, (without_report, step_to_infinity))
+    assert ended.process.exitcode == 5, ended.output
+    with np.load(tmp_path / "run" / "nan_dump.npz", allow_pickle=False) as dump:
+        step = int(dump["step"])
+        assert f"is not finite after step {step + 1}. run/nan_dump.npz holds" in ended.output
+        assert len(set(dump["rows"])) == BATCH
+        step_key, _ = jax.random.split(key_for(0, "train"))
+        assert (dump["key"] == jax.random.key_data(jax.random.fold_in(step_key, step))).all()
+        assert not np.isfinite(dump["norms"]).any()
+    assert checkpoints.steps(RunDir.open(tmp_path / "run")) == [0]
+
+
+def test_a_held_out_bound_that_is_not_finite_is_dumped(rows, tmp_path):
+    words = [*of_file(tmp_path, rows), "train.eval_every=1", "train.eval_points=1000"]
+    ended = avi(words, tmp_path, (without_report, infinite_evaluation))
+    assert ended.process.exitcode == 5, ended.output
+    with np.load(tmp_path / "run" / "nan_dump.npz", allow_pickle=False) as dump:
+        (row,) = dump["rows"]
+        assert str(dump["split"]) == "valid"
+        assert f"The bound of 1 valid rows is not finite (row ids {row})" in ended.output
+        assert (dump["key"] == jax.random.key_data(key_for(0, "evaluate"))).all()
+        assert np.isfinite(dump["norms"]).all()
+        assert np.flatnonzero(~np.isfinite(dump["value"])).tolist() == [1]
 
 
 @pytest.mark.parametrize("repeated", [0, 2])
