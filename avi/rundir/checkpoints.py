@@ -145,13 +145,8 @@ def steps(run: RunDir) -> list[int]:
     return sorted(int(entry.name) for entry in folder.iterdir() if _STEP.fullmatch(entry.name))
 
 
-def best(run: RunDir) -> int | None:
-    """Return the step with the largest validation bound, if any was recorded."""
-    available = steps(run)
-    return _best(_whole(run, available[-1])) if available else None
-
-
 def _best(manifests: Mapping[int, Manifest]) -> int | None:
+    """Return the step with the largest validation bound, if any was recorded."""
     valid = {step: manifest.extra.get("valid") for step, manifest in manifests.items()}
     scored = {step: bound for step, bound in valid.items() if bound is not None}
     return max(scored, key=scored.__getitem__) if scored else None

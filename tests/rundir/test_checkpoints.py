@@ -59,7 +59,6 @@ def test_the_newest_and_the_best_are_kept(run: RunDir) -> None:
     for step, valid in enumerate([-9.0, -5.0, -7.0, -8.0, -6.0]):
         save(run, 10 * step, keep_last=2, valid=valid)
     assert checkpoints.steps(run) == [10, 30, 40]
-    assert checkpoints.best(run) == 10
     assert checkpoints.load(run).step == 40
     assert checkpoints.load(run, step=10).arrays[".step"] == 10
 
@@ -70,7 +69,6 @@ def test_the_start_is_kept_only_while_it_is_among_the_newest(run: RunDir) -> Non
     assert checkpoints.steps(run) == [0, 1, 2]
     save(run, 3)
     assert checkpoints.steps(run) == [1, 2, 3]
-    assert checkpoints.best(run) is None
 
 
 def test_a_checkpoint_without_its_state_takes_no_place_among_the_newest(run: RunDir) -> None:
