@@ -31,7 +31,7 @@ LAYERS = (
     ("session",),
     ("loading", "report"),
     ("experiment",),
-    ("evaluation", "training", "posterior"),
+    ("evaluation", "training"),
     ("problem",),
     COMPONENTS,
     ("networks", "natural", "conjugate", "rows", "randomness", "devices", "rundir", "signals"),
@@ -72,6 +72,10 @@ def imports(path: Path, *, anywhere: bool = True) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_has_a_layer(path):
     assert name_of(path) in DEPTH
+
+
+def test_every_layer_holds_modules_that_exist():
+    assert set(DEPTH) == {name_of(path) for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
