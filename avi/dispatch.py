@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from avi import catalog, config, launch
 from avi.errors import ConfigError
+from avi.outcome import explain
 from avi.progress import say
 from avi.schema import check, nearest
 from avi.settings import Split
@@ -49,8 +50,8 @@ def gap(words: list[str]) -> int:
 
     from avi.commands import gap as command
 
-    command.main(run, tree, None if checkpoint is None else _whole("checkpoint", checkpoint))
-    return 0
+    step = None if checkpoint is None else _whole("checkpoint", checkpoint)
+    return _logged(run, lambda: command.main(run, tree, step))
 
 
 def infer(words: list[str]) -> int:
@@ -64,14 +65,12 @@ def infer(words: list[str]) -> int:
 
     from avi.commands import infer as command
 
-    command.main(
-        run,
-        split,
+    arguments = (
         None if data is None else Path(data),
         None if out is None else Path(out),
         None if limit is None else _whole("limit", limit),
     )
-    return 0
+    return _logged(run, lambda: command.main(run, split, *arguments))
 
 
 def compare(words: list[str]) -> int:
@@ -134,6 +133,15 @@ HANDLERS: Mapping[str, Callable[[list[str]], int]] = {
     "list": show_choices,
     "completion": completion,
 }
+
+
+def _logged(run: Path, work: Callable[[], None]) -> int:
+    """Do the work and return its exit code; a bug's traceback goes to the log of the run."""
+    try:
+        work()
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        return explain(error, run)
+    return 0
 
 
 def _flags(words: list[str]) -> Flags:

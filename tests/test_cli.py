@@ -482,6 +482,17 @@ def test_a_hostile_run_folder_is_refused_by_every_command_that_reads_one(calls, 
     assert not (workplace / "owned").exists()
 
 
+@pytest.mark.parametrize("command", ["gap", "infer"])
+def test_a_bug_in_a_command_on_a_run_is_in_the_runs_log(command, trainer, calls, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("division by zero")
+
+    assert cli.run(["train", "output=here"]) == 0
+    monkeypatch.setattr(sys.modules[f"avi.commands.{command}"], "main", fail)
+    assert cli.run([command, "run=here"]) == 1
+    assert "ZeroDivisionError" in Path("here/log.txt").read_text()
+
+
 def test_infer_compare_and_verify_get_their_words(calls, workplace):
     for name in ("a b", "c"):
         (workplace / name).mkdir()
