@@ -84,7 +84,7 @@ def _train(
         # A full disk that ended the run refuses its status too: the first error is the one.
         with contextlib.suppress(ResourceError):
             ending = "interrupted" if isinstance(error, Preempted) else "failed"
-            run.update_run(status=ending)
+            training.ended(ending)
         raise
 
 
@@ -108,6 +108,7 @@ class _Training:
         self.seconds = 0.0  # of training, over all starts, compilation apart
         self.first_step = 0  # of this start
         self.valid: tuple[int, float] | None = None  # step and validation bound
+        self.starts: list[Any] = []  # of run.json; the last is this one
 
     def begin(
         self, tree: Mapping[str, Any], choices: Mapping[str, str], overrides: list[str]
@@ -213,7 +214,8 @@ class _Training:
         summary = self._report_gap(state) if session.experiment.gap.num_points else None
         # The training is done whatever its report found: a remark here, exit 5 of `avi gap`.
         lost = gap.not_finite(summary) if summary else []
-        run.update_run(status="done", remarks=[*remarks, *lost])
+        run.update_run(remarks=[*remarks, *lost])
+        self.ended("done")
         page = self._page()
         for line in [*self._summary(), *(gap_lines(summary) if summary else [])]:
             say(line)
@@ -307,19 +309,32 @@ class _Training:
         return f"The last good checkpoint is step {steps[-1]}." if steps else "There is none saved."
 
     def _started(self, step: int) -> None:
-        import datetime
         import os
         import socket
 
-        starts = [*self.run_dir.read_run().get("starts", [])]
-        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        starts.append({"time": now, "pid": os.getpid(), "host": socket.gethostname(), "step": step})
+        start = {
+            "time": _now(),
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "step": step,
+            "versions": versions(),
+            "instruction_set": instruction_set(),
+        }
+        self.starts = [*self.run_dir.read_run().get("starts", []), start]
         self.run_dir.update_run(
             status="running",
-            starts=starts,
+            starts=self.starts,
             machine=socket.gethostname(),
             device=devices.description(),
         )
+
+    def ended(self, status: str) -> None:
+        """Record how this start ended; one that was killed has no end."""
+        if self.starts:
+            self.starts[-1] |= {"ended": _now(), "status": status}
+            self.run_dir.update_run(status=status, starts=self.starts)
+        else:  # it ended before it was recorded
+            self.run_dir.update_run(status=status)
 
     def _facts(self, state: TrainState) -> dict[str, Any]:
         experiment, spec = self.session.experiment, self.session.spec
@@ -444,6 +459,12 @@ def _train_lines(chunk: Chunk, log_every: int, batch_size: int) -> list[Line]:
         step = chunk.first_step + start + len(value)
         lines.append(Line(step, "train", float(value.astype(np.float64).mean()), error, number))
     return lines
+
+
+def _now() -> str:
+    import datetime
+
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def _count(tree: Any) -> int:

@@ -23,7 +23,7 @@ from faults.processes import MODES, TINY, Avi, avi, digests
 
 from avi.errors import BusyError, ResourceError
 from avi.outcome import explain
-from avi.rundir import RunDir, checkpoints, new_run_name
+from avi.rundir import RunDir, checkpoints, instruction_set, new_run_name, versions
 
 WORDS = ["train", "output=run", *TINY, *MODES["amortized"], "train.epochs=6"]
 # 70 kB of metrics: more than any other file, which fit below the limit.
@@ -45,6 +45,7 @@ def test_a_log_that_the_disk_cannot_hold_ends_with_6_and_goes_on_later(tmp_path)
     assert "bytes free" in full.output
     run = RunDir.open(tmp_path / "run")
     assert run.read_run()["status"] == "failed"
+    assert run.read_run()["starts"][-1]["status"] == "failed"
     assert checkpoints.load(run).damaged == []
     assert not list(run.path.rglob(".tmp-*"))
     assert avi([*WORDS, *LONG], tmp_path, (without_report,)).process.exitcode == 0
@@ -112,6 +113,12 @@ def test_an_extended_run_is_the_longer_run(uninterrupted, tmp_path):
     assert avi([*WORDS, "train.epochs=2"], tmp_path, (without_report,)).process.exitcode == 0
     ended = avi(["train", "resume=run", "train.epochs=6"], tmp_path, (without_report,))
     assert ended.process.exitcode == 0, ended.output
+    first, second = RunDir.open(tmp_path / "run").read_run()["starts"]
+    assert first["step"] == 0 < second["step"]
+    for start in (first, second):
+        assert (start["status"], start["versions"]) == ("done", versions())
+        assert start["instruction_set"] == instruction_set()
+        assert start["time"] <= start["ended"]
     assert digests(tmp_path / "run") == uninterrupted
     changed = ["train", "resume=run", "model.latent_size=3", "optimizer.phi.learning_rate=1"]
     refused = avi(changed, tmp_path, (without_report,))
