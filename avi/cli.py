@@ -49,8 +49,17 @@ def main(arguments: list[str] | None = None) -> None:
         code = run(words)
         sys.stdout.flush()
     except BrokenPipeError:  # `avi list | head` has read what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()
+    except OSError as error:
+        _leave_stdout()
+        print(f"avi: cannot write to standard output: {error.strerror}.", file=sys.stderr)
+        code = 6
     sys.exit(code)
+
+
+def _leave_stdout() -> None:
+    """Write no more, lest Python try again on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(words: list[str]) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -141,6 +142,21 @@ def test_a_closed_pipe_is_no_error():
         check=True,
     )
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("word", ["list", "--version"])
+def test_an_answer_that_cannot_be_written_is_one_line(word):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "avi", word],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 6
+    assert re.fullmatch(r"avi: .*: No space left on device\.\n", done.stderr)
 
 
 def code_unheard(*words):
