@@ -10,7 +10,6 @@ from conjugate.test_infer import lines
 
 from avi.commands.train import _cold_start
 from avi.config import compose
-from avi.errors import ConfigError
 from avi.randomness import key_for
 from avi.session import open_session
 from avi.training import fit
@@ -72,11 +71,6 @@ def test_a_bound_of_documents_is_called_by_what_it_is_under(documents):
 
     names = name(), name("model.topics=mean"), name("objective=score", "objective.num_samples=2")
     assert names == ("ELBO under q(topics)", "ELBO at mean topics", "ELBO")
-
-
-def test_the_encoder_of_the_articles_asks_for_the_run_that_it_starts_from():
-    with pytest.raises(ConfigError, match=r"Missing: train\.start\. Try train\.start="):
-        compose(["experiment=ap_encoder"])
 
 
 @pytest.mark.parametrize("model", ["lda", "gaussian_mixture", "vae"])

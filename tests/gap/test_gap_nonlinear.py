@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from avi import gap
 from avi.evidence.quadrature import Quadrature
 from avi.families.gaussian import DiagonalGaussian
-from avi.gap.summary import _khat_ok
+from avi.gap.summary import _khat_ok, usable_evidence
 from avi.likelihoods.bernoulli import Bernoulli
 from avi.models.vae import VAE
 from avi.networks.mlp import MLP
@@ -97,12 +97,21 @@ def test_the_report_of_a_nonlinear_decoder_agrees_with_quadrature(tanh, tmp_path
 
 
 def rows_with(khats):
-    return [SimpleNamespace(khat=khat) for khat in khats]
+    return [SimpleNamespace(khat=khat, evidence_khat=khat) for khat in khats]
 
 
 def test_importance_sampling_is_evidence_only_where_khat_agrees():
-    good = [0.3] * 95
-    assert _khat_ok(rows_with(good + [0.9] * 5), 5000) is True
-    assert _khat_ok(rows_with(good[:94] + [0.9] * 6), 5000) is False
-    assert _khat_ok(rows_with([float("nan")] * 10), 5000) is None
-    assert _khat_ok(rows_with(good), None) is None  # no importance weights
+    few, many = ([0.3] * (100 - bad) + [0.9] * bad for bad in (5, 6))
+    weights = SimpleNamespace(num_weights=5000)
+    assert usable_evidence(rows_with(few), weights)
+    assert not usable_evidence(rows_with(many), weights)
+    assert usable_evidence(rows_with([float("nan")] * 10), weights)
+    assert usable_evidence(rows_with(many), object())  # no importance weights
+
+
+def test_khat_is_in_order_where_the_tails_of_q_and_of_the_evidence_are():
+    few, many = ([0.3] * (100 - bad) + [0.9] * bad for bad in (5, 6))
+    assert _khat_ok(rows_with(few), 1000, usable=True) is True
+    assert _khat_ok(rows_with(few), 1000, usable=False) is False
+    assert _khat_ok(rows_with(many), 1000, usable=True) is False
+    assert _khat_ok(rows_with([float("nan")] * 10), 1000, usable=True) is None
