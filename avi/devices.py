@@ -35,21 +35,30 @@ def configure(device: Device, precision: Precision) -> None:
         ) from error
 
 
-@lru_cache
-def compiler_options() -> dict[str, str | bool]:
+def for_products() -> dict[str, str | bool]:
     """Return the options for jitted functions of which matrix products are the larger part."""
-    import jax
-
     # By default XLA gives products to YNNPACK: on an AVX2 processor a training step of 128 rows
     # takes 14 % longer so.
-    options: dict[str, str | bool] = {
-        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"
-    }
+    return _on_cpu("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_REDUCE")
+
+
+def for_one_call() -> dict[str, str | bool]:
+    """Return the options for a jitted function that is called once: quick to compile."""
+    # A VAE's first weights compile in 1.0 s in place of 1.8.
+    return _on_cpu("xla_backend_optimization_level", "1")
+
+
+@lru_cache
+def _on_cpu(option: str, value: str) -> dict[str, str | bool]:
+    """Return the option of the compiler, or nothing if this device or version has none such."""
+    import jax
+
     if jax.default_backend() != "cpu":
         return {}
+    options: dict[str, str | bool] = {option: value}
     try:
         jax.jit(lambda: 0).lower().compile(compiler_options=options)
-    except RuntimeError:  # a version of XLA that has no such option
+    except RuntimeError:
         return {}
     return options
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from avi.devices import compiler_options
+from avi.devices import for_products
 from avi.problem import Problem
 from avi.types import Lam, Objective, Params, PRNGKey, X
 
@@ -36,7 +36,7 @@ def in_lanes(function: Callable[..., Any], width: int = WIDTH) -> Callable[..., 
     """
     compiled = jax.jit(
         lambda shared, rows: jax.vmap(lambda row: function(shared, *row))(rows),
-        compiler_options=compiler_options(),
+        compiler_options=for_products(),
     )
 
     def mapped(shared: Any, *arrays: PyTree) -> Any:

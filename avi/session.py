@@ -89,11 +89,13 @@ class Session(NamedTuple):
 
     def _initial_params(self) -> Params:
         problem, spec = self.experiment.problem, self.spec
-        # One compilation instead of one for each of some fifty small operations.
-        return jax.jit(lambda key: problem.init(key, spec))(key_for(self.experiment.seed, "init"))
+        # One compilation instead of one for each of some fifty small operations; it runs once.
+        init = jax.jit(lambda key: problem.init(key, spec), compiler_options=devices.for_one_call())
+        return init(key_for(self.experiment.seed, "init"))
 
     def _state(self, params: Params) -> TrainState:
-        return init_state(self.experiment.problem, self.optimizers, params)
+        problem, optimizers = self.experiment.problem, self.optimizers
+        return jax.jit(lambda params: init_state(problem, optimizers, params))(params)
 
 
 def open_session(tree: Mapping[str, Any]) -> Session:

@@ -1,7 +1,9 @@
 """Threefry-2x32, the hash behind every random number here, and keys of jax that use it unrolled."""
 
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import define_prng_impl, threefry_prng_impl
@@ -27,12 +29,16 @@ def threefry(key: tuple[Words, Words], counter: tuple[Words, Words]) -> tuple[Wo
     return left, right
 
 
+# Compiled as one where no other program contains them: a compilation for each of their hundred
+# small operations takes a second of a run's start.
+@partial(jax.jit, static_argnames="shape", inline=True)
 def _split(key: UInt32[Array, " 2"], shape: tuple[int, ...]) -> Array:
     """Return one key for each of the counters 0, 1, 2, ..., uint32[*shape, 2]."""
     counter = jnp.arange(np.prod(shape, dtype=int), dtype=jnp.uint32).reshape(shape)
     return jnp.stack(threefry((key[0], key[1]), (jnp.zeros_like(counter), counter)), axis=-1)
 
 
+@partial(jax.jit, inline=True)
 def _fold_in(key: UInt32[Array, " 2"], data: Any) -> Array:
     word = jnp.asarray(data).astype(jnp.uint32)
     return jnp.stack(threefry((key[0], key[1]), (jnp.zeros_like(word), word)))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from avi.devices import compiler_options
+from avi.devices import for_products
 from avi.feed import batch, make_feed
 from avi.natural import bind
 from avi.problem import Problem
@@ -118,6 +118,7 @@ def _finite(leaf: Array) -> Array:
     return jnp.isfinite(leaf).all()
 
 
+@partial(jax.jit, static_argnames=("num_data", "batch_size"))
 def epoch_order(
     key: PRNGKey, epoch: int, num_data: int, batch_size: int, buckets: Buckets | None = None
 ) -> Int[Array, " n"]:
@@ -159,7 +160,7 @@ def make_run(
         record = jnp.zeros(steps_per_epoch)
         return jax.lax.while_loop(unfinished, body, (state, record, record, jnp.array(True)))
 
-    return jax.jit(run, donate_argnums=0, compiler_options=compiler_options())
+    return jax.jit(run, donate_argnums=0, compiler_options=for_products())
 
 
 def _narrowest(step: Step, buckets: Buckets) -> Step:

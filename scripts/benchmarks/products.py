@@ -67,9 +67,9 @@ def jax_products(batch: int, compiler_options: dict[str, str | bool] | None = No
 
 def avi_products(batch: int):
     """Return one timed function per product."""
-    from avi.devices import compiler_options
+    from avi.devices import for_products
 
-    return jax_products(batch, compiler_options())
+    return jax_products(batch, for_products())
 
 
 def torch_products(batch: int):
