@@ -10,6 +10,7 @@ benchmarks.json.
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,14 +30,18 @@ def main() -> None:
     parser.add_argument("--only", type=lambda text: text.split(","), default=None)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
+        peers = {}
         for number in options.rows:
             path = Path(folder) / f"{number}.npy"
             _save_rows(path, number)
-            peers = [peer for peer in _peers(path) if peer.name in (options.only or [peer.name])]
-            results[str(number)] = _summary(harness.interleave(peers, options.rounds))
-            path.unlink()
+            found = [peer for peer in _peers(path) if peer.name in (options.only or [peer.name])]
+            peers |= {(peer.name, number): peer for peer in found}
+        # Every N in every round: what else the machine does meanwhile falls on all alike.
+        each = [replace(peer, name=f"{name} {number}") for (name, number), peer in peers.items()]
+        measured = harness.interleave(each, options.rounds)
+    names = list(dict.fromkeys(name for name, _ in peers))
+    results = {str(number): _summary(measured, names, number, options) for number in options.rows}
     print(_table(results))
     if options.write:
         harness.write("scale", results, _rows(results))
@@ -56,18 +61,34 @@ def _peers(rows: Path) -> list[Peer]:
     ]
 
 
-def _summary(measured: dict[str, Any]) -> dict[str, Any]:
+def _summary(
+    measured: dict[str, Any], names: list[str], number: int, options: argparse.Namespace
+) -> dict[str, Any]:
     summary: dict[str, Any] = {"others": round(harness.others(measured), 3)}
-    for name, result in measured.items():
-        each = [unit["seconds"] / unit["steps"] for unit in result["units"]]
+    for name in names:
+        result = measured[f"{name} {number}"]
+        steps, least = _steps(result), _steps(measured[f"{name} {min(options.rows)}"])
         summary[name] = {
-            "microseconds_per_step": round(1e6 * median(each)),
+            "microseconds_per_step": round(1e6 * median(steps)),
+            "to_least_rows": round(_ratio(steps, least), 3),
             "state_bytes": result["facts"]["state_bytes"],
             "peak_bytes": result["units"][-1]["peak_bytes"],
         }
-    if {"avi-free_form", "numpyro-dense"} <= set(measured):
-        summary["ratio"] = round(harness.ratio(measured, "avi-free_form", "numpyro-dense"), 3)
+    if {"avi-free_form", "numpyro-dense"} <= set(names):
+        ours, theirs = (
+            _steps(measured[f"{name} {number}"]) for name in ("avi-free_form", "numpyro-dense")
+        )
+        summary["ratio"] = round(_ratio(ours, theirs), 3)
     return summary
+
+
+def _steps(result: dict[str, Any]) -> list[float]:
+    """Return the seconds of a step in each round; units differ in their number of steps."""
+    return [unit["seconds"] / unit["steps"] for unit in result["units"]]
+
+
+def _ratio(ours: list[float], theirs: list[float]) -> float:
+    return median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def _rows(results: dict[str, Any]) -> list[harness.Row]:
@@ -86,11 +107,12 @@ def _rows(results: dict[str, Any]) -> list[harness.Row]:
 
 def _table(results: dict[str, Any]) -> str:
     names = [name for name in next(iter(results.values())) if name not in ("others", "ratio")]
-    lines = ["| N | " + " | ".join(f"{name}, us a step | MB of state" for name in names) + " |"]
-    lines.append("|---" * (1 + 2 * len(names)) + "|")
+    heads = [f"{name}, us a step | to N = {min(map(int, results))} | MB of state" for name in names]
+    lines = ["| N | " + " | ".join(heads) + " |", "|---" * (1 + 3 * len(names)) + "|"]
     for number, summary in results.items():
         cells = [
-            f"{summary[name]['microseconds_per_step']} | {summary[name]['state_bytes'] / 1e6:.1f}"
+            f"{summary[name]['microseconds_per_step']} | {summary[name]['to_least_rows']} "
+            f"| {summary[name]['state_bytes'] / 1e6:.1f}"
             for name in names
         ]
         lines.append(f"| {number} | " + " | ".join(cells) + " |")
