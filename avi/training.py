@@ -1,4 +1,4 @@
-"""The training loop: one step, and a generator around one jitted loop over steps."""
+"""The training loop: one step, and chunks of one jitted loop over steps."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ class Chunk(NamedTuple):
     variance: Float[np.ndarray, " n"]  # of the bounds within each batch
     finite: bool  # False: the last of these steps met a number that is not finite
     seconds: float
-    compile_seconds: float  # nearly 0 after the first chunk
+    compile_seconds: float  # of the loop
 
 
 def make_optimizers(problem: Problem, optimizers: Params) -> Params:
@@ -179,72 +179,94 @@ def _narrowest(step: Step, buckets: Buckets) -> Step:
     return chosen
 
 
-def fit(
-    problem: Problem,
-    optimizers: Params,
-    view: View,
-    data: PyTree,
-    state: TrainState,
-    key: PRNGKey,
-    *,
-    num_steps: int,
-    batch_size: int,
-    log_every: int,
-    device_budget: float = math.inf,
-) -> Iterator[Chunk]:
-    """Yield chunks of training up to step `num_steps` on the rows `data` of the host.
+class Loop:
+    """The steps of training on the rows of the host, compiled once, with `fit` or before it.
 
     A chunk ends at a multiple of `log_every` within its epoch or at the epoch's end, and lasts
     about a second; how the steps are cut into chunks changes no number, nor does it whether the
-    rows fit into `device_budget` bytes of the device. The yielded state is donated to the next
-    chunk: copy what must outlive it.
-
-    Raises:
-        ConfigError: `device_budget` does not hold the rows of two chunks.
+    rows fit into `device_budget` bytes of the device.
     """
-    num_data = len(jax.tree.leaves(data)[0])
-    steps_per_epoch = num_data // batch_size
-    step_key, order_key = jax.random.split(key)
-    step = make_step(problem, optimizers, view, num_data, step_key)
-    buckets = make_buckets(data, batch_size)
-    run = make_run(step, steps_per_epoch, batch_size, buckets)
 
-    @lru_cache(maxsize=2)
-    def order_of(epoch: int) -> Array:
-        return epoch_order(order_key, epoch, num_data, batch_size, buckets)
+    def __init__(
+        self,
+        problem: Problem,
+        optimizers: Params,
+        view: View,
+        data: PyTree,
+        key: PRNGKey,
+        *,
+        batch_size: int,
+        log_every: int,
+        device_budget: float = math.inf,
+    ) -> None:
+        """Place the rows.
 
-    feed = make_feed(
-        data, order_of, batch_size=batch_size, log_every=log_every, device_budget=device_budget
-    )
-    first, length = int(state.step), log_every
-    compiled = None
-    while first < num_steps:
-        epoch, number = divmod(first, steps_per_epoch)
-        ends = (epoch + 1) * steps_per_epoch, first + length, feed.stop(first), num_steps
-        until = np.int32(min(end for end in ends if end is not None))
-        rows, order = feed.at(first), order_of(epoch)
-        if until < num_steps:
-            order_of(int(until) // steps_per_epoch)  # ahead of the steps in the device's queue
-        before = perf_counter()
-        compiled = compiled or run.lower(state, rows, order, until).compile()
-        started = perf_counter()
-        state, value, variance, finite = compiled(state, rows, order, until)
-        if until < num_steps:
-            feed.prefetch(int(until))
-        reached = int(state.step)
-        seconds = perf_counter() - started
-        window = slice(number, number + reached - first)
-        yield Chunk(
-            state,
-            first,
-            np.asarray(value)[window],
-            np.asarray(variance)[window],
-            bool(finite),
-            seconds,
-            started - before,
+        Raises:
+            ConfigError: `device_budget` does not hold the rows of two chunks.
+        """
+        num_data = len(jax.tree.leaves(data)[0])
+        self.steps_per_epoch, self.log_every = num_data // batch_size, log_every
+        step_key, order_key = jax.random.split(key)
+        step = make_step(problem, optimizers, view, num_data, step_key)
+        buckets = make_buckets(data, batch_size)
+        self._run = make_run(step, self.steps_per_epoch, batch_size, buckets)
+        self._compiled: Any = None
+        self._compile_seconds = 0.0
+
+        @lru_cache(maxsize=2)
+        def order_of(epoch: int) -> Array:
+            return epoch_order(order_key, epoch, num_data, batch_size, buckets)
+
+        self.order_of = order_of
+        self._feed = make_feed(
+            data, order_of, batch_size=batch_size, log_every=log_every, device_budget=device_budget
         )
-        if not finite:
-            return
-        windows = max(1, int(SECONDS_PER_CHUNK / seconds * (reached - first) / log_every))
-        length = min(windows, 2 * -(-length // log_every)) * log_every
-        first = reached
+        self._order_shape = jax.eval_shape(lambda: order_of(0))
+
+    def compile(self, state: PyTree, first_step: int = 0) -> None:
+        """Compile for a state of this shape; no step is taken."""
+        before = perf_counter()
+        rows = self._feed.at(first_step)
+        lowered = self._run.lower(state, rows, self._order_shape, np.int32(0))
+        self._compiled = lowered.compile()
+        self._compile_seconds = perf_counter() - before
+
+    def fit(self, state: TrainState, num_steps: int) -> Iterator[Chunk]:
+        """Yield chunks of training from `state` up to step `num_steps`.
+
+        The yielded state is donated to the next chunk: copy what must outlive it.
+        """
+        first, length = int(state.step), self.log_every
+        if self._compiled is None and first < num_steps:
+            self.compile(state, first)
+        while first < num_steps:
+            epoch, number = divmod(first, self.steps_per_epoch)
+            epoch_end = (epoch + 1) * self.steps_per_epoch
+            ends = epoch_end, first + length, self._feed.stop(first), num_steps
+            until = np.int32(min(end for end in ends if end is not None))
+            rows, order = self._feed.at(first), self.order_of(epoch)
+            if until < num_steps:
+                # Ahead of the steps in the device's queue.
+                self.order_of(int(until) // self.steps_per_epoch)
+            started = perf_counter()
+            state, value, variance, finite = self._compiled(state, rows, order, until)
+            if until < num_steps:
+                self._feed.prefetch(int(until))
+            reached = int(state.step)
+            seconds = perf_counter() - started
+            window = slice(number, number + reached - first)
+            yield Chunk(
+                state,
+                first,
+                np.asarray(value)[window],
+                np.asarray(variance)[window],
+                bool(finite),
+                seconds,
+                self._compile_seconds,
+            )
+            if not finite:
+                return
+            per_second = SECONDS_PER_CHUNK / seconds * (reached - first)
+            windows = max(1, int(per_second / self.log_every))
+            length = min(windows, 2 * -(-length // self.log_every)) * self.log_every
+            first = reached
