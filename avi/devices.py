@@ -26,12 +26,10 @@ def configure(device: Device, precision: Precision) -> None:
     try:
         jax.devices()
     except RuntimeError as error:
-        extra = {
-            "gpu": " Install it with pip install 'avi[cuda]'.",
-            "tpu": " pip install 'avi[tpu]'.",
-        }
+        extra = {"gpu": "cuda", "tpu": "tpu"}.get(device)
+        how = f" In avi's own folder, pip install '.[{extra}]' installs what it needs."
         raise ConfigError(
-            f"device={device} is not available here.{extra.get(device, '')} Try device=auto."
+            f"device={device} is not available here.{how if extra else ''} Try device=auto."
         ) from error
 
 
@@ -61,6 +59,13 @@ def _on_cpu(option: str, value: str) -> dict[str, str | bool]:
     except RuntimeError:
         return {}
     return options
+
+
+def repeats() -> bool:
+    """Return whether the same program gives the same bits every time it runs here."""
+    import jax
+
+    return jax.default_backend() == "cpu"
 
 
 def description() -> str:

@@ -9,6 +9,7 @@ from avi import catalog, config, launch
 from avi.errors import ConfigError
 from avi.outcome import explain
 from avi.progress import say
+from avi.rundir import RunDir
 from avi.schema import check, nearest
 from avi.settings import Split
 
@@ -28,6 +29,10 @@ def train(words: list[str]) -> int:
     if folder is not None:
         if flags.multirun:
             raise ConfigError("resume= goes on with one run; a sweep resumes its jobs by itself.")
+        if flags.print_config:
+            there = config.read_tree(RunDir.open(Path(folder)).config_path)
+            say(config.as_yaml(config.override(there, others)))
+            return 0
         return launch.resume(Path(folder), others)
     jobs = config.compose(others, flags.multirun)
     if flags.print_config:

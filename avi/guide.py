@@ -22,7 +22,7 @@ EXAMPLES = {
   avi gap run=outputs/train/<folder>
   avi gap run=<folder> gap.splits=[test]    half the time
   avi gap run=<folder> gap.half_width=0.05  more rows, a narrower interval
-  avi gap run=<folder> checkpoint=0         before training
+  avi gap run=<folder> checkpoint=1200      at an earlier step
   avi gap run=<folder> evidence=iwae evidence.num_samples=5000
 """,
     "infer": """\

@@ -1,6 +1,6 @@
 """What every command that computes begins with: an experiment with its data, and its state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,9 +66,22 @@ class Session(NamedTuple):
 
     def initial_state(self) -> TrainState:
         """Return the state before the first step, from `train.start` if that names a run."""
-        params = self._initial_params()
+        # One compilation in place of one for each of some fifty small operations.
+        options = devices.for_one_call()
+        params = jax.jit(lambda: self._params(), compiler_options=options)()
         start = self.experiment.train.start
-        return self._state(params if start is None else _started(params, Path(start)))
+        params = params if start is None else _started(params, Path(start))
+        return jax.jit(lambda params: self._state(params))(params)
+
+    def require_start(self, params: Params) -> None:
+        """Raise ConfigError or CheckpointError if `train.start` names no state for such params."""
+        if self.experiment.train.start is not None:
+            _started(params, Path(self.experiment.train.start))
+
+    def state_shapes(self) -> TrainState:
+        """Return shapes and dtypes of the state, of which nothing is computed."""
+        shapes: TrainState = jax.eval_shape(lambda: self._state(self._params()))
+        return shapes
 
     @property
     def optimizers(self) -> Params:
@@ -79,23 +92,18 @@ class Session(NamedTuple):
 
     def restore(self, checkpoint: checkpoints.Checkpoint) -> TrainState:
         """Return the state of a checkpoint; CheckpointError if it is of another shape."""
-        template = jax.eval_shape(lambda: self._state(self._initial_params()))
-        state: TrainState = unflatten_like(template, checkpoint.arrays)
+        state: TrainState = unflatten_like(self.state_shapes(), checkpoint.arrays)
         if state.step != checkpoint.step:
             raise CheckpointError(
                 f"The checkpoint of step {checkpoint.step} holds the state of step {state.step}."
             )
         return jax.tree.map(jax.numpy.asarray, state)
 
-    def _initial_params(self) -> Params:
-        problem, spec = self.experiment.problem, self.spec
-        # One compilation instead of one for each of some fifty small operations; it runs once.
-        init = jax.jit(lambda key: problem.init(key, spec), compiler_options=devices.for_one_call())
-        return init(key_for(self.experiment.seed, "init"))
+    def _params(self) -> Params:
+        return self.experiment.problem.init(key_for(self.experiment.seed, "init"), self.spec)
 
     def _state(self, params: Params) -> TrainState:
-        problem, optimizers = self.experiment.problem, self.optimizers
-        return jax.jit(lambda params: init_state(problem, optimizers, params))(params)
+        return init_state(self.experiment.problem, self.optimizers, params)
 
 
 def open_session(tree: Mapping[str, Any]) -> Session:
@@ -111,7 +119,23 @@ def open_session(tree: Mapping[str, Any]) -> Session:
     spec = describe(experiment.dataset, splits)
     session = Session(experiment, splits, spec)
     check_batch(session.batch_size, spec)
+    _require_rows(session)
     return session
+
+
+def _require_rows(session: Session) -> None:
+    """Refuse a gap report on a split without rows."""
+    settings = session.experiment.gap
+    filled = [split for split in SPLITS if len(session.points(split, 1))]
+    if settings.num_points and (empty := [s for s in settings.splits if s not in filled]):
+        raise ConfigError(
+            f"gap.splits={_listed(settings.splits)}: the {empty[0]} split of this data set is "
+            f"empty. Try gap.splits={_listed(filled)}, or gap.num_points=0 for no report."
+        )
+
+
+def _listed(splits: Sequence[Split]) -> str:
+    return f"[{','.join(splits)}]"
 
 
 def restored(session: Session, run: RunDir, step: int | None = None) -> tuple[TrainState, int]:

@@ -34,7 +34,6 @@ class Chunk(NamedTuple):
     variance: Float[np.ndarray, " n"]  # of the bounds within each batch
     finite: bool  # False: the last of these steps met a number that is not finite
     seconds: float
-    compile_seconds: float  # of the loop
 
 
 def make_optimizers(problem: Problem, optimizers: Params) -> Params:
@@ -98,9 +97,8 @@ def make_step(
             Params(theta, rows.put(state.params.phi, index, phi)),
             Params(theta_opt, rows.put(state.opt_state.phi, index, phi_opt)),
         )
-        return new_state, StepMetrics(
-            bounds.value.mean(), bounds.value.var(), _all_finite((bounds, gradients))
-        )
+        mean, variance = bounds.value.mean(), bounds.value.var()
+        return new_state, StepMetrics(mean, variance, _all_finite((bounds, variance, gradients)))
 
     return step
 
@@ -211,7 +209,7 @@ class Loop:
         buckets = make_buckets(data, batch_size)
         self._run = make_run(step, self.steps_per_epoch, batch_size, buckets)
         self._compiled: Any = None
-        self._compile_seconds = 0.0
+        self.compile_seconds = 0.0
 
         @lru_cache(maxsize=2)
         def order_of(epoch: int) -> Array:
@@ -221,7 +219,9 @@ class Loop:
         self._feed = make_feed(
             data, order_of, batch_size=batch_size, log_every=log_every, device_budget=device_budget
         )
-        self._order_shape = jax.eval_shape(lambda: order_of(0))
+        self._order_shape = jax.eval_shape(
+            lambda: epoch_order(order_key, 0, num_data, batch_size, buckets)
+        )
 
     def compile(self, state: PyTree, first_step: int = 0) -> None:
         """Compile for a state of this shape; no step is taken."""
@@ -229,7 +229,7 @@ class Loop:
         rows = self._feed.at(first_step)
         lowered = self._run.lower(state, rows, self._order_shape, np.int32(0))
         self._compiled = lowered.compile()
-        self._compile_seconds = perf_counter() - before
+        self.compile_seconds = perf_counter() - before
 
     def fit(self, state: TrainState, num_steps: int) -> Iterator[Chunk]:
         """Yield chunks of training from `state` up to step `num_steps`.
@@ -262,7 +262,6 @@ class Loop:
                 np.asarray(variance)[window],
                 bool(finite),
                 seconds,
-                self._compile_seconds,
             )
             if not finite:
                 return

@@ -13,7 +13,7 @@ from avi.randomness import key_for
 from avi.rundir import RunDir, checkpoints
 from avi.rundir.trees import flatten_tree
 from avi.session import Session, open_session
-from avi.training import fit
+from avi.training import Loop
 from avi.types import TrainState
 
 DRAWS = 200  # per bound, the same for every mode
@@ -39,17 +39,16 @@ def train(*words: str) -> Trained:
     session = open_session(compose(list(words))[0].tree)
     experiment = session.experiment
     state = session.initial_state()
-    for chunk in fit(
+    loop = Loop(
         experiment.problem,
         session.optimizers,
         experiment.dataset.view,
         jax.device_put(session.splits.train),
-        state,
         key_for(experiment.seed, "train"),
-        num_steps=experiment.train.epochs * session.steps_per_epoch,
         batch_size=session.batch_size,
         log_every=experiment.train.log_every,
-    ):
+    )
+    for chunk in loop.fit(state, experiment.train.epochs * session.steps_per_epoch):
         state = chunk.state
     return Trained(session, state)
 

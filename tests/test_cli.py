@@ -311,6 +311,15 @@ def test_resume_takes_the_folders_own_config_with_words_on_top(trainer):
 # Ends.
 
 
+def test_the_config_of_a_resumed_run_is_printed_and_nothing_trained(trainer, capsys):
+    assert cli.run(["train", "output=here", "seed=5"]) == 0
+    capsys.readouterr()
+    assert cli.run(["train", "resume=here", "train.epochs=200", "--cfg", "job"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert (printed["seed"], printed["train"]["epochs"]) == (5, 200)
+    assert not any(trainer.resumed)
+
+
 def test_a_refusal_ends_with_its_own_code(trainer, capsys):
     trainer.fails = {0: NonFiniteError("The bound is NaN at step 3.")}
     assert cli.run(["train"]) == 5

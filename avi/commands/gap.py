@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from avi import gap
+from avi import devices, gap
 from avi.errors import ConfigError
 from avi.progress import say
 from avi.rundir import RunDir, instruction_set, versions
@@ -63,6 +63,7 @@ def identity(session: Session, tree: Mapping[str, Any]) -> str:
         "data_sha256": session.data_sha256(),
         "versions": versions(),
         "instruction_set": instruction_set(),
+        "device": devices.description(),
     }
     return json.dumps(known)
 

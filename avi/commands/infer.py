@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from avi.errors import ConfigError
+from avi.errors import ConfigError, DataError
 from avi.evaluation import Evaluator, Points, in_lanes
 from avi.new_observation import measure
 from avi.plain_yaml import read_tree
 from avi.progress import say
 from avi.randomness import key_for
 from avi.rundir import RunDir, atomic_write, make_folder
-from avi.session import Session, open_session, require_same_data, restored
+from avi.session import SPLITS, Session, open_session, require_same_data, restored
 from avi.settings import Split
 from avi.sparse import Document
 from avi.training import View
@@ -37,8 +37,9 @@ def main(
 
     Args:
         run: a run folder.
-        split: whose rows, unless `data` names a file of observations as the bound scores them
-            (.npz, .npy or .csv, one row each; lda-c for documents, ids of the run's vocabulary).
+        split: whose rows, unless `data` names a file of observations (.npz, .npy or .csv, one row
+            each; lda-c for documents, ids of the run's vocabulary): in the form of the run's own
+            file under dataset=file, else, and where grey values are binarised, as a bound scores x.
         data: that file.
         out: folder to write to; by default infer/<split or file name> in the run folder.
         limit: at most so many rows.
@@ -70,7 +71,12 @@ def _of_file(session: Session, data: Path, limit: int | None) -> tuple[Evaluator
     rows, view = _documents(session, data, limit) or _plain_rows(session, data, limit)
     # Ids behind the training rows: a table has no row for an observation from elsewhere.
     points = Points(rows, num_data + np.arange(len(jax.tree.leaves(rows)[0])))
-    return Evaluator(problem, view, num_data, DRAWS), points, data.stem
+    return Evaluator(problem, view, num_data, DRAWS), points, _name(data)
+
+
+def _name(data: Path) -> str:
+    """Return the folder's name: never that of a split, whose posteriors are the run's own."""
+    return f"file-{data.stem}" if data.stem in SPLITS else data.stem
 
 
 def _documents(session: Session, data: Path, limit: int | None) -> tuple[Document, View] | None:
@@ -89,9 +95,17 @@ def _documents(session: Session, data: Path, limit: int | None) -> tuple[Documen
 
 
 def _plain_rows(session: Session, data: Path, limit: int | None) -> tuple[np.ndarray, View]:
+    from avi.datasets.file import File
     from avi.datasets.tables import Missing, read_observations
 
     example, dataset = session.spec.example, session.experiment.dataset
+    if isinstance(dataset, File) and dataset.binarize == "none":
+        rows, size = dataset.rows_of(data), session.splits.train.shape[1]
+        if rows.shape[1] != size:
+            raise DataError(
+                f"{data}: expected rows of {size} numbers, as in training; found {rows.shape[1]}."
+            )
+        return rows[:limit], dataset.view
     masks = isinstance(dataset, Incomplete) and dataset.masks
     if not masks and not isinstance(example, jax.Array | np.ndarray):
         raise ConfigError(

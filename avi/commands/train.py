@@ -3,6 +3,8 @@
 import contextlib
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +31,7 @@ from avi.settings import Split
 from avi.signals import Stop
 from avi.snapshot import write_snapshot
 from avi.topics import write_topics
-from avi.training import Chunk, fit
+from avi.training import Chunk, Loop
 from avi.types import Params, TrainState
 
 
@@ -74,8 +76,8 @@ def _train(
     run = training.run_dir
     # A run that was killed before its first checkpoint has nothing to lose: it begins again.
     begun = resume and (checkpoints.steps(run) or run.metrics())
-    state = training.resume(tree) if begun else training.begin(tree, choices, overrides)
     try:
+        state = training.resume(tree) if begun else training.begin(tree, choices, overrides)
         state = training.run(state)
         training.finish(state)
     except ValidityError:
@@ -110,25 +112,47 @@ class _Training:
         self.valid: tuple[int, float] | None = None  # step and validation bound
         self.starts: list[Any] = []  # of run.json; the last is this one
 
+    @cached_property
+    def loop(self) -> Loop:
+        """The steps, with the rows in place."""
+        experiment = self.session.experiment
+        return Loop(
+            experiment.problem,
+            self.session.optimizers,
+            experiment.dataset.view,
+            self.session.splits.train,
+            key_for(experiment.seed, "train"),
+            batch_size=self.session.batch_size,
+            log_every=self.settings.log_every,
+            device_budget=experiment.device_budget,
+        )
+
     def begin(
         self, tree: Mapping[str, Any], choices: Mapping[str, str], overrides: list[str]
     ) -> TrainState:
         """Write what is known before the first step, and the checkpoint of step 0."""
-        state = self.session.initial_state()
-        num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        shapes, loop = self.session.state_shapes(), self.loop
+        self.session.require_start(shapes.params)
+        num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
         self.run_dir.require_free(3 * num_bytes)
         self.run_dir.write_config(tree)
         self.run_dir.update_run(
             choices=dict(choices),
             overrides=overrides,
             starts=[],
-            bit_exact=True,
-            **self._facts(state),
+            bit_exact=devices.repeats(),
+            **self._facts(shapes),
         )
-        for sentence in _cold_start(self.session, state):
+        for sentence in _cold_start(self.session, shapes):
             say(sentence)
         self._started(0)
-        self._save(state, 0)
+        # Beside what else comes before the first step: a tenth of an MNIST VAE's time until then.
+        with ThreadPoolExecutor(1) as beside:
+            compiling = beside.submit(loop.compile, shapes)
+            state = self.session.initial_state()
+            self._save(state, 0)
+            loop.order_of(0)
+            compiling.result()
         self.stop.check()
         return state
 
@@ -139,13 +163,20 @@ class _Training:
         for sentence in checkpoint.damaged:
             say(sentence)
         require_same_data(self.session, self.run_dir)
+        if checkpoint.step > self.num_steps:
+            raise ConfigError(
+                f"{self.run_dir.path} has trained {checkpoint.step // self.steps_per_epoch} epochs "
+                f"already: train.epochs={self.settings.epochs} would not take them back. Try a new "
+                "run, or `avi gap` with checkpoint=<step> for an earlier state of this one."
+            )
         state = self.session.restore(checkpoint)
         manifest = checkpoint.manifest
         self.run_dir.truncate_metrics(manifest.metrics_offset)
         self.run_dir.truncate_timing(manifest.timing_offset)
         self.seconds = float(manifest.extra.get("seconds") or 0.0)
         self.run_dir.write_config(tree)
-        if not checkpoint.bit_exact:
+        before = self.run_dir.read_run().get("device")
+        if not checkpoint.bit_exact or before not in (None, devices.description()):
             say("This machine or its versions differ from those of the checkpoint: not bit-exact.")
             self.run_dir.update_run(bit_exact=False)
         self._started(checkpoint.step)
@@ -154,21 +185,9 @@ class _Training:
 
     def run(self, state: TrainState) -> TrainState:
         """Train to the last step, logging, evaluating and saving on the way."""
-        experiment = self.session.experiment
-        name = experiment.problem.bound_name
+        name = self.session.experiment.problem.bound_name
         self.first_step = int(state.step)
-        chunks = fit(
-            experiment.problem,
-            self.session.optimizers,
-            experiment.dataset.view,
-            self.session.splits.train,
-            state,
-            key_for(experiment.seed, "train"),
-            num_steps=self.num_steps,
-            batch_size=self.session.batch_size,
-            log_every=self.settings.log_every,
-            device_budget=experiment.device_budget,
-        )
+        chunks = self.loop.fit(state, self.num_steps)
         with Progress(self.num_steps, self.steps_per_epoch, name) as progress:
             for chunk in chunks:
                 state = chunk.state
@@ -178,7 +197,8 @@ class _Training:
     def _after(self, chunk: Chunk, progress: Progress) -> None:
         step = chunk.first_step + len(chunk.value)
         if chunk.first_step == self.first_step:
-            self.run_dir.append_timing([{"compile_seconds": round(chunk.compile_seconds, 4)}])
+            compiling = round(self.loop.compile_seconds, 4)
+            self.run_dir.append_timing([{"compile_seconds": compiling}])
         self.seconds += chunk.seconds
         if not chunk.finite:
             raise self._non_finite_step(chunk)
@@ -215,8 +235,8 @@ class _Training:
         # The training is done whatever its report found: a remark here, exit 5 of `avi gap`.
         lost = gap.not_finite(summary) if summary else []
         run.update_run(remarks=[*remarks, *lost])
-        self.ended("done")
         page = self._page()
+        self.ended("done")
         for line in [*self._summary(), *(gap_lines(summary) if summary else [])]:
             say(line)
         say(str(page))
@@ -229,7 +249,7 @@ class _Training:
             return self.run_dir.path
         from avi.report.html import write_report
 
-        return write_report(self.run_dir.path)
+        return write_report(self.run_dir.path, status="done")
 
     def _report_gap(self, state: TrainState) -> dict[str, Any]:
         session = self.session
@@ -330,11 +350,9 @@ class _Training:
 
     def ended(self, status: str) -> None:
         """Record how this start ended; one that was killed has no end."""
-        if self.starts:
+        if self.starts:  # else it ended before it was recorded
             self.starts[-1] |= {"ended": _now(), "status": status}
             self.run_dir.update_run(status=status, starts=self.starts)
-        else:  # it ended before it was recorded
-            self.run_dir.update_run(status=status)
 
     def _facts(self, state: TrainState) -> dict[str, Any]:
         experiment, spec = self.session.experiment, self.session.spec
@@ -360,7 +378,7 @@ class _Training:
         rows, key = self._batch(step)
         path = self._dump(chunk.state.params, step, "train", rows, key, chunk.value)
         return NonFiniteError(
-            f"The bound or its gradient was not finite at step {step} (epoch "
+            f"The bound, its variance or its gradient was not finite at step {step} (epoch "
             f"{step // self.steps_per_epoch}), rows {', '.join(map(str, rows[:5]))}, ... {path} "
             f"holds all rows and the norms of the parameters. {self._last_good()} Try a smaller "
             "optimizer.theta.learning_rate or optimizer.phi.learning_rate."

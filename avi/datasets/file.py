@@ -73,19 +73,21 @@ class File:
 
     def load(self) -> Splits:
         """Return the splits of the file's rows."""
-        table = self._checked(
-            read_table(Path(str(self.path)).expanduser(), self.array, self.header)
-        )
+        table = self._table(Path(str(self.path)).expanduser())
         rows = table.rows
         sizes = self._sizes(len(rows), table.source)
         if self.shuffle:
             rows = rows[permutation(len(rows), self.split_seed)]
-        if self.masks:
-            stored = masked(rows)
-        else:
-            stored = self._pixels.store(_compact(rows, self.support), first_id=0)
-        train, valid, test = cut(stored, sizes)
+        train, valid, test = cut(self._stored(rows), sizes)
         return Splits(train, valid, test)
+
+    def rows_of(self, path: Path) -> np.ndarray:
+        """Return the rows of another file of the same form, as stored for `view`.
+
+        Raises:
+            ConfigError, DataError: the file is missing, malformed, or holds what it must not.
+        """
+        return self._stored(self._table(path).rows)
 
     def view(self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]) -> X:
         """Return x of a stored row."""
@@ -97,6 +99,15 @@ class File:
     def fixed(self) -> Dataset:
         """Return the view of reports."""
         return fixed(self)
+
+    def _table(self, path: Path) -> Table:
+        array = self.array if path.suffix == ".npz" or str(path) == self.path else None
+        return self._checked(read_table(path, array, self.header))
+
+    def _stored(self, rows: np.ndarray) -> np.ndarray:
+        if self.masks:
+            return masked(rows)
+        return self._pixels.store(_compact(rows, self.support), first_id=0)
 
     def _checked(self, table: Table) -> Table:
         if self._is_grey:

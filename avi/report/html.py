@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,14 @@ from avi.report.wording import (
 )
 
 
-def write_report(run: Path) -> Path:
-    """Write report.html, elbo.png and gap/gap.png of the run folder `run` from its files."""
+def write_report(run: Path, status: str | None = None) -> Path:
+    """Write report.html, elbo.png and gap/gap.png of the run folder `run` from its files.
+
+    `status` is what run.json will say once the page is there, where it does not yet.
+    """
     files = read_run(Path(run))
+    if status is not None:
+        files = replace(files, facts={**files.facts, "status": status})
     write_figures(files)
     if files.gap is not None:
         write_atomically(files.folder / gaps.GUIDE, _guide().read_text("utf-8"))
@@ -285,7 +291,7 @@ def _latent_words(means: np.ndarray, labels: np.ndarray | None) -> str:
 
 def _reproduce(run: RunFiles) -> str:
     words = [word for word in _sentences(run.fact("overrides")) if not is_incidental(word)]
-    parts = ["version", "avi", "jax", "jaxlib", "numpy", "python", "machine", "device", "commit"]
+    parts = ["avi", "jax", "jaxlib", "numpy", "python", "machine", "device"]
     versions = [f"{part} {run.fact(part)}" for part in parts if run.fact(part)]
     exact = {
         True: "On the same machine type and versions the numbers come out the same, bit for bit.",

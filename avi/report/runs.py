@@ -1,7 +1,6 @@
 """Several runs side by side: their last numbers, what they cost, and which settings differ."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,11 +125,10 @@ def summaries(rows: Sequence[Row]) -> list[Summary]:
 
 
 def mean_and_deviation(values: Sequence[float]) -> Value:
-    """Return the mean and the sample standard deviation of the numbers that are known."""
-    known = [value for value in values if math.isfinite(value)]
-    if not known:
+    """Return the mean and the sample standard deviation, UNKNOWN if any of the values is."""
+    if not np.isfinite(values).all():
         return UNKNOWN
-    return Value(float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else NAN)
+    return Value(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else NAN)
 
 
 def _unique(rows: Sequence[Row]) -> list[str]:
@@ -140,6 +138,8 @@ def _unique(rows: Sequence[Row]) -> list[str]:
 def _run_folders(folders: Iterable[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for folder in map(Path, folders):
+        if (folder / "comparison.csv").is_file() and not is_run(folder):
+            continue  # of runs beside it: `avi compare outputs/train/*` names it too
         inside = sorted(child for child in _children(folder) if is_run(child))
         for run in [folder] if is_run(folder) or not inside else inside:
             found.setdefault(run.resolve(), run)

@@ -69,28 +69,21 @@ def parts(mode: str):
     return Problem(model, Dirichlet(K), inference, Exact()), optimizers
 
 
-def chunks(mode, dataset, splits, seed, **options):
+def chunks(mode, dataset, splits, seed, num_steps, **options):
     """Yield (state, seconds, processor seconds) of training so far; the first chunk compiles."""
     import jax
 
     from avi.datasets.base import describe
-    from avi.training import fit, init_state
+    from avi.training import Loop, init_state
 
     problem, optimizers = parts(mode)
     spec = describe(dataset, splits)
     params = jax.jit(lambda key: problem.init(key, spec))(jax.random.key(seed))
-    steps = fit(
-        problem,
-        optimizers,
-        dataset.view,
-        splits.train,
-        init_state(problem, optimizers, params),
-        jax.random.key(1000 + seed),
-        **options,
-    )
+    state, key = init_state(problem, optimizers, params), jax.random.key(1000 + seed)
     began = time.process_time()
+    loop = Loop(problem, optimizers, dataset.view, splits.train, key, **options)
     seconds = 0.0
-    for chunk in steps:
+    for chunk in loop.fit(state, num_steps):
         processor = time.process_time() - began
         seconds += chunk.seconds
         yield chunk, seconds, processor

@@ -28,17 +28,16 @@ def set_up() -> tuple[Unit, dict]:
     session = open_session(config.compose(words)[0].tree)
     experiment, state = session.experiment, session.initial_state()
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    chunks = training.fit(
+    loop = training.Loop(
         experiment.problem,
         session.optimizers,
         experiment.dataset.view,
         session.splits.train,
-        state,
         key_for(0, "train"),
-        num_steps=2**31 - 1,
         batch_size=session.batch_size,
         log_every=experiment.train.log_every,
     )
+    chunks = loop.fit(state, 2**31 - 1)
 
     def some_steps() -> dict:
         steps = 0

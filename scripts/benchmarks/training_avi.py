@@ -10,22 +10,22 @@ def set_up() -> tuple[Unit, dict]:
     from avi import config
     from avi.randomness import key_for
     from avi.session import open_session
-    from avi.training import fit
+    from avi.training import Loop
 
     words = ["experiment=mnist_vae", "train.epochs=100000", *sys.argv[1:]]
     session = open_session(config.compose(words)[0].tree)
     experiment = session.experiment
-    chunks = fit(
+    loop = Loop(
         experiment.problem,
         session.optimizers,
         experiment.dataset.view,
         session.splits.train,
-        session.initial_state(),
         key_for(experiment.seed, "train"),
-        num_steps=experiment.train.epochs * session.steps_per_epoch,
         batch_size=session.batch_size,
         log_every=experiment.train.log_every,
     )
+    num_steps = experiment.train.epochs * session.steps_per_epoch
+    chunks = loop.fit(session.initial_state(), num_steps)
 
     def epoch() -> dict:
         values = []

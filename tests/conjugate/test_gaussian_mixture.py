@@ -16,7 +16,7 @@ from avi.objectives.elbo import Exact
 from avi.optimizers.robbins_monro import RobbinsMonro
 from avi.problem import Problem
 from avi.refine.coordinate import CoordinateAscent
-from avi.training import fit, init_state
+from avi.training import Loop, init_state
 from avi.types import DataSpec, Params
 
 MODEL = GaussianMixture(2, concentration=0.7, kappa=0.1, shape=1.2, rate=0.8)
@@ -58,10 +58,11 @@ def test_the_bound_of_all_rows_is_below_the_exact_evidence_and_near_it():
     params = problem.init(jax.random.key(0), DataSpec(x[0], x.mean(0), "real", len(x), x))
     optimizers = Params(RobbinsMonro(0.0, 0.0, 1), optax.sgd(0.0))
     state = init_state(problem, optimizers, params)
-    *_, last = fit(
-        problem, optimizers, lambda row, index, visit: row, ROWS, state, jax.random.key(1),
-        num_steps=200, batch_size=len(x), log_every=50,
+    loop = Loop(
+        problem, optimizers, lambda row, index, visit: row, ROWS, jax.random.key(1),
+        batch_size=len(x), log_every=50,
     )  # fmt: skip
+    *_, last = loop.fit(state, 200)
     bound, exact = last.value[-1] * len(x), log_evidence()
     # One of two equal labellings is found: log 2 is lost for certain, and a little more.
     assert 0 < exact - bound < np.log(2) + 0.5

@@ -12,7 +12,7 @@ from avi.commands.train import _cold_start
 from avi.config import compose
 from avi.randomness import key_for
 from avi.session import open_session
-from avi.training import fit
+from avi.training import Loop
 
 MODES = ("svi", "cavi", "free_form", "amortized", "semi_amortized")
 
@@ -34,13 +34,11 @@ def opened(words, *more):
 def trained(session, num_steps):
     """Return what the steps of a session meet, and where they end."""
     experiment = session.experiment
-    chunks = list(
-        fit(
-            experiment.problem, session.optimizers, experiment.dataset.view,
-            session.splits.train, session.initial_state(), key_for(0, "train"),
-            num_steps=num_steps, batch_size=session.batch_size, log_every=10,
-        )
+    loop = Loop(
+        experiment.problem, session.optimizers, experiment.dataset.view, session.splits.train,
+        key_for(0, "train"), batch_size=session.batch_size, log_every=10,
     )  # fmt: skip
+    chunks = list(loop.fit(session.initial_state(), num_steps))
     return np.concatenate([chunk.value for chunk in chunks]), chunks[-1].state
 
 

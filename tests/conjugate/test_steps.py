@@ -26,7 +26,7 @@ from avi.optimizers.robbins_monro import RobbinsMonro
 from avi.problem import Problem
 from avi.refine.coordinate import CoordinateAscent
 from avi.sparse import make_buckets, place
-from avi.training import fit, init_state, make_step
+from avi.training import Loop, init_state, make_step
 from avi.types import DataSpec, Params
 
 SEARCH = CoordinateAscent(steps=500, tolerance=1e-12)
@@ -131,11 +131,10 @@ def test_coordinate_ascent_never_lowers_the_bound(model, every):
     problem, optimizers, state = start(
         model, rows, FreeForm(SEARCH), RobbinsMonro(0.0, 0.0, every), whole
     )
-    chunks = fit(
-        problem, optimizers, view_of(model), rows, state, jax.random.key(1),
-        num_steps=80, batch_size=50, log_every=1,
-    )  # fmt: skip
-    bounds = np.concatenate([chunk.value for chunk in chunks])
+    loop = Loop(
+        problem, optimizers, view_of(model), rows, jax.random.key(1), batch_size=50, log_every=1
+    )
+    bounds = np.concatenate([chunk.value for chunk in loop.fit(state, 80)])
     # Each value holds -KL of the globals / N, so the rise is that of the whole bound.
     assert (np.diff(bounds) >= -1e-9 * abs(bounds[1:])).all()
     assert bounds[-1] - bounds[0] > 0.5
@@ -157,15 +156,15 @@ def test_stochastic_steps_come_near_the_bound_of_coordinate_ascent():
     problem, optimizers, state = start(
         MIXTURE, rows, SVI, RobbinsMonro(kappa=0.7, tau=1.0, every=1)
     )
-    options = {"batch_size": 20, "log_every": 10, "num_steps": 400}
-    chunks = fit(problem, optimizers, view_of(MIXTURE), rows, state, jax.random.key(1), **options)
-    *_, last = chunks
+    key, mixture_view = jax.random.key(1), view_of(MIXTURE)
+    loop = Loop(problem, optimizers, mixture_view, rows, key, batch_size=20, log_every=10)
+    *_, last = loop.fit(state, 400)
     theta = last.state.params.theta
     exact = np.asarray(jax.vmap(lambda x: MIXTURE.log_evidence(theta, x))(jnp.asarray(rows)))
     found = exact.mean() + MIXTURE.log_prior(theta) / number
     problem, optimizers, state = start(MIXTURE, rows, SVI, WHOLE)
-    options = {"batch_size": number, "log_every": 10, "num_steps": 100}
-    *_, last = fit(problem, optimizers, view_of(MIXTURE), rows, state, jax.random.key(1), **options)
+    loop = Loop(problem, optimizers, mixture_view, rows, key, batch_size=number, log_every=10)
+    *_, last = loop.fit(state, 100)
     np.testing.assert_allclose(found, last.value[-1], atol=0.01)
 
 
@@ -184,11 +183,9 @@ def test_a_bucket_of_lengths_is_one_compilation():
 
     problem, optimizers, state = start(TOPICS, rows, SVI, RobbinsMonro(0.7, 1.0, 1))
     widths = make_buckets(rows, 10).widths
-    chunks = fit(
-        problem, optimizers, counted, rows, state, jax.random.key(0),
-        num_steps=18, batch_size=10, log_every=2,
-    )  # fmt: skip
-    assert all(chunk.finite for chunk in chunks)
+    key = jax.random.key(0)
+    loop = Loop(problem, optimizers, counted, rows, key, batch_size=10, log_every=2)
+    assert all(chunk.finite for chunk in loop.fit(state, 18))
     assert 1 < len(widths) <= 4
     assert sorted(traced) == [(width,) for width in widths]
 
@@ -200,12 +197,12 @@ def test_documents_that_are_streamed_to_the_device_give_the_same_numbers(tmp_pat
     for documents, budget in ((rows, math.inf), (mapped(rows, tmp_path), 2 * padded_step)):
         assert num_bytes(rows) > budget or budget == math.inf
         problem, optimizers, state = start(TOPICS, documents, SVI, RobbinsMonro(0.7, 1.0, 1))
-        chunks = fit(
-            problem, optimizers, view, documents, state, jax.random.key(0),
-            num_steps=18, batch_size=10, log_every=1, device_budget=budget,
+        loop = Loop(
+            problem, optimizers, view, documents, jax.random.key(0),
+            batch_size=10, log_every=1, device_budget=budget,
         )  # fmt: skip
         values, topics = [], None
-        for chunk in chunks:
+        for chunk in loop.fit(state, 18):
             values.extend(chunk.value)
             topics = np.asarray(chunk.state.params.theta["topics"])
         found.append((values, topics))

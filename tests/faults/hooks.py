@@ -16,7 +16,7 @@ def without_report() -> None:
 
     train.write_snapshot = lambda *_: None
     train.measure = lambda *_: _NoCost()
-    avi.report.html.write_report = lambda run: run
+    avi.report.html.write_report = lambda run, status=None: run
 
 
 class _NoCost:
@@ -142,14 +142,14 @@ def missing_value() -> None:
 
     from avi.commands import train
 
-    real = train.fit
+    real = train.Loop
 
-    def fit(problem, optimizers, view, data, *arguments, **keywords):
+    def loop(problem, optimizers, view, data, *arguments, **keywords):
         spoiled = data.copy()
         spoiled[3, 1] = np.nan
         return real(problem, optimizers, view, spoiled, *arguments, **keywords)
 
-    train.fit = fit
+    train.Loop = loop
 
 
 def step_to_infinity() -> None:
@@ -157,16 +157,16 @@ def step_to_infinity() -> None:
     import jax
     import jax.numpy as jnp
 
-    from avi.commands import train
+    from avi.training import Loop
 
-    real = train.fit
+    real = Loop.fit
 
-    def fit(*arguments, **keywords):
-        for chunk in real(*arguments, **keywords):
+    def fit(*arguments):
+        for chunk in real(*arguments):
             params = jax.tree.map(lambda leaf: leaf + jnp.inf, chunk.state.params)
             yield chunk._replace(state=chunk.state._replace(params=params))
 
-    train.fit = fit
+    Loop.fit = fit
 
 
 def infinite_evaluation() -> None:
@@ -189,11 +189,11 @@ def out_of_memory() -> None:
     """Fail in training as XLA does when there is no memory left."""
     import jax
 
-    from avi.commands import train
+    from avi.training import Loop
 
-    def fit(*_, **__):
+    def fit(*_):
         raise jax.errors.JaxRuntimeError(
             "RESOURCE_EXHAUSTED: Out of memory allocating 8589934592 bytes."
         )
 
-    train.fit = fit
+    Loop.fit = fit

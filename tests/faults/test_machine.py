@@ -124,6 +124,9 @@ def test_an_extended_run_is_the_longer_run(uninterrupted, tmp_path):
     refused = avi(changed, tmp_path, (without_report,))
     assert refused.process.exitcode == 2
     assert "model.latent_size: 2 -> 3" in refused.output
+    fewer = avi(["train", "resume=run", "train.epochs=2"], tmp_path, (without_report,))
+    assert fewer.process.exitcode == 2
+    assert "has trained 6 epochs already" in fewer.output
     assert digests(tmp_path / "run") == uninterrupted
     # T24: the newest checkpoint is damaged, then all of them.
     newest, *others = sorted((tmp_path / "run" / "checkpoints").iterdir(), reverse=True)
@@ -140,6 +143,14 @@ def test_an_extended_run_is_the_longer_run(uninterrupted, tmp_path):
     lost = avi(["train", "resume=run"], tmp_path, (without_report,))
     assert lost.process.exitcode == 4
     assert "no usable checkpoint" in lost.output
+
+
+@pytest.mark.parametrize("mistake", ["train.start=nowhere", "dataset.device_budget=1"])
+def test_a_mistake_leaves_nothing_that_stands_in_the_way_of_the_right_command(mistake, tmp_path):
+    refused = avi([*WORDS, mistake], tmp_path, (without_report,))
+    assert refused.process.exitcode == 2, refused.output
+    ended = avi([*WORDS, "train.epochs=1"], tmp_path, (without_report,))
+    assert ended.process.exitcode == 0, ended.output
 
 
 def test_the_second_process_is_refused_and_the_death_of_the_first_lets_it_in(tmp_path):

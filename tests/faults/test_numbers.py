@@ -53,6 +53,12 @@ def test_a_bad_row_stops_the_run_at_its_first_step_and_is_dumped(rows, tmp_path)
     assert all(np.isfinite(a).all() for a in checkpoints.load(run).arrays.values())
 
 
+def test_a_variance_beyond_the_range_of_float32_ends_with_5(rows, tmp_path):
+    ended = avi(of_file(tmp_path, rows * 1e11), tmp_path, (without_report,))
+    assert ended.process.exitcode == 5, ended.output
+    assert "its variance" in ended.output
+
+
 def test_a_step_too_large_ends_with_5_and_good_checkpoints_only(rows, tmp_path):
     words = of_file(tmp_path, rows)
     # Without clipping by anything, 1e38 leaves the range of float32 within a few steps.

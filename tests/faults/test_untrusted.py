@@ -107,7 +107,7 @@ def good(tmp_path_factory):
 @pytest.fixture(scope="module")
 def params(good):
     """Parameters as a new run would begin with."""
-    return open_session(read_tree(good / "config.yaml"))._initial_params()
+    return open_session(read_tree(good / "config.yaml")).initial_state().params
 
 
 @pytest.fixture

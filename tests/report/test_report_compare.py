@@ -91,6 +91,15 @@ def test_seeds_are_summarised_as_numpy_does(modes):
 def test_one_run_has_no_deviation():
     assert np.isnan(mean_and_deviation([1.0]).standard_error)
     assert not mean_and_deviation([float("nan")]).known
+    assert not mean_and_deviation([1.0, 2.0, float("nan")]).known
+
+
+def test_a_comparison_among_the_runs_is_not_one_of_them(modes, written):
+    table = written[1] / "comparison.csv"
+    assert table.is_file()
+    assert [row.folder for row in collect([*modes, written[1]])] == modes
+    with pytest.raises(ConfigError, match="nothing to compare"):
+        collect([written[1]])
 
 
 def test_labels_name_only_what_differs(modes, widths):

@@ -26,7 +26,7 @@ from avi.optimizers.natural_gradient import NaturalGradient
 from avi.problem import Problem
 from avi.refine.ascent import Ascent
 from avi.session import open_session
-from avi.training import _all_finite, fit, init_state, make_run, make_step
+from avi.training import Loop, _all_finite, init_state, make_run, make_step
 from avi.types import DataSpec, Params
 
 N, SIZE = 6, 3
@@ -195,18 +195,9 @@ def train(mode, seconds_per_chunk, log_every, monkeypatch, data=None, **settings
     problem = problem_of(mode)
     adam = Params(optax.adam(0.1), optax.adam(0.1))
     chunks = []
-    for chunk in fit(
-        problem,
-        adam,
-        view,
-        rows() if data is None else data,
-        start_of(problem, adam),
-        KEY,
-        num_steps=7,
-        batch_size=2,
-        log_every=log_every,
-        **settings,
-    ):
+    data = rows() if data is None else data
+    loop = Loop(problem, adam, view, data, KEY, batch_size=2, log_every=log_every, **settings)
+    for chunk in loop.fit(start_of(problem, adam), 7):
         chunks.append(chunk._replace(state=jax.tree.map(np.array, chunk.state)))
     assert [chunk.first_step for chunk in chunks[1:]] == [
         chunk.first_step + len(chunk.value) for chunk in chunks[:-1]
@@ -229,9 +220,8 @@ def test_a_run_that_goes_on_from_a_state_is_the_run_that_never_stopped():
     adam = Params(optax.adam(0.1), optax.adam(0.1))
 
     def run(state, num_steps):
-        settings = {"num_steps": num_steps, "batch_size": 2, "log_every": 2}
-        data = rows()
-        for chunk in fit(problem, adam, view, data, state, KEY, **settings):
+        loop = Loop(problem, adam, view, rows(), KEY, batch_size=2, log_every=2)
+        for chunk in loop.fit(state, num_steps):
             last = chunk
         return last.state
 
@@ -294,12 +284,10 @@ def test_one_number_that_is_not_finite_is_found_wherever_it_is(shape, bad):
 def test_a_number_that_is_not_finite_stops_the_run_at_its_step():
     problem = problem_of("amortized")
     sgd = Params(optax.sgd(1e30), optax.sgd(1e30))
-    data = rows()
-    state = start_of(problem, sgd)
-    settings = {"num_steps": 30, "batch_size": 2, "log_every": 50}
+    loop = Loop(problem, sgd, view, rows(), KEY, batch_size=2, log_every=50)
     chunks = [
         (chunk.finite, chunk.first_step + len(chunk.value))
-        for chunk in fit(problem, sgd, view, data, state, KEY, **settings)
+        for chunk in loop.fit(start_of(problem, sgd), 30)
     ]
     assert [finite for finite, _ in chunks] == [*[True] * (len(chunks) - 1), False]
     assert chunks[-1][1] < 30
