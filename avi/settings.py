@@ -66,10 +66,11 @@ class GapSettings:
         for name in ("frontier", "simulated"):
             value = getattr(self, name)
             _refuse(value < 0, f"gap.{name} must be 0 or more; got {value}.")
-        for name in ("num_draws", "search_draws"):
+        for name, least in (("num_draws", 4), ("search_draws", 2)):
             value = getattr(self, name)
             _refuse(
-                value < 2 or value % 2, f"gap.{name} must be even, draws are paired; got {value}."
+                value < least or value % 2,
+                f"gap.{name} must be even, draws are paired, and {least} or more; got {value}.",
             )
         for name in ("width", "budget"):
             value = getattr(self, name)

@@ -19,7 +19,7 @@ from avi.sparse import Document, Ragged
 from avi.types import Splits
 
 CountFormat = Literal["lda-c", "svmlight", "matrix-market"]
-PAIR = re.compile(r"(-?\d+):(\S+)")
+PAIR = re.compile(r"(-?\d{1,18}):(\S+)")
 
 
 class Bag(NamedTuple):
@@ -137,7 +137,7 @@ def _lda_c(lines: list[str], source: str, first_id: int) -> Iterator[Bag]:
     for number, line in enumerate(lines, 1):
         promised, _, rest = line.strip().partition(" ")
         ids, counts = _pairs(rest, source, number, first_id)
-        if not promised.isdigit() or int(promised) != len(ids):
+        if not promised.isdecimal() or len(promised) > 18 or int(promised) != len(ids):
             raise DataError(
                 f"{source}, line {number}: expected `M id:count ...` with M pairs; found M = "
                 f"{promised[:20] or 'nothing'!r} and {len(ids)} pairs."
@@ -181,7 +181,7 @@ def _matrix_market(
     body = ((n, line.split()) for n, line in enumerate(lines[1:], 2) if line.strip())
     entries = ((number, words) for number, words in body if not words[0].startswith("%"))
     number, words = next(entries, (len(lines), []))
-    if len(words) != 3 or not all(word.isdigit() for word in words):
+    if len(words) != 3 or not all(word.isdecimal() and len(word) < 19 for word in words):
         raise DataError(f"{source}, line {number}: expected the size, `documents terms entries`.")
     num_documents, num_terms, promised = map(int, words)
     if vocabulary is not None and num_terms != len(vocabulary):
@@ -193,7 +193,7 @@ def _matrix_market(
     taken = 0
     for number, words in entries:
         taken += 1
-        if len(words) != 3 or not (words[0].isdigit() and words[1].isdigit()):
+        if len(words) != 3 or not all(word.isdecimal() and len(word) < 19 for word in words[:2]):
             raise DataError(f"{source}, line {number}: expected `document term count`.")
         row = int(words[0])
         if not 1 <= row <= num_documents:

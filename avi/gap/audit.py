@@ -36,24 +36,34 @@ class Audit:
     ) -> None:
         """Add searches from other starts: of the chosen points, and of all where that pays."""
         audited = self._chosen(points, found)
-        if not audited or not self.measurement.has_time(AUDIT_SHARE):
-            if self.measurement.settings.audit and found:
-                self.measurement.skipped.append(
-                    "no other starts were tried: there was no time for the audit."
-                )
+        if not audited:
+            return
+        if not self.measurement.has_time(AUDIT_SHARE):
+            self.measurement.skipped.append(
+                "no other starts were tried: there was no time for the audit."
+            )
             return
         gains = self._search(points, audited, found)
         paying = {of_split[p] for p in audited if gains[p] > WORTH_A_SEARCH}
         others = [p for p in found if of_split[p] in paying and p not in gains]
-        if others and self.measurement.has_time(AUDIT_SHARE):
-            self.escalated = True
-            self._search(points, others, found)
+        if not others:
+            return
+        if not self.measurement.has_time(AUDIT_SHARE):
+            self.measurement.skipped.append(
+                f"other starts for {len(others)} more rows, where the audit gained: no time left."
+            )
+            return
+        self.escalated = True
+        self._search(points, others, found)
 
     def search_again(self, points: Points, winners: dict[int, tuple[str, Found]]) -> None:
         """Give the chosen points as much of a search again, from lam*, and note what it gains."""
         measurement = self.measurement
         chosen = self._chosen(points, winners)
-        if not chosen or not measurement.has_time(AUDIT_SHARE):
+        if not chosen:
+            return
+        if not measurement.has_time(AUDIT_SHARE):
+            measurement.skipped.append("a second search from lam*: there was no time for it.")
             return
         measurement.on_progress("a second search from lam*", 0.0)
         best = np.stack([winners[point][1].lam for point in chosen])

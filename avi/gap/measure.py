@@ -336,6 +336,7 @@ class Measurement:
             for place, number in enumerate(batch):
                 result[number] = Estimate(*(leaf[place] for leaf in found))
                 self.keep_estimate(points.ids[number], self.evidence, lams[number], result[number])
-            if lost := int(np.sum(~np.isfinite(found.value))):
-                self.skipped.append(f"the evidence of {lost} rows: it is not a finite number.")
+        if lost := sum(one is not unknown and not np.isfinite(one.value) for one in result):
+            self.complete = False
+            self.skipped.append(f"the evidence of {lost} rows: it is not a finite number.")
         return result

@@ -101,16 +101,18 @@ def _simulated(measurement: "Measurement") -> Simulated:
     problem, theta = experiment.problem, measurement.params.theta
     sizes = measurement.sizes
     ids = sum(sizes.values()) + np.arange(settings.simulated)
-    row = jax.tree.map(lambda leaf: leaf[0], measurement.splits.train)
-    zero = jnp.zeros((), jnp.int32)
-    like = experiment.dataset.fixed().view(row, zero, zero)
+    # What a row brings beside its values, such as a mask or known scales, is that of real rows.
+    index = np.arange(settings.simulated) % sizes["train"]
+    templates = jax.tree.map(lambda leaf: leaf[index], measurement.splits.train)
+    view = experiment.dataset.fixed().view
 
-    def draw(shared: tuple[Theta, Any], number: Array) -> tuple[Array, PyTree]:
+    def draw(shared: tuple[Theta, Any], row: PyTree, number: Array) -> tuple[Array, PyTree]:
         theta, key = shared
+        like = view(row, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
         return problem.model.sample(theta, jax.random.fold_in(key, number), like)
 
     shared = (theta, key_for(experiment.seed, "simulate"))
-    latents, rows = in_lanes(draw, settings.width)(shared, ids)
+    latents, rows = in_lanes(draw, settings.width)(shared, templates, ids)
     points = Points(rows, ids)
     kernels = measurement.simulated_kernels
     evaluator = Evaluator(problem, kernels.view, sizes["train"])

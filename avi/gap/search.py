@@ -93,7 +93,7 @@ class Searcher:
             job.certified += 1
             job.spent += self.kernels.certify_evaluations(int(one.iterations))
             found = self._judge(job, one)
-            if job.found is None or not found.certificate >= job.found.certificate:
+            if job.found is None or _surer(found, job.found):
                 job.found = found
             job.found = job.found._replace(gradient_evaluations=job.spent)
             near = bool(one.positive) and float(one.value) < NEAR
@@ -133,7 +133,8 @@ class Searcher:
         its length, which averages them (Robbins & Monro 1951).
         """
         assert job.found is not None
-        halved = before is None or job.found.certificate < 0.5 * before.certificate
+        # Half of a number below zero is above it: noise, which has nothing left to halve.
+        halved = before is None or job.found.certificate < 0.5 * before.certificate > 0
         close = job.found.certificate < NOISE * self.settings.tolerance
         if job.newton is None or not (halved or close):
             return False
@@ -151,6 +152,12 @@ class Searcher:
     def _rows(self, batch: Sequence[Job]) -> tuple[PyTree, np.ndarray]:
         index = _stack(batch, "point")
         return jax.tree.map(lambda leaf: leaf[index], self.points.rows), self.points.ids[index]
+
+
+def _surer(new: Found, old: Found) -> bool:
+    """Return whether less can be left to gain at `new`; what is not a number is never surer."""
+    left, before = (one.certificate + 2 * one.certificate_se for one in (new, old))
+    return left < before or (np.isnan(before) and not np.isnan(left))
 
 
 def _stack(jobs: Sequence[Job], name: str) -> np.ndarray:

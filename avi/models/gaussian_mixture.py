@@ -93,8 +93,13 @@ class GaussianMixture:
         weights = kl_divergence(dirichlet, theta["weights"], prior["weights"])
         return -weights - kl_divergence(normal_gamma, *components)
 
-    def log_evidence(self, theta: Theta, x: X) -> Scalar:
-        """Return the local bound at its optimum, the sum over all components."""
+    @property
+    def bound_name(self) -> str:
+        """What `elbo` is: what q(globals) does not know is missing from it."""
+        return "ELBO under q(globals)"
+
+    def best_local_bound(self, theta: Theta, x: X) -> Scalar:
+        """Return the bound at the optimum of lam: log p(x) less what q(globals) does not know."""
         return jax.nn.logsumexp(self.expected_log_joints(theta, x))
 
     def elbo(self, theta: Theta, x: X, family: Any, lam: Lam) -> Scalar:

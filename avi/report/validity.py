@@ -115,8 +115,9 @@ _FLAGS = (
     ),
     (
         "negative_gap",
-        "No mean gap is below zero beyond three standard errors.",
-        "A mean gap is below zero beyond three standard errors: the report contradicts itself.",
+        "No mean gap is below zero beyond three standard errors, no point beyond chance (1e-6).",
+        "A mean gap is below zero beyond three standard errors, or a point beyond chance (1e-6): "
+        "the report contradicts itself.",
     ),
     (
         "sandwich_ok",
