@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from avi.evaluation import Points
-from avi.gap.search import Found, Job, Searcher
+from avi.gap.search import Found, Job, Searcher, is_done
 from avi.gap.selection import Lead, Selection, best_of, certain
 from avi.gap.starts import START_NAMES
 from avi.randomness import key_for
@@ -44,8 +44,8 @@ class Audit:
             )
             return
         gains = self._search(points, audited, found)
-        paying = {of_split[p] for p in audited if gains[p] > WORTH_A_SEARCH}
-        others = [p for p in found if of_split[p] in paying and p not in gains]
+        paying = {of_split[p] for p in gains if gains[p] > WORTH_A_SEARCH}
+        others = [p for p in found if of_split[p] in paying and p not in audited]
         if not others:
             return
         if not self.measurement.has_time(AUDIT_SHARE):
@@ -121,7 +121,10 @@ class Audit:
     def _search(
         self, points: Points, chosen: Sequence[int], found: dict[int, list[Job]]
     ) -> dict[int, float]:
-        """Search from the other starts and return what they gain beyond doubt."""
+        """Search from the other starts and return what they gain beyond doubt.
+
+        A point with a search that the clock cut off does not count: such an end says nothing.
+        """
         measurement = self.measurement
         theta, index = measurement.params.theta, np.array(chosen)
         rows = jax.tree.map(lambda leaf: leaf[index], points.rows)
@@ -130,10 +133,18 @@ class Audit:
             lams = kernel(theta, rows, points.ids[index])
             jobs += [Job(point, start, lam) for point, lam in zip(chosen, lams, strict=True)]
         measurement.run_jobs(points, jobs, AUDIT_SHARE, "lam* from other starts")
+        cut_off = {job.point for job in jobs if not is_done(job, measurement.settings)}
+        whole = [point for point in chosen if point not in cut_off]
+        if cut_off:
+            measurement.skipped.append(
+                f"other starts of {len(cut_off)} of {len(chosen)} rows: no time left."
+            )
+        if not whole:
+            return {}
         for job in jobs:
-            if job.found is not None:
+            if job.point not in cut_off:
                 found[job.point].append(job)
         selection = Selection(measurement.kernels, theta, points, measurement.settings)
-        leads = selection.leads({point: found[point] for point in chosen})
-        self.leads |= {int(points.ids[point]): leads[point] for point in chosen}
-        return {point: certain(leads[point][best_of(leads[point])]) for point in chosen}
+        leads = selection.leads({point: found[point] for point in whole})
+        self.leads |= {int(points.ids[point]): leads[point] for point in whole}
+        return {point: certain(leads[point][best_of(leads[point])]) for point in whole}

@@ -12,14 +12,25 @@ from avi.evaluation import in_lanes
 from avi.evidence.iwae import pareto_khat
 from avi.experiment import Experiment
 from avi.gap.starts import STARTS
-from avi.objectives.elbo import Elbo, draw_noise
+from avi.objectives.elbo import Elbo, Score, draw_noise
 from avi.objectives.moment_matched import MomentMatched
 from avi.problem import fit
 from avi.randomness import Purpose, key_for
 from avi.refine.ascent import Ascent
 from avi.refine.certificate import BLOCKS, Certificate, certify
 from avi.settings import GapSettings
-from avi.types import Estimate, Lam, Local, PRNGKey, Reparametrised, Scalar, Target, Theta, X
+from avi.types import (
+    Estimate,
+    Lam,
+    Local,
+    LocationScale,
+    PRNGKey,
+    Reparametrised,
+    Scalar,
+    Target,
+    Theta,
+    X,
+)
 
 
 class Kernels:
@@ -43,6 +54,10 @@ class Kernels:
         size = block_size(self.family.latent.size)
         matched = not exact and isinstance(self.family, Reparametrised)
         self.certify_objective = MomentMatched(size) if matched else self.search_objective
+        # The gradient of a score estimator's value is noise around 0, wherever lam is.
+        self.certifies = not isinstance(self.certify_objective, Score)
+        # In the coordinates of such a family |g|^2 / 2 is the Fisher form of the decrement.
+        self.fisher_form = isinstance(self.family, LocationScale)
         self.num_khat_pairs = settings.num_draws // 2
         self.width = width = settings.width
         self.begin = in_lanes(self._begin, width)

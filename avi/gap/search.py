@@ -43,7 +43,7 @@ class Job:
     spent: int = 0  # gradient evaluations
     newton: np.ndarray | None = None  # [P], where the last certificate's Newton step leads
     noisy: int = 0  # Newton steps in a row that did not halve the certificate
-    found: Found | None = None  # the best so far: that with the smallest certificate
+    found: Found | None = None  # the surest so far
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Searcher:
             before = [job.found for job in batch]
             self.certify(batch)
             for job, old in zip(batch, before, strict=True):
-                if self._done(job):
+                if is_done(job, self.settings):
                     on_found(job)
                 elif self._newton_pays(job, old):
                     uncertain.append(job)
@@ -93,7 +93,7 @@ class Searcher:
             job.certified += 1
             job.spent += self.kernels.certify_evaluations(int(one.iterations))
             found = self._judge(job, one)
-            if job.found is None or _surer(found, job.found):
+            if job.found is None or found.converged or _surer(found, job.found):
                 job.found = found
             job.found = job.found._replace(gradient_evaluations=job.spent)
             near = bool(one.positive) and float(one.value) < NEAR
@@ -116,13 +116,14 @@ class Searcher:
 
     def _judge(self, job: Job, one: Any) -> Found:
         value, error = float(one.value), float(one.standard_error)
+        trusted = self.kernels.certifies and (bool(one.positive) or self.kernels.fisher_form)
         return Found(
             lam=job.lam,
             certificate=value,
             certificate_se=error,
             positive=bool(one.positive),
             guarantee=float(one.guarantee),
-            converged=value + 2 * error < self.settings.tolerance,
+            converged=trusted and value + 2 * error < self.settings.tolerance,
             gradient_evaluations=job.spent,
         )
 
@@ -142,16 +143,18 @@ class Searcher:
         job.lam = job.lam + (job.newton - job.lam) / (1 + job.noisy)
         return True
 
-    def _done(self, job: Job) -> bool:
-        assert job.found is not None
-        return job.found.converged or job.spent >= self.settings.budget
-
     def _next(self, waiting: deque[Job]) -> list[Job]:
         return [waiting.popleft() for _ in range(min(self.settings.width, len(waiting)))]
 
     def _rows(self, batch: Sequence[Job]) -> tuple[PyTree, np.ndarray]:
         index = _stack(batch, "point")
         return jax.tree.map(lambda leaf: leaf[index], self.points.rows), self.points.ids[index]
+
+
+def is_done(job: Job, settings: GapSettings) -> bool:
+    """Return whether the search was certified or has spent its budget; else it was cut off."""
+    found = job.found
+    return found is not None and (found.converged or found.gradient_evaluations >= settings.budget)
 
 
 def _surer(new: Found, old: Found) -> bool:
