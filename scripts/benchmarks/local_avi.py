@@ -1,6 +1,9 @@
-"""The search of a gap report from the family's start: `local_avi.py <run> <rows> <refine> <how>`.
+"""The search of a gap report from the family's start.
 
-`how` is lanes, which refill as rows converge, or batches: one stopping rule for each batch.
+  local_avi.py <run> <rows> <rounds> <refine> <how>
+
+`how` is lanes, which refill as rows converge, or batches: one stopping rule for each batch. The
+first unit, which compiles, does one batch of rows; then each round its own part of all of them.
 """
 
 import sys
@@ -10,7 +13,7 @@ from worker import Unit, serve
 
 
 def set_up() -> tuple[Unit, dict]:
-    """Open the run and return one search of all rows."""
+    """Open the run and return one search of a part of the rows."""
     import numpy as np
 
     from avi import config
@@ -20,7 +23,8 @@ def set_up() -> tuple[Unit, dict]:
     from avi.rundir import RunDir
     from avi.session import open_session, restored
 
-    folder, number, refine, how = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    folder, number, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    refine, how = sys.argv[4:]
     tree = config.replace_groups(read_tree(folder / "config.yaml"), {"refine": refine})
     session = open_session(tree)
     state, _ = restored(session, RunDir.open(folder))
@@ -29,22 +33,21 @@ def set_up() -> tuple[Unit, dict]:
     points = session.points("test", number)
     start = np.asarray(experiment.problem.family.init())
 
+    settings = experiment.gap
+    places = np.arange(len(points))
+    parts = iter([places[: settings.width], *np.array_split(places, rounds)])
+
     def search() -> dict:
-        jobs = [Job(place, 0, start) for place in range(len(points))]
-        searcher = Searcher(kernels, state.params.theta, points, experiment.gap)
+        jobs = [Job(place, 0, start) for place in next(parts).tolist()]
+        searcher = Searcher(kernels, state.params.theta, points, settings)
         if how == "lanes":
             searcher.run(jobs, lambda job: None)
         else:
             _batches(searcher, jobs)
         found = [job.found for job in jobs]
         return {
-            "rows": len(points),
-            "reached": {
-                "rows": len(points),
-                "mean_certificate": float(np.mean([one.certificate for one in found])),
-                "converged": sum(one.converged for one in found),
-                "gradient_evaluations": sum(job.spent for job in jobs),
-            },
+            "certificates": [float(one.certificate) for one in found],
+            "converged": sum(one.converged for one in found),
         }
 
     return search, {}
@@ -52,13 +55,12 @@ def set_up() -> tuple[Unit, dict]:
 
 def _batches(searcher, jobs) -> None:
     """Climb each batch until all of its rows have converged or spent their budget."""
+    from avi.gap.search import is_done
+
     width = searcher.settings.width
     for first in range(0, len(jobs), width):
         batch = jobs[first : first + width]
-        while not all(
-            job.found and (job.found.converged or job.spent >= searcher.settings.budget)
-            for job in batch
-        ):
+        while not all(is_done(job, searcher.settings) for job in batch):
             searcher._climb(batch)
             for job in batch:
                 job.found = None  # what counts is where the climb stands

@@ -1,7 +1,7 @@
-"""lam* of one row after the other in PyTorch: `local_torch.py <run> <rows>`.
+"""lam* of one row after the other in PyTorch: `local_torch.py <run> <rows> <rounds>`.
 
 Adam from q = N(0, I), 16 draws a step, in rounds of 200 steps of which the second half is averaged,
-as avi's. How many rounds a row needs is found beforehand, and not timed, with avi's certificate.
+as avi's. How many of these a row needs is found beforehand, and not timed, with avi's certificate.
 """
 
 import sys
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from worker import Unit, serve
 
-DRAWS, STEPS, RATE, MOST_ROUNDS = 16, 200, 0.03, 15
+DRAWS, STEPS, RATE, MOST_CLIMBS = 16, 200, 0.03, 15
 
 
 def set_up() -> tuple[Unit, dict]:
-    """Return one optimisation of every row, with as many rounds as it needs."""
+    """Return one optimisation of each row of a part, as long as it needs."""
     import numpy as np
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
@@ -24,7 +24,7 @@ def set_up() -> tuple[Unit, dict]:
     from avi.rundir import RunDir
     from avi.session import open_session, restored
 
-    folder, number = Path(sys.argv[1]), int(sys.argv[2])
+    folder, number, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     session = open_session(read_tree(folder / "config.yaml"))
     state, _ = restored(session, RunDir.open(folder))
     experiment = session.experiment
@@ -50,12 +50,12 @@ def set_up() -> tuple[Unit, dict]:
         kl = 0.5 * (mean**2 + (2 * log_scale).exp() - 1).sum() - log_scale.sum()
         return fit / DRAWS + kl
 
-    def climb(x, rounds):
-        """Yield lam after every round."""
+    def climb(x, times):
+        """Yield lam after every climb."""
         mean = torch.zeros(size, requires_grad=True)
         log_scale = torch.zeros(size, requires_grad=True)
         optimizer = torch.optim.Adam([mean, log_scale], lr=RATE, betas=(0.9, 0.99))
-        for _ in range(rounds):
+        for _ in range(times):
             kept = []
             for step in range(STEPS):
                 optimizer.zero_grad(set_to_none=True)
@@ -66,10 +66,10 @@ def set_up() -> tuple[Unit, dict]:
             yield torch.stack(kept).mean(0).numpy()
 
     def needed(place):
-        """Return the rounds after which row `place` is certified, and the last certificate."""
+        """Return the climbs after which row `place` is certified, and the last certificate."""
         torch.manual_seed(place)
         found = []
-        for lam in climb(xs[place], MOST_ROUNDS):
+        for lam in climb(xs[place], MOST_CLIMBS):
             job = Job(place, 0, lam)
             searcher.certify([job])
             found.append(job.found)
@@ -77,20 +77,20 @@ def set_up() -> tuple[Unit, dict]:
                 break
         return len(found), found[-1]
 
-    rounds, found = zip(*(needed(place) for place in range(number)), strict=True)
-    reached = {
-        "rows": number,
-        "mean_certificate": float(np.mean([one.certificate for one in found])),
-        "converged": sum(one.converged for one in found),
-    }
+    climbs, found = zip(*(needed(place) for place in range(number)), strict=True)
+    parts = iter([range(1), *np.array_split(range(number), rounds)])
 
     def every_row() -> dict:
-        for place in range(number):
+        places = [int(place) for place in next(parts)]
+        for place in places:
             torch.manual_seed(place)
-            list(climb(xs[place], rounds[place]))
-        return {"rows": number, "reached": reached}
+            list(climb(xs[place], climbs[place]))
+        return {
+            "certificates": [float(found[place].certificate) for place in places],
+            "converged": sum(found[place].converged for place in places),
+        }
 
-    return every_row, {"rounds": rounds, "threads": torch.get_num_threads()}
+    return every_row, {"climbs": climbs, "threads": torch.get_num_threads()}
 
 
 if __name__ == "__main__":
