@@ -167,4 +167,4 @@ def _started(params: Params, folder: Path) -> Params:
         phi = unflatten_like(params.phi, arrays, ".params.phi")
     except CheckpointError:
         phi = params.phi
-    return jax.tree.map(jax.numpy.asarray, Params(theta, phi))
+    return Params(theta, phi)

@@ -1,9 +1,11 @@
-"""What is refused of an experiment and its data together, before anything is trained."""
+"""An experiment and its data together: what a run starts from, and what is refused."""
 
+import numpy as np
 import pytest
 
 from avi.config import compose
 from avi.errors import ConfigError
+from avi.rundir import RunDir, checkpoints
 from avi.session import _require_rows, open_session
 
 
@@ -14,3 +16,23 @@ def test_a_gap_report_on_a_split_without_rows_is_refused():
     empty = session._replace(splits=splits._replace(valid=splits.valid[:0]))
     with pytest.raises(ConfigError, match=r"valid split .* empty\. Try gap\.splits=\[train,test\]"):
         _require_rows(empty)
+
+
+@pytest.mark.parametrize("other", ["inference.network.widths=[4]", "inference=free_form"])
+def test_a_run_starts_from_the_theta_of_another_and_a_phi_of_its_own(other, avi, workplace):
+    short = ("train", "train.epochs=1", "train.eval_points=0", "gap.num_points=0")
+    first = avi(*short, "inference.network.widths=[5]", "output=first")
+    assert first.returncode == 0, first.stderr
+    second = avi(*short, other, "train.start=first", "train.freeze=theta", "output=second")
+    assert second.returncode == 0, second.stderr
+    before, after = (
+        checkpoints.load(RunDir.open(workplace / name)).arrays for name in ("first", "second")
+    )
+    theta = [name for name in before if name.startswith(".params.theta")]
+    assert theta
+    assert all(np.array_equal(before[name], after[name]) for name in theta)
+
+    def shapes(arrays):
+        return {name: leaf.shape for name, leaf in arrays.items() if ".params.phi" in name}
+
+    assert shapes(before) != shapes(after)
