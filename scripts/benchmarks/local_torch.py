@@ -1,6 +1,6 @@
 """lam* of one row after the other in PyTorch: `local_torch.py <run> <rows> <rounds>`.
 
-Adam from q = N(0, I), 16 draws a step, in rounds of 200 steps of which the second half is averaged,
+Adam from q = N(0, I), 16 draws a step, in climbs of 200 steps of which the second half is averaged,
 as avi's. How many of these a row needs is found beforehand, and not timed, with avi's certificate.
 """
 
@@ -80,7 +80,7 @@ def set_up() -> tuple[Unit, dict]:
     climbs, found = zip(*(needed(place) for place in range(number)), strict=True)
     parts = iter([range(1), *np.array_split(range(number), rounds)])
 
-    def every_row() -> dict:
+    def one_part() -> dict:
         places = [int(place) for place in next(parts)]
         for place in places:
             torch.manual_seed(place)
@@ -90,7 +90,7 @@ def set_up() -> tuple[Unit, dict]:
             "converged": sum(found[place].converged for place in places),
         }
 
-    return every_row, {"climbs": climbs, "threads": torch.get_num_threads()}
+    return one_part, {"climbs": climbs, "threads": torch.get_num_threads()}
 
 
 if __name__ == "__main__":
