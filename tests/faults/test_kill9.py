@@ -12,6 +12,8 @@ import pytest
 from faults.hooks import DieSaving, WhenCompiling, without_report
 from faults.processes import GAP, MODES, SOAK, TINY, Avi, avi, digests
 
+from avi.rundir import RunDir
+
 EPOCHS = 12
 KILLS = int(os.environ.get("AVI_SOAK_KILLS", "50")) if SOAK else 3  # per mode
 MOMENTS = ("any", "training", "saving", "compiling")
@@ -62,6 +64,11 @@ def struck(mode, folder, moment, rng, seconds):
     return running.wait()
 
 
+def is_done(run):
+    """Whether nothing is left to do: the same command given again is refused, as it would be."""
+    return run.read_run().get("status") == "done"
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_killed_run_ends_in_the_bits_of_one_that_was_not(mode, uninterrupted, tmp_path):
     expected, seconds = uninterrupted(mode)
@@ -71,15 +78,16 @@ def test_a_killed_run_ends_in_the_bits_of_one_that_was_not(mode, uninterrupted, 
     while kills < KILLS:
         rounds += 1
         folder = tmp_path / str(rounds)
+        run = RunDir(folder / "run")
         for moment in rng.sample(MOMENTS, 3):
             code = struck(mode, folder, moment, rng, seconds)
             told.append((rounds, moment, code))
             assert code in (0, -signal.SIGKILL), (SEED, told, (folder / "output.txt").read_text())
-            if code == 0:
+            kills += code != 0
+            if is_done(run):  # perhaps killed all the same, between its last word and its end
                 break
-            kills += 1
-        if code:
-            by_name = (folder / "run" / "config.yaml").exists() and rng.random() < 0.5
+        if not is_done(run):
+            by_name = run.config_path.exists() and rng.random() < 0.5
             finished = avi(["train", "resume=run"] if by_name else words(mode), folder, hooks())
             assert finished.process.exitcode == 0, (SEED, told, finished.output)
         assert digests(folder / "run") == expected, (SEED, told)
