@@ -53,13 +53,14 @@ class Audit:
                 f"other starts for {len(others)} more rows, where the audit gained: no time left."
             )
             return
-        self.escalated = True
-        self._search(points, others, found)
+        self.escalated = len(self._search(points, others, found)) == len(others)
 
     def search_again(self, points: Points, winners: dict[int, tuple[str, Found]]) -> None:
         """Give the chosen points as much of a search again, from lam*, and note what it gains."""
         measurement = self.measurement
-        chosen = self._chosen(points, winners)
+        settings = measurement.settings
+        ended = {point: one for point, one in winners.items() if is_done(one[1], settings)}
+        chosen = self._chosen(points, ended)
         if not chosen:
             return
         if not measurement.has_time(AUDIT_SHARE):
@@ -68,7 +69,7 @@ class Audit:
         measurement.on_progress("a second search from lam*", 0.0)
         best = np.stack([winners[point][1].lam for point in chosen])
         jobs = [Job(point, AGAIN, lam) for point, lam in zip(chosen, best, strict=True)]
-        arguments = (measurement.kernels, measurement.params.theta, points, measurement.settings)
+        arguments = (measurement.kernels, measurement.params.theta, points, settings)
         Searcher(*arguments).run(jobs, lambda job: None)
         ends = np.stack([job.lam if job.found is None else job.found.lam for job in jobs])
         leads = Selection(*arguments).lead(chosen, ends, best)
@@ -123,7 +124,8 @@ class Audit:
     ) -> dict[int, float]:
         """Search from the other starts and return what they gain beyond doubt.
 
-        A point with a search that the clock cut off does not count: such an end says nothing.
+        A point of which the clock cut a search off, the mode's own or another, does not count: such
+        an end says nothing. Its other searches are candidates for lam* all the same.
         """
         measurement = self.measurement
         theta, index = measurement.params.theta, np.array(chosen)
@@ -133,18 +135,21 @@ class Audit:
             lams = kernel(theta, rows, points.ids[index])
             jobs += [Job(point, start, lam) for point, lam in zip(chosen, lams, strict=True)]
         measurement.run_jobs(points, jobs, AUDIT_SHARE, "lam* from other starts")
-        cut_off = {job.point for job in jobs if not is_done(job, measurement.settings)}
-        whole = [point for point in chosen if point not in cut_off]
+        settings = measurement.settings
+        own = [found[point][0] for point in chosen]
+        cut_off = {job.point for job in own + jobs if not is_done(job.found, settings)}
+        for job in jobs:
+            if is_done(job.found, settings):
+                found[job.point].append(job)
         if cut_off:
             measurement.skipped.append(
-                f"other starts of {len(cut_off)} of {len(chosen)} rows: no time left."
+                f"other starts of {len(cut_off)} of {len(chosen)} rows do not count: "
+                "there was no time to search to the end."
             )
+        whole = [point for point in chosen if point not in cut_off]
         if not whole:
             return {}
-        for job in jobs:
-            if job.point not in cut_off:
-                found[job.point].append(job)
-        selection = Selection(measurement.kernels, theta, points, measurement.settings)
+        selection = Selection(measurement.kernels, theta, points, settings)
         leads = selection.leads({point: found[point] for point in whole})
         self.leads |= {int(points.ids[point]): leads[point] for point in whole}
         return {point: certain(leads[point][best_of(leads[point])]) for point in whole}

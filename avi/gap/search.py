@@ -76,7 +76,7 @@ class Searcher:
             before = [job.found for job in batch]
             self.certify(batch)
             for job, old in zip(batch, before, strict=True):
-                if is_done(job, self.settings):
+                if is_done(job.found, self.settings):
                     on_found(job)
                 elif self._newton_pays(job, old):
                     uncertain.append(job)
@@ -93,7 +93,7 @@ class Searcher:
             job.certified += 1
             job.spent += self.kernels.certify_evaluations(int(one.iterations))
             found = self._judge(job, one)
-            if job.found is None or found.converged or _surer(found, job.found):
+            if job.found is None or found.converged or self._surer(found, job.found):
                 job.found = found
             job.found = job.found._replace(gradient_evaluations=job.spent)
             near = bool(one.positive) and float(one.value) < NEAR
@@ -116,16 +116,31 @@ class Searcher:
 
     def _judge(self, job: Job, one: Any) -> Found:
         value, error = float(one.value), float(one.standard_error)
-        trusted = self.kernels.certifies and (bool(one.positive) or self.kernels.fisher_form)
+        positive = bool(one.positive)
         return Found(
             lam=job.lam,
             certificate=value,
             certificate_se=error,
-            positive=bool(one.positive),
+            positive=positive,
             guarantee=float(one.guarantee),
-            converged=trusted and value + 2 * error < self.settings.tolerance,
+            converged=self._trusted(positive) and value + 2 * error < self.settings.tolerance,
             gradient_evaluations=job.spent,
         )
+
+    def _trusted(self, positive: bool) -> bool:
+        return self.kernels.certifies and (positive or self.kernels.fisher_form)
+
+    def _surer(self, new: Found, old: Found) -> bool:
+        """Return whether less can be left to gain at `new`; what is not a number is never surer.
+
+        Of two certificates that cannot be trusted, the later is of a longer climb.
+        """
+        left, before = (one.certificate + 2 * one.certificate_se for one in (new, old))
+        if np.isnan(left) or np.isnan(before):
+            return not np.isnan(left)
+        if not self._trusted(old.positive):
+            return True
+        return self._trusted(new.positive) and left < before
 
     def _newton_pays(self, job: Job, before: Found | None) -> bool:
         """Move the job by its Newton step, unless the last one did not help.
@@ -151,16 +166,9 @@ class Searcher:
         return jax.tree.map(lambda leaf: leaf[index], self.points.rows), self.points.ids[index]
 
 
-def is_done(job: Job, settings: GapSettings) -> bool:
-    """Return whether the search was certified or has spent its budget; else it was cut off."""
-    found = job.found
+def is_done(found: Found | None, settings: GapSettings) -> bool:
+    """Return whether a search was certified or has spent its budget; else it was cut off."""
     return found is not None and (found.converged or found.gradient_evaluations >= settings.budget)
-
-
-def _surer(new: Found, old: Found) -> bool:
-    """Return whether less can be left to gain at `new`; what is not a number is never surer."""
-    left, before = (one.certificate + 2 * one.certificate_se for one in (new, old))
-    return left < before or (np.isnan(before) and not np.isnan(left))
 
 
 def _stack(jobs: Sequence[Job], name: str) -> np.ndarray:

@@ -23,6 +23,7 @@ from harness import PEERS_PYTHON, Peer
 
 OURS = "avi-adam"  # the default of refine
 FEW = 4  # rows that PyTorch does in a round
+LANES = 100  # of avi's searches: fewer rows a round leave some of them empty
 TRAINING = "train experiment=mnist_vae train.epochs=10 train.eval_points=0 gap.num_points=0".split()
 
 
@@ -35,6 +36,9 @@ def main() -> None:
     parser.add_argument("--only", type=lambda text: text.split(","), default=None)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
+    if options.rows < LANES * options.rounds:
+        least = LANES * options.rounds
+        parser.error(f"{options.rounds} rounds need {least} rows or more: try --rows {least}.")
     with tempfile.TemporaryDirectory() as folder:
         run = options.run or Path(folder) / "run"
         if options.run is None:

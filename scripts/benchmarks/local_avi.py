@@ -60,7 +60,7 @@ def _batches(searcher, jobs) -> None:
     width = searcher.settings.width
     for first in range(0, len(jobs), width):
         batch = jobs[first : first + width]
-        while not all(is_done(job, searcher.settings) for job in batch):
+        while not all(is_done(job.found, searcher.settings) for job in batch):
             searcher._climb(batch)
             for job in batch:
                 job.found = None  # what counts is where the climb stands

@@ -279,20 +279,6 @@ def test_weights_that_refuse_the_name_of_evidence_leave_it_empty_in_the_table(tm
     assert bound == pytest.approx(summary["splits"]["test"]["importance_bound"]["mean"], rel=1e-12)
 
 
-def test_all_starts_of_a_bound_with_one_top_end_there(tmp_path):
-    """The ELBO of a linear model has one top: no start leads elsewhere, a second search nowhere."""
-    case = make_case(DiagonalGaussian(LATENT), evidence=NoEvidence())
-    settings = dataclasses.replace(SETTINGS, num_points=16, splits=("test",), audit=1.0)
-    audit = gap.report(*case, settings=settings, run=tmp_path)["audit"]
-    assert [one["start"] for one in audit["starts"]] == ["family", "laplace", "random"]
-    assert all((one["n"], one["differ"]) == (16, 0.0) for one in audit["starts"])
-    doubling = audit["doubling"]
-    assert doubling["n"] == 16
-    assert doubling["ok"] is True
-    # A certified point lacks less than the tolerance, and so can neither gain nor lose more.
-    assert abs(doubling["mean"]) < SETTINGS.tolerance + Z * doubling["se"]
-
-
 def test_the_frontier_begins_at_nothing_and_ends_at_the_gap(weighted):
     curve = weighted["frontier"]["test"]
     assert [one["steps"] for one in curve] == [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, None]

@@ -1,0 +1,111 @@
+"""What the audit makes of its searches, and which certificates it may believe."""
+
+import csv
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from gap.gaussian_case import LATENT, SETTINGS, make_case
+
+from avi import gap
+from avi.evidence.none import NoEvidence
+from avi.families.gaussian import DiagonalGaussian
+from avi.gap.measure import Measurement
+from avi.gap.search import Found, Searcher, is_done
+
+Z = 4.75  # two-sided false alarm 2e-6 for a normal statistic
+AUDITED = dataclasses.replace(SETTINGS, num_points=16, splits=("test",), audit=1.0)
+
+
+@pytest.fixture(scope="module")
+def case():
+    return make_case(DiagonalGaussian(LATENT), evidence=NoEvidence())
+
+
+def test_all_starts_of_a_bound_with_one_top_end_there(case, tmp_path):
+    """The ELBO of a linear model has one top: no start leads elsewhere, a second search nowhere."""
+    audit = gap.report(*case, settings=AUDITED, run=tmp_path)["audit"]
+    assert [one["start"] for one in audit["starts"]] == ["family", "laplace", "random"]
+    assert all((one["n"], one["differ"]) == (16, 0.0) for one in audit["starts"])
+    doubling = audit["doubling"]
+    assert doubling["n"] == 16
+    assert doubling["ok"] is True
+    # A certified point lacks less than the tolerance, and so can neither gain nor lose more.
+    assert abs(doubling["mean"]) < SETTINGS.tolerance + Z * doubling["se"]
+
+
+def cut_off_by_the_clock(monkeypatch, start, points):
+    """Let the search of these points from one start end where it began, with no time to go on."""
+    real = Measurement.run_jobs
+
+    def run_jobs(self, points_, jobs, share, what):
+        cut = [job for job in jobs if job.start == start and job.point in points]
+        begun = {id(job): job.lam for job in cut}
+        real(self, points_, jobs, share, what)
+        for job in cut:
+            job.found = job.found._replace(
+                lam=begun[id(job)], certificate=9.0, converged=False, gradient_evaluations=1
+            )
+
+    monkeypatch.setattr(Measurement, "run_jobs", run_jobs)
+
+
+@pytest.mark.parametrize("start", [0, 2])  # the mode's own, and that of Laplace
+def test_points_with_a_search_that_was_cut_off_do_not_count(start, case, tmp_path, monkeypatch):
+    """Their other searches end at the top all the same, and one of them is lam*."""
+    whole = gap.report(*case, settings=AUDITED, run=None)["splits"]["test"]["amortization_gap"]
+    cut_off_by_the_clock(monkeypatch, start, range(6))
+    summary = gap.report(*case, settings=AUDITED, run=tmp_path)
+    audit = summary["audit"]
+    assert audit["points"] == 10
+    assert {one["n"] for one in audit["starts"]} == {10}
+    assert audit["improved"] == 0  # the others' gains are those of the bound, not of the clock
+    assert [words for words in summary["skipped"] if words.startswith("other starts")] == [
+        "other starts of 6 of 16 rows do not count: there was no time to search to the end."
+    ]
+    with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
+        points = list(csv.DictReader(file))
+    assert {one["converged"] for one in points} == {"true"}
+    found = summary["splits"]["test"]["amortization_gap"]
+    # Two searches of one top, both certified to lack less than the tolerance, on the same draws.
+    assert found["mean"] == pytest.approx(whole["mean"], abs=SETTINGS.tolerance)
+
+
+def found(certificate, *, positive=True, error=0.0, converged=False, spent=0):
+    return Found(np.zeros(1), certificate, error, positive, np.nan, converged, spent)
+
+
+def searcher(*, certifies=True, fisher_form=False):
+    kernels = SimpleNamespace(certifies=certifies, fisher_form=fisher_form)
+    return Searcher(kernels, None, None, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "surer"),
+    [
+        (found(0.1), found(0.2), True),
+        (found(0.2), found(0.1), False),
+        (found(0.1, error=0.1), found(0.2), False),  # 0.3 with its doubt
+        (found(np.nan), found(0.2), False),
+        (found(np.nan), found(np.nan), False),
+        (found(0.2), found(np.nan), True),
+        (found(9.0), found(0.0, positive=False), True),  # a 0 that says nothing
+        (found(9.0, positive=False), found(0.0, positive=False), True),  # a longer climb
+        (found(0.0, positive=False), found(9.0), False),
+    ],
+)
+def test_a_certificate_is_surer_only_if_it_can_be_trusted(new, old, surer):
+    assert searcher()._surer(new, old) is surer
+    if not np.isnan([new.certificate, old.certificate]).any():
+        # The Fisher form of a curvature is never negative: what counts is the certificate alone.
+        left, before = (one.certificate + 2 * one.certificate_se for one in (new, old))
+        assert searcher(fisher_form=True)._surer(new, old) is (left < before)
+        assert searcher(certifies=False)._surer(new, old) is True
+
+
+def test_a_search_is_done_when_it_is_certified_or_has_spent_its_budget():
+    assert not is_done(None, SETTINGS)
+    assert not is_done(found(1.0, spent=SETTINGS.budget - 1), SETTINGS)
+    assert is_done(found(1.0, spent=SETTINGS.budget), SETTINGS)
+    assert is_done(found(0.0, converged=True), SETTINGS)
