@@ -32,6 +32,10 @@ HEAVY_TAIL = (
     "the approximation gap: the tail of the importance weights is too heavy (khat) for their mean "
     "to be called evidence. Try evidence=ais."
 )
+NO_CERTIFICATE = (
+    "certificates: the score-function estimate of this bound has no curvature to certify by, so "
+    "every search spends its budget and counts as unconverged."
+)
 
 
 def summarise(
@@ -84,7 +88,11 @@ def summarise(
             "doubling_ok": audit["doubling"] and audit["doubling"]["ok"],
             "sandwich_ok": measurement.sandwich and measurement.sandwich["ok"],
         },
-        "skipped": [*measurement.skipped, *([] if usable else [HEAVY_TAIL])],
+        "skipped": [
+            *measurement.skipped,
+            *([] if usable else [HEAVY_TAIL]),
+            *([] if measurement.kernels.certifies else [NO_CERTIFICATE]),
+        ],
         "seconds": measurement.seconds,
     }
 

@@ -13,6 +13,7 @@ from avi.evidence.none import NoEvidence
 from avi.families.gaussian import DiagonalGaussian
 from avi.gap.measure import Measurement
 from avi.gap.search import Found, Searcher, is_done
+from avi.objectives.elbo import Elbo
 
 Z = 4.75  # two-sided false alarm 2e-6 for a normal statistic
 AUDITED = dataclasses.replace(SETTINGS, num_points=16, splits=("test",), audit=1.0)
@@ -70,6 +71,31 @@ def test_points_with_a_search_that_was_cut_off_do_not_count(start, case, tmp_pat
     found = summary["splits"]["test"]["amortization_gap"]
     # Two searches of one top, both certified to lack less than the tolerance, on the same draws.
     assert found["mean"] == pytest.approx(whole["mean"], abs=SETTINGS.tolerance)
+
+
+@dataclasses.dataclass(frozen=True)
+class Opaque:
+    """Gaussians that can be drawn from and evaluated, and no more."""
+
+    gaussian: DiagonalGaussian = DiagonalGaussian(LATENT)
+
+    def __post_init__(self):
+        for (
+            name
+        ) in "latent num_params init sample log_prob entropy mean standard_deviation".split():
+            object.__setattr__(self, name, getattr(self.gaussian, name))
+
+
+def test_what_only_score_functions_can_differentiate_is_never_certified(tmp_path):
+    case = make_case(Opaque(), evidence=NoEvidence(), objective=Elbo(2, antithetic=False))
+    settings = dataclasses.replace(AUDITED, num_points=4, budget=2000, search_draws=2, audit=0.0)
+    summary = gap.report(*case, settings=settings, run=tmp_path)
+    assert summary["validity"]["q_star_converged"] is False
+    assert [words for words in summary["skipped"] if words.startswith("certificates")]
+    with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
+        points = list(csv.DictReader(file))
+    assert {one["converged"] for one in points} == {"false"}
+    assert min(int(one["gradient_evaluations"]) for one in points) >= settings.budget
 
 
 def found(certificate, *, positive=True, error=0.0, converged=False, spent=0):
