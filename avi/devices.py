@@ -33,6 +33,13 @@ def configure(device: Device, precision: Precision) -> None:
         ) from error
 
 
+def cores() -> list[int]:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def for_products() -> dict[str, str | bool]:
     """Return the options for jitted functions of which matrix products are the larger part."""
     # By default XLA gives products to YNNPACK: on an AVX2 processor a training step of 128 rows

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+from avi.devices import cores
 from avi.errors import Preempted
 from avi.outcome import explain
 from avi.progress import say
@@ -49,13 +50,6 @@ def attempt(run: Attempt) -> int:
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         return explain(error, folder)
     return 0
-
-
-def cores() -> list[int]:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def default_workers(device: Device) -> int:

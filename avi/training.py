@@ -16,6 +16,7 @@ from avi.devices import for_products
 from avi.feed import batch, make_feed
 from avi.natural import bind
 from avi.problem import Problem
+from avi.products import share_products
 from avi.sparse import Buckets, by_length, make_buckets
 from avi.types import Bound, Params, PRNGKey, StepMetrics, TrainState, X
 
@@ -158,7 +159,7 @@ def make_run(
         record = jnp.zeros(steps_per_epoch)
         return jax.lax.while_loop(unfinished, body, (state, record, record, jnp.array(True)))
 
-    return jax.jit(run, donate_argnums=0, compiler_options=for_products())
+    return jax.jit(share_products(run), donate_argnums=0, compiler_options=for_products())
 
 
 def _narrowest(step: Step, buckets: Buckets) -> Step:

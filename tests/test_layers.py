@@ -32,7 +32,7 @@ LAYERS = (
     ("loading", "report"),
     ("experiment",),
     ("evaluation", "training"),
-    ("problem",),
+    ("problem", "products"),
     COMPONENTS,
     ("networks", "natural", "conjugate", "rows", "randomness", "devices", "rundir", "signals"),
     ("feed",),

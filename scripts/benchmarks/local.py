@@ -22,7 +22,7 @@ import harness
 from harness import PEERS_PYTHON, Peer
 
 OURS = "avi-adam"  # the default of refine
-FEW = 4  # rows that PyTorch does in a round
+FEW = 4  # of a round's rows, which PyTorch does
 LANES = 100  # of avi's searches: fewer rows a round leave some of them empty
 TRAINING = "train experiment=mnist_vae train.epochs=10 train.eval_points=0 gap.num_points=0".split()
 
@@ -61,7 +61,7 @@ def measure(run: Path, options: argparse.Namespace) -> None:
         Peer(
             "torch-one-by-one",
             "local_torch.py",
-            (str(run), str(FEW * rounds), str(rounds)),
+            (str(run), str(options.rows), str(rounds), str(FEW)),
             PEERS_PYTHON,
         ),
     ]

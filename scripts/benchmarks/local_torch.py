@@ -1,5 +1,6 @@
-"""lam* of one row after the other in PyTorch: `local_torch.py <run> <rows> <rounds>`.
+"""lam* of one row after the other in PyTorch: `local_torch.py <run> <rows> <rounds> <few>`.
 
+Each round does the first `few` rows of its part of all of them.
 Adam from q = N(0, I), 16 draws a step, in climbs of 200 steps of which the second half is averaged,
 as avi's. How many of these a row needs is found beforehand, and not timed, with avi's certificate.
 """
@@ -24,7 +25,7 @@ def set_up() -> tuple[Unit, dict]:
     from avi.rundir import RunDir
     from avi.session import open_session, restored
 
-    folder, number, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    folder, (number, rounds, few) = Path(sys.argv[1]), map(int, sys.argv[2:])
     session = open_session(read_tree(folder / "config.yaml"))
     state, _ = restored(session, RunDir.open(folder))
     experiment = session.experiment
@@ -36,10 +37,11 @@ def set_up() -> tuple[Unit, dict]:
         (torch.tensor(np.asarray(layer["kernel"])), torch.tensor(np.asarray(layer["bias"])))
         for _, layer in sorted(state.params.theta["decoder"].items())
     ]
-    xs = [
-        torch.tensor(np.asarray(kernels.view(row, np.int32(place), np.int32(0))))
-        for row, place in zip(points.rows, points.ids, strict=True)
-    ]
+    of_rounds = [part[:few].tolist() for part in np.array_split(np.arange(number), rounds)]
+    xs = {}
+    for place in (place for part in of_rounds for place in part):
+        row, row_id = points.rows[place], np.int32(points.ids[place])
+        xs[place] = torch.tensor(np.asarray(kernels.view(row, row_id, np.int32(0))))
 
     def loss(x, mean, log_scale):
         hidden = mean + log_scale.exp() * torch.randn(DRAWS, size)
@@ -77,20 +79,24 @@ def set_up() -> tuple[Unit, dict]:
                 break
         return len(found), found[-1]
 
-    climbs, found = zip(*(needed(place) for place in range(number)), strict=True)
-    parts = iter([range(1), *np.array_split(range(number), rounds)])
+    ends = {place: needed(place) for place in xs}
+    parts = iter([of_rounds[0][:1], *of_rounds])
 
     def one_part() -> dict:
-        places = [int(place) for place in next(parts)]
+        places = next(parts)
         for place in places:
             torch.manual_seed(place)
-            list(climb(xs[place], climbs[place]))
+            list(climb(xs[place], ends[place][0]))
+        found = [ends[place][1] for place in places]
         return {
-            "certificates": [float(found[place].certificate) for place in places],
-            "converged": sum(found[place].converged for place in places),
+            "certificates": [float(one.certificate) for one in found],
+            "converged": sum(one.converged for one in found),
         }
 
-    return one_part, {"climbs": climbs, "threads": torch.get_num_threads()}
+    return one_part, {
+        "climbs": [number for number, _ in ends.values()],
+        "threads": torch.get_num_threads(),
+    }
 
 
 if __name__ == "__main__":
