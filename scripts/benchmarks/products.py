@@ -1,12 +1,11 @@
 """The matrix products of one training step and nothing else: the ceiling of a framework.
 
-`products.py jax|avi|torch <batch>`, avi being jax with the compiler options of `avi train`; one
-unit runs each product often enough to be timed.
+`products.py jax|avi|torch <batch>`, avi being jax with the compiler options of `avi train` and its
+cutting of products; one unit runs each product often enough to be timed.
 """
 
 import sys
 import time
-from functools import partial
 
 from worker import Unit, serve
 
@@ -27,10 +26,12 @@ def flops(batch: int) -> float:
     return sum(2.0 * batch * inputs * outputs for _, inputs, outputs in shapes(batch))
 
 
-def jax_products(batch: int, compiler_options: dict[str, str | bool] | None = None):
+def jax_products(batch: int, jit=None):
     """Return one timed function per product."""
     import jax
     import jax.numpy as jnp
+
+    jit = jit or jax.jit
 
     products = {
         "forward": (lambda x, w, g: x @ w),
@@ -45,7 +46,7 @@ def jax_products(batch: int, compiler_options: dict[str, str | bool] | None = No
             for n, shape in enumerate(((batch, inputs), (inputs, outputs), (batch, outputs)))
         )
 
-        @partial(jax.jit, compiler_options=compiler_options)
+        @jit
         def repeat(x, w, g, times):
             def body(_, carry):
                 x, g, _ = carry
@@ -67,9 +68,15 @@ def jax_products(batch: int, compiler_options: dict[str, str | bool] | None = No
 
 def avi_products(batch: int):
     """Return one timed function per product."""
-    from avi.devices import for_products
+    import jax
 
-    return jax_products(batch, for_products())
+    from avi.devices import for_products
+    from avi.products import share_products
+
+    def jit(function):
+        return jax.jit(share_products(function), compiler_options=for_products())
+
+    return jax_products(batch, jit)
 
 
 def torch_products(batch: int):

@@ -9,6 +9,11 @@ import time
 from dataclasses import dataclass
 
 
+def on_one_core() -> None:
+    """Leave the process one of the cores it has."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
 def without_report() -> None:
     """Leave out what is made from the files of a run when its numbers are complete."""
     import avi.report.html

@@ -14,6 +14,7 @@ import pytest
 from faults.hooks import (
     LargestFile,
     Slow,
+    on_one_core,
     out_of_memory,
     without_home_or_listener,
     without_report,
@@ -21,6 +22,7 @@ from faults.hooks import (
 )
 from faults.processes import MODES, TINY, Avi, avi, digests
 
+from avi.devices import cores
 from avi.errors import BusyError, ResourceError
 from avi.outcome import explain
 from avi.rundir import RunDir, checkpoints, instruction_set, new_run_name, versions
@@ -151,6 +153,21 @@ def test_a_mistake_leaves_nothing_that_stands_in_the_way_of_the_right_command(mi
     assert refused.process.exitcode == 2, refused.output
     ended = avi([*WORDS, "train.epochs=1"], tmp_path, (without_report,))
     assert ended.process.exitcode == 0, ended.output
+
+
+@pytest.mark.skipif(len(cores()) == 1, reason="there is no other number of cores here")
+def test_a_run_that_goes_on_with_other_cores_says_that_its_bits_may_differ(tmp_path):
+    """How many cores share a product decides the last bits of its sums."""
+    longer = ["train", "resume=run", "train.epochs=7"]
+    assert avi(WORDS, tmp_path, (without_report,)).process.exitcode == 0
+    same = avi(longer, tmp_path, (without_report,))
+    assert "not bit-exact" not in same.output
+    assert RunDir.open(tmp_path / "run").read_run()["bit_exact"] is True
+    fewer = avi([*longer, "train.epochs=8"], tmp_path, (without_report, on_one_core))
+    assert fewer.process.exitcode == 0, fewer.output
+    assert "not bit-exact" in fewer.output
+    run = RunDir.open(tmp_path / "run").read_run()
+    assert (run["bit_exact"], run["device"]) == (False, "cpu, 1 core")
 
 
 def test_the_second_process_is_refused_and_the_death_of_the_first_lets_it_in(tmp_path):
