@@ -135,8 +135,8 @@ def _lines(content: bytes, source: str) -> list[str]:
 def _lda_c(lines: list[str], source: str, first_id: int) -> Iterator[Bag]:
     """Yield `M id:count id:count ...`, M the number of pairs."""
     for number, line in enumerate(lines, 1):
-        promised, _, rest = line.strip().partition(" ")
-        ids, counts = _pairs(rest, source, number, first_id)
+        promised, *pairs = line.split() or [""]
+        ids, counts = _pairs(pairs, source, number, first_id)
         if not promised.isdecimal() or len(promised) > 18 or int(promised) != len(ids):
             raise DataError(
                 f"{source}, line {number}: expected `M id:count ...` with M pairs; found M = "
@@ -148,19 +148,26 @@ def _lda_c(lines: list[str], source: str, first_id: int) -> Iterator[Bag]:
 def _svmlight(lines: list[str], source: str, first_id: int) -> Iterator[Bag]:
     """Yield `label id:count ... # comment`; the label is not used."""
     for number, line in enumerate(lines, 1):
-        text = line.partition("#")[0].strip()
-        if not text and line.strip():
+        words = line.partition("#")[0].split()
+        if not words and line.strip():
             continue  # a line that is a comment
-        _, _, rest = text.partition(" ")
-        words = [word for word in rest.split() if not word.startswith("qid:")]
-        ids, counts = _pairs(" ".join(words), source, number, first_id)
+        label, *pairs = words or [""]
+        if ":" in label:
+            raise DataError(
+                f"{source}, line {number}: expected `label id:count ...`, found {label[:40]!r} in "
+                "place of the label. Any number will do: it is not used."
+            )
+        pairs = [pair for pair in pairs if not pair.startswith("qid:")]
+        ids, counts = _pairs(pairs, source, number, first_id)
         present = [place for place, count in enumerate(counts) if not _is_zero(count)]
         yield Bag(number, [ids[p] for p in present], [counts[p] for p in present])
 
 
-def _pairs(text: str, source: str, number: int, first_id: int) -> tuple[list[int], list[str]]:
+def _pairs(
+    words: Iterable[str], source: str, number: int, first_id: int
+) -> tuple[list[int], list[str]]:
     ids, counts = [], []
-    for word in text.split():
+    for word in words:
         match = PAIR.fullmatch(word)
         if match is None:
             raise DataError(f"{source}, line {number}: expected id:count, found {word[:40]!r}.")

@@ -46,8 +46,14 @@ def read(path, layout, **options):
 
 @pytest.mark.parametrize(
     ("text", "layout", "first_id"),
-    [(LDA_C, "lda-c", 0), (SVMLIGHT, "svmlight", 1), (MATRIX, "matrix-market", 0)],
-    ids=["lda-c", "svmlight", "matrix-market"],
+    [
+        (LDA_C, "lda-c", 0),
+        (SVMLIGHT, "svmlight", 1),
+        (MATRIX, "matrix-market", 0),
+        (LDA_C.replace(" ", "\t"), "lda-c", 0),
+        (SVMLIGHT.replace(" ", "\t"), "svmlight", 1),
+    ],
+    ids=["lda-c", "svmlight", "matrix-market", "lda-c by tabs", "svmlight by tabs"],
 )
 def test_three_formats_of_the_same_counts_are_the_same_documents(tmp_path, text, layout, first_id):
     path = tmp_path / "counts"
@@ -81,6 +87,7 @@ def test_a_folder_of_texts_is_counted_term_by_term(tmp_path):
         ("1 0:1\n1\n", "svmlight", 2, "the document is empty"),
         ("1 0:1\n1 5:1\n", "svmlight", 2, "term id 5 is outside"),
         ("1 2:0.5\n", "svmlight", 1, "found 0.5"),
+        ("0:1 2:1\n", "svmlight", 1, "found '0:1' in place of the label"),
         ("1 1 1\n", "matrix-market", 1, "expected `%%MatrixMarket"),
         (MATRIX.replace("4 4 7", "4 9 7"), "matrix-market", 3, "9 terms, the vocabulary 4"),
         (MATRIX.replace("2 2 4", "2 5 4"), "matrix-market", 6, "term id 5 is outside .* 1 to 4"),
