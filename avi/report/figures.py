@@ -251,11 +251,11 @@ def draw_decomposition(axes: "Axes", splits: Mapping[str, Decomposition], name: 
         return
     ends = [_draw_stack(axes, height, parts) for height, parts in enumerate(splits.values())]
     reach = max(*ends, 1e-3)
-    for height, parts in enumerate(splits.values()):
-        _label_stack(axes, height, parts, reach)
+    for height, (parts, end) in enumerate(zip(splits.values(), ends, strict=True)):
+        _label_stack(axes, height, parts, end, reach)
     axes.axvline(0, color=MUTED, linewidth=1)
     _name_parts(axes, splits, name)
-    axes.set_xlim(-0.02 * reach, 1.3 * reach)
+    axes.set_xlim(-0.02 * reach, 1.4 * reach)
     axes.set_ylim(len(splits) - 0.45, -0.6)
     axes.set_yticks(range(len(splits)), [_split_label(*item) for item in splits.items()])
     axes.tick_params(axis="y", labelcolor=INK)
@@ -317,8 +317,9 @@ def _whiskers(value: Value, interval: Interval) -> tuple[float, float]:
     return error, error
 
 
-def _label_stack(axes: "Axes", height: int, parts: Decomposition, reach: float) -> None:
-    gap, rest = _width(parts.gap), _width(parts.approximation_gap)
+def _label_stack(axes: "Axes", height: int, parts: Decomposition, end: float, reach: float) -> None:
+    """Label the parts of one stack, which ends, with its bars, at `end`; all do at `reach`."""
+    gap = _width(parts.gap)
     above: dict[str, Any] = {"va": "bottom", "fontsize": 8.5}
     axes.text(0, height - 0.2, plus_minus(parts.gap), color=VERMILLION, **above)
     if parts.approximation_gap.known:
@@ -328,8 +329,7 @@ def _label_stack(axes: "Axes", height: int, parts: Decomposition, reach: float) 
     sign = {"lower": "≥ ", "upper": "≤ "}.get(parts.evidence_kind, "")
     if parts.evidence.known:
         words = f"evidence {sign}{plus_minus(parts.evidence)}"
-        end = gap + rest + 0.02 * reach + _whiskers(*parts.losses()[1])[1]
-        axes.text(end, height, words, va="center", fontsize=8.5, color=INK)
+        axes.text(end + 0.02 * reach, height, words, va="center", fontsize=8.5, color=INK)
 
 
 def draw_histogram(axes: "Axes", points: Mapping[str, np.ndarray], name: str) -> None:
