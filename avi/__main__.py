@@ -1,5 +1,5 @@
 """`python -m avi`."""
 
-from avi.cli import main
+from avi.cli.main import main
 
 main()

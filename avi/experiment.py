@@ -3,23 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from avi.abilities import Conjugate, Incomplete, Maskable
 from avi.errors import ConfigError
 from avi.problem import Problem, fit, pose, require
 from avi.settings import Device, GapSettings, Precision, TrainSettings
-from avi.types import (
-    Conjugate,
-    Dataset,
-    DataSpec,
-    Evidence,
-    Family,
-    Incomplete,
-    Inference,
-    Maskable,
-    Model,
-    Params,
-    Refine,
-    Support,
-)
+from avi.types import Dataset, DataSpec, Evidence, Family, Inference, Model, Params, Refine, Support
 
 HOLDS: dict[
     Support, tuple[Support, ...]

@@ -6,42 +6,24 @@ from typing import Any
 
 import jax
 
+from avi.abilities import INSTEAD, Chooser, ClosedForm, NamedBound, missing
 from avi.errors import ConfigError
-from avi.rows import SHARED, TABLE, Rows
+from avi.phi import SHARED, TABLE, Rows
 from avi.types import (
     Bound,
-    Chooser,
-    ClosedForm,
     DataSpec,
     Family,
     Inference,
     Lam,
     Local,
     Model,
-    NamedBound,
     Objective,
     Params,
     PRNGKey,
     Target,
     Theta,
     X,
-    missing,
 )
-
-INSTEAD = {
-    "Tractable": "Try evidence=auto, or model=linear_gaussian.",
-    "StandardNormalPrior": "Try objective=pathwise, or evidence=auto.",
-    "StandardNormalKL": "Try objective=pathwise.",
-    "ClosedForm": "Try objective=elbo.",
-    "Coordinate": "Try refine=adam.",
-    "Reparametrised": "Try objective=elbo or objective=score, or family=diagonal_gaussian.",
-    "Enumerable": "Try objective=elbo.",
-    "Natural": "Try adam in its place.",
-    "Conjugate": "Try optimizer.theta=adam with inference=svi, or model=lda.",
-    "LocationScale": "Try evidence=auto, or family=diagonal_gaussian.",
-    "LogConcave": "Try evidence=auto.",
-    "Bidirectional": "Try evidence=auto.",
-}
 
 
 @dataclass(frozen=True)

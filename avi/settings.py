@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 Device = Literal["auto", "cpu", "gpu", "tpu"]
 Precision = Literal["float32", "float64"]
 

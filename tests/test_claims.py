@@ -8,13 +8,13 @@ import jax
 import numpy as np
 import pytest
 
-from avi.config import compose
+from avi.config.compose import compose
+from avi.engine.loop import Loop
+from avi.engine.step import TrainState
 from avi.randomness import key_for
+from avi.run.session import Session, open_session
 from avi.rundir import RunDir, checkpoints
 from avi.rundir.trees import flatten_tree
-from avi.session import Session, open_session
-from avi.training import Loop
-from avi.types import TrainState
 
 DRAWS = 200  # per bound, the same for every mode
 ROWS = 600

@@ -1,6 +1,7 @@
 """The command line as a product: help, mistakes, folders, sweeps, exit codes."""
 
 import contextlib
+import importlib
 import json
 import os
 import re
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from avi import catalog, cli
+from avi.cli import main as cli
+from avi.config import catalog
 from avi.errors import NonFiniteError, Preempted
 from avi.rundir import RunDir
 
@@ -21,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Trainer:
-    """Stands in for `avi.commands.train`: keeps its calls and leaves the files of a done run."""
+    """Stands in for `avi.run.train`: keeps its calls and leaves the files of a done run."""
 
     def __init__(self):
         self.calls = []
@@ -54,13 +56,15 @@ class Trainer:
 @pytest.fixture
 def trainer(monkeypatch, workplace):
     """Replace the training itself."""
-    import avi.commands
+    import avi.run
 
     stub = Trainer()
     module = types.SimpleNamespace(main=stub.main)
-    monkeypatch.setitem(sys.modules, "avi.commands.train", module)
-    monkeypatch.setattr(avi.commands, "train", module, raising=False)
-    monkeypatch.setattr("avi.pool.default_workers", lambda device: 1)  # a stub is in this process
+    monkeypatch.setitem(sys.modules, "avi.run.train", module)
+    monkeypatch.setattr(avi.run, "train", module, raising=False)
+    monkeypatch.setattr(
+        "avi.launch.pool.default_workers", lambda device: 1
+    )  # a stub is in this process
     return stub
 
 
@@ -88,7 +92,7 @@ def test_help_answers_at_once():
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["gap", "-h"], ["list"]])
 def test_help_imports_neither_jax_nor_hydra(words):
     program = (
-        f"import sys; from avi.cli import run; run({words});"
+        f"import sys; from avi.cli.main import run; run({words});"
         "assert not {'jax', 'hydra', 'omegaconf', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True)
@@ -183,7 +187,7 @@ def test_training_that_nobody_listens_to_goes_on_to_its_own_exit_code(words, see
 
 def test_a_failure_of_verify_that_nobody_listens_to_is_still_one(workplace, monkeypatch):
     import avi.verify
-    from avi.commands import verify
+    from avi.cli import verify
 
     row = types.SimpleNamespace(
         section="s", name="n", expected=0.0, got=1.0, difference=1.0, tolerance=0.1, ok=False
@@ -447,18 +451,25 @@ def test_a_wrong_value_in_a_sweep_is_refused_before_any_job_starts(trainer):
 # The other commands hand over what they were given.
 
 
+WORKERS = {  # the module whose `main` does the work of a command
+    "gap": "avi.run.measure",
+    "infer": "avi.run.posterior",
+    "compare": "avi.cli.compare",
+    "verify": "avi.cli.verify",
+}
+
+
 @pytest.fixture
 def calls(monkeypatch, workplace):
     """Record the calls of the other commands instead of making them."""
-    import avi.commands
-
     found = []
-    for name in ("gap", "infer", "compare", "verify"):
+    for name, path in WORKERS.items():
         module = types.SimpleNamespace(
             main=lambda *arguments, name=name: found.append((name, arguments))
         )
-        monkeypatch.setitem(sys.modules, f"avi.commands.{name}", module)
-        monkeypatch.setattr(avi.commands, name, module, raising=False)
+        package, _, leaf = path.rpartition(".")
+        monkeypatch.setitem(sys.modules, path, module)
+        monkeypatch.setattr(importlib.import_module(package), leaf, module, raising=False)
     return found
 
 
@@ -513,7 +524,7 @@ def test_a_bug_in_a_command_on_a_run_is_in_the_runs_log(command, trainer, calls,
         raise ZeroDivisionError("division by zero")
 
     assert cli.run(["train", "output=here"]) == 0
-    monkeypatch.setattr(sys.modules[f"avi.commands.{command}"], "main", fail)
+    monkeypatch.setattr(sys.modules[WORKERS[command]], "main", fail)
     assert cli.run([command, "run=here"]) == 1
     assert "ZeroDivisionError" in Path("here/log.txt").read_text()
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from avi import catalog
-from avi.cli import COMMANDS
-from avi.completion import SCRIPTS, SHELLS, complete
+from avi.cli.completion import SCRIPTS, SHELLS, complete
+from avi.cli.main import COMMANDS
+from avi.config import catalog
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,7 +53,7 @@ def test_no_key_is_offered_twice():
 
 
 def test_every_key_that_completes_is_a_key_of_the_composed_tree():
-    from avi import config
+    from avi.config import compose as config
 
     (job,) = config.compose([])
     for key in catalog.keys({}):
@@ -87,7 +87,7 @@ def test_folders_complete(workplace):
 
 def test_completing_needs_neither_jax_nor_hydra_nor_yaml():
     program = (
-        "import sys; from avi.cli import run; run(['complete', 'avi train inference=']);"
+        "import sys; from avi.cli.main import run; run(['complete', 'avi train inference=']);"
         "assert not {'jax', 'hydra', 'omegaconf', 'yaml', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True)

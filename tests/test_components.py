@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from avi import catalog, config
+from avi.config import catalog
+from avi.config import compose as config
+from avi.config.build import load_experiment
 from avi.datasets.base import describe
+from avi.engine.step import init_state, make_step
 from avi.errors import ConfigError
-from avi.loading import load_experiment
 from avi.randomness import key_for
-from avi.training import init_state, make_step
 
 GROUPS = catalog.groups()
 # A small data set that each model can be trained on; a new model adds its line.

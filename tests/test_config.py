@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from avi import config
+from avi.config import compose as config
 from avi.errors import ConfigError
 
 
@@ -89,7 +89,7 @@ def test_a_mistake_is_told_in_one_sentence(word, sentence):
 
 def test_composing_imports_no_jax_and_writes_nothing(workplace):
     program = (
-        "import sys; from avi import config; config.compose(['seed=0,1'], True);"
+        "import sys; from avi.config import compose; compose.compose(['seed=0,1'], True);"
         "assert not {'jax', 'optax', 'flax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": _path()})
@@ -219,4 +219,4 @@ def test_a_group_is_replaced_from_its_yaml_file():
 def _path():
     from pathlib import Path
 
-    return str(Path(config.__file__).parent.parent)
+    return str(Path(config.__file__).resolve().parents[2])

@@ -6,10 +6,10 @@ from typing import Any, Literal, Protocol
 import pytest
 import yaml
 
-from avi import catalog
+from avi.config import catalog
+from avi.config.schema import build, build_settings, check
 from avi.errors import ConfigError
 from avi.families.gaussian import DiagonalGaussian
-from avi.schema import build, build_settings, check
 from avi.settings import GapSettings, TrainSettings
 
 GAUSSIAN = "avi.families.gaussian.DiagonalGaussian"
@@ -150,9 +150,9 @@ def test_what_a_constructor_refuses_is_told_with_its_place():
         "jax.jit",
         "optax.apply_updates",
         "optax.contrib.muon",
-        "avi.cli.main",
+        "avi.cli.main.main",
         "avi.rundir.folder.RunDir",
-        "avi.commands.train.main",
+        "avi.run.train.main",
         "avi.families.gaussian.dataclass",
         "avi.families.gaussian.jax.jit",
         "avi.families.gaussian",

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from avi.config import compose
+from avi.config.compose import compose
 from avi.errors import ConfigError
+from avi.run.session import _require_rows, open_session
 from avi.rundir import RunDir, checkpoints
-from avi.session import _require_rows, open_session
 
 
 def test_a_gap_report_on_a_split_without_rows_is_refused():

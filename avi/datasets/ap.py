@@ -9,7 +9,7 @@ from jaxtyping import Array, Int
 
 from avi.datasets.documents import Bags, read_counts, splits
 from avi.datasets.fetch import PublicFile, obtain, require_sha256
-from avi.sparse import Document
+from avi.ragged import Document
 from avi.types import Dataset, Splits, Support
 
 NUM_DOCUMENTS, NUM_TRAIN = 2246, 2000

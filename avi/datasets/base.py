@@ -11,7 +11,7 @@ from jaxtyping import Array, Int, PyTree
 
 from avi.datasets.binarize import RECORDED, Pixels
 from avi.errors import ConfigError
-from avi.sparse import Ragged
+from avi.ragged import Ragged
 from avi.types import Dataset, DataSpec, Splits, Support, X
 
 Sizes = tuple[int, int, int]  # rows of train, valid and test

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from avi.threefry import Words, threefry
+from avi.randomness import Words, threefry
 from avi.types import Support
 
 Binarize = Literal["fixed", "dynamic", "threshold", "none"]

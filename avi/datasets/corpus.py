@@ -11,7 +11,7 @@ from avi.datasets.documents import Bags, CountFormat, read_counts, read_vocabula
 from avi.datasets.formats import byte_limit, read_file
 from avi.datasets.texts import Vectorizer
 from avi.errors import ConfigError, DataError
-from avi.sparse import Document
+from avi.ragged import Document
 from avi.types import Dataset, Splits, Support
 
 

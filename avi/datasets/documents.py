@@ -15,7 +15,7 @@ import numpy as np
 from avi.datasets.contract import LARGEST_COUNT
 from avi.datasets.formats import byte_limit, read_file
 from avi.errors import DataError
-from avi.sparse import Document, Ragged
+from avi.ragged import Document, Ragged
 from avi.types import Splits
 
 CountFormat = Literal["lda-c", "svmlight", "matrix-market"]

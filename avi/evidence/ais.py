@@ -8,17 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from avi.types import (
-    Estimate,
-    Family,
-    Kind,
-    Lam,
-    LocationScale,
-    PRNGKey,
-    Reparametrised,
-    Scalar,
-    Target,
-)
+from avi.abilities import LocationScale, Reparametrised
+from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Scalar, Target
 
 SCHEDULE_RADIUS = 4.0  # of the sigmoid: temperatures are dense at both ends
 JITTER = 0.2  # relative; a trajectory of constant length can return to where it began

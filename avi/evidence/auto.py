@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from avi.abilities import Chooser, missing
 from avi.errors import ConfigError
-from avi.types import Chooser, Evidence, Family, Model, missing
+from avi.types import Evidence, Family, Model
 
 
 @dataclass(frozen=True)

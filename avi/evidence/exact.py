@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Target, Tractable
+from avi.abilities import Tractable
+from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Target
 
 
 @dataclass(frozen=True)

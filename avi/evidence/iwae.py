@@ -7,16 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from avi.types import (
-    Estimate,
-    Family,
-    Kind,
-    Lam,
-    PRNGKey,
-    Reparametrised,
-    StandardNormalPrior,
-    Target,
-)
+from avi.abilities import Reparametrised, StandardNormalPrior
+from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Target
 
 BLOCK = 25  # draws decoded at a time: reports put a hundred points side by side
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from avi.evaluation import Points
 from avi.gap.search import Found, Job, Searcher, is_done
 from avi.gap.selection import Lead, Selection, best_of, certain
 from avi.gap.starts import START_NAMES
+from avi.population import Points
 from avi.randomness import key_for
 from avi.settings import Split
 

@@ -5,12 +5,11 @@ from itertools import pairwise
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
-from avi.evaluation import Points
 from avi.gap.decomposition import Decomposition, mean_and_error
 from avi.gap.statistics import mean_of
+from avi.population import Points
 from avi.randomness import key_for
 from avi.settings import Split
 
@@ -76,13 +75,3 @@ def converged(rows: Sequence[Decomposition], curve: Sequence[dict[str, Any]]) ->
         "milliseconds": None,
         "gradient_evaluations": float(np.mean([row.gradient_evaluations for row in rows])),
     }
-
-
-def chosen(points: Points, of_split: Sequence[Split], split: Split, limit: int) -> np.ndarray:
-    """Return the positions of the first `limit` points of a split."""
-    return np.flatnonzero(np.array(of_split) == split)[:limit]
-
-
-def rows_at(points: Points, index: np.ndarray) -> Points:
-    """Return the points at some positions."""
-    return Points(jax.tree.map(lambda leaf: leaf[index], points.rows), points.ids[index])

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from avi.evaluation import in_lanes
+from avi.abilities import LocationScale, Reparametrised
+from avi.engine.lanes import in_lanes
 from avi.evidence.iwae import pareto_khat
 from avi.experiment import Experiment
 from avi.gap.starts import STARTS
@@ -19,18 +20,7 @@ from avi.randomness import Purpose, key_for
 from avi.refine.ascent import Ascent
 from avi.refine.certificate import BLOCKS, Certificate, certify
 from avi.settings import GapSettings
-from avi.types import (
-    Estimate,
-    Lam,
-    Local,
-    LocationScale,
-    PRNGKey,
-    Reparametrised,
-    Scalar,
-    Target,
-    Theta,
-    X,
-)
+from avi.types import Estimate, Lam, Local, PRNGKey, Scalar, Target, Theta, X
 
 
 class Kernels:

@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from avi.evaluation import Evaluator, Points
+from avi.abilities import Bidirectional, Reparametrised, Weighted
+from avi.engine.evaluator import Evaluator
 from avi.experiment import Experiment
 from avi.gap.audit import Audit
 from avi.gap.decomposition import Decomposition, Evidenced, Place, decompose, withheld
 from avi.gap.files import write
-from avi.gap.frontier import chosen, converged, frontier, rows_at
+from avi.gap.frontier import converged, frontier
 from avi.gap.kernels import Kernels
 from avi.gap.parts import Parts, identity_of
 from avi.gap.same_bound import reported_bound, same_bound
@@ -24,12 +25,12 @@ from avi.gap.sandwich import settle
 from avi.gap.search import Found, Job, Searcher
 from avi.gap.selection import Selection
 from avi.gap.summary import summarise, usable_evidence
+from avi.population import Points, choose, chosen, rows_at, sizes_of
 from avi.randomness import key_for
 from avi.rundir import RunDir
-from avi.settings import GapSettings, Split
-from avi.types import Bidirectional, Estimate, Params, Reparametrised, Splits, Weighted
+from avi.settings import SPLITS, GapSettings, Split
+from avi.types import Estimate, Params, Splits
 
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SEARCH_SHARE = 0.6  # of the seconds, the rest is for the audit, the scores and the evidence
 FIRST_POINTS = 100  # per split, where doubling for half_width begins
 FEWEST_DRAWS = 100  # whose tail has a shape
@@ -76,24 +77,6 @@ def report(
 
 def _silence(what: str, share: float) -> None:
     del what, share
-
-
-def sizes_of(splits: Splits) -> dict[Split, int]:
-    """Return the number of rows in each split."""
-    return {name: len(jax.tree.leaves(getattr(splits, name))[0]) for name in SPLITS}
-
-
-def choose(splits: Splits, split: Split, first: int, last: int) -> Points:
-    """Return the rows first..last-1 of the split's recorded permutation, with their ids.
-
-    A function of the split alone: every mode, seed and checkpoint is measured on the same rows, and
-    more rows contain the fewer.
-    """
-    sizes = sizes_of(splits)
-    number = SPLITS.index(split)
-    order = np.random.default_rng(number).permutation(sizes[split])[first:last]
-    offset = sum(sizes[name] for name in SPLITS[:number])
-    return Points(jax.tree.map(lambda leaf: leaf[order], getattr(splits, split)), offset + order)
 
 
 @dataclass

@@ -12,8 +12,8 @@ import numpy as np
 
 from avi.errors import ConfigError
 from avi.gap.search import Found
-from avi.plain_yaml import read_bounded
 from avi.rundir import atomic_write
+from avi.rundir.bounded import read_bounded
 from avi.rundir.files import refuse_link, resource_errors
 from avi.rundir.records import append_lines, read_lines
 from avi.types import Estimate, Params

@@ -8,10 +8,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from avi.evaluation import Points, in_lanes
+from avi.engine.lanes import in_lanes
 from avi.gap.decomposition import mean_and_error
 from avi.gap.statistics import mean_of
 from avi.objectives.elbo import Elbo
+from avi.population import Points
 from avi.problem import Problem, fit
 from avi.randomness import key_for
 from avi.settings import Split

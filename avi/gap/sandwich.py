@@ -8,12 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from avi.evaluation import Evaluator, Points, in_lanes
+from avi.abilities import Bidirectional
+from avi.engine.evaluator import Evaluator
+from avi.engine.lanes import in_lanes
 from avi.gap.kernels import Kernels
 from avi.gap.search import Job, Searcher
 from avi.gap.statistics import mean_of
+from avi.population import Points
 from avi.randomness import key_for
-from avi.types import Bidirectional, Estimate, Evidence, Lam, Theta
+from avi.types import Estimate, Evidence, Lam, Theta
 
 if TYPE_CHECKING:
     from avi.gap.measure import Measurement

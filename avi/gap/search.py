@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from avi.evaluation import Points
 from avi.gap.kernels import Kernels
+from avi.population import Points
 from avi.settings import GapSettings
 from avi.types import Theta
 

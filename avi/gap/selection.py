@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from avi.evaluation import Points
 from avi.gap.decomposition import mean_and_error
 from avi.gap.kernels import Kernels
 from avi.gap.search import Found, Job, Searcher
 from avi.gap.starts import START_NAMES
+from avi.population import Points
 from avi.randomness import key_for
 from avi.settings import GapSettings
 

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from avi.types import Family, Lam, LocationScale, PRNGKey, Target
+from avi.abilities import LocationScale
+from avi.types import Family, Lam, PRNGKey, Target
 
 NEWTON_STEPS = 50  # damped steps to the mode of p(z | x)
 START_NAMES = ("mode", "family", "laplace", "random")  # the first is the inference mode's own lam

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from avi.abilities import Bidirectional, Weighted
 from avi.errors import NonFiniteError, ValidityError
 from avi.gap.decomposition import NOT_FINITE, Decomposition
 from avi.gap.same_bound import reported_bound
@@ -19,9 +20,8 @@ from avi.gap.statistics import (
     mean_of,
     significantly_negative,
 )
-from avi.rows import is_amortized
+from avi.phi import is_amortized
 from avi.settings import Split
-from avi.types import Bidirectional, Weighted
 
 if TYPE_CHECKING:
     from avi.gap.measure import Measurement

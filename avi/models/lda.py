@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from avi.conjugate import dirichlet, expected_statistics, kl_divergence
-from avi.sparse import Document
+from avi.ragged import Document
 from avi.types import DataSpec, Lam, Latent, PRNGKey, Scalar, Support, Theta, Z
 
 TINY = 1e-30  # keeps a quotient finite where a term has no weight left in float32

@@ -5,21 +5,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from avi.abilities import LocationScale, Reparametrised
 from avi.errors import ConfigError
-from avi.types import (
-    DataSpec,
-    Family,
-    Lam,
-    Latent,
-    LocationScale,
-    PRNGKey,
-    Reparametrised,
-    Scalar,
-    Support,
-    Theta,
-    X,
-    Z,
-)
+from avi.types import DataSpec, Family, Lam, Latent, PRNGKey, Scalar, Support, Theta, X, Z
 
 LOG_TWO_PI = 1.8378770664093453
 

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from avi.networks.bag import BagOfWords
 from avi.networks.mlp import MLP
-from avi.sparse import Document
+from avi.ragged import Document
 from avi.types import Network, PRNGKey, X
 
 

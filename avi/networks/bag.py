@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from avi.networks.mlp import MLP
-from avi.sparse import Document
+from avi.ragged import Document
 from avi.types import PRNGKey
 
 

@@ -8,19 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from avi.types import (
-    Bound,
+from avi.abilities import (
     ClosedForm,
     Enumerable,
-    Family,
-    Lam,
-    Model,
-    PRNGKey,
     Reparametrised,
     StandardNormalKL,
     StandardNormalPrior,
-    Target,
 )
+from avi.types import Bound, Family, Lam, Model, PRNGKey, Target
 
 
 def draw_noise(

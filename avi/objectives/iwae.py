@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from avi.abilities import Reparametrised
 from avi.objectives.elbo import draw_noise, refuse_draws
-from avi.types import Bound, Family, Lam, PRNGKey, Reparametrised, Target
+from avi.types import Bound, Family, Lam, PRNGKey, Target
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from avi.types import Bound, Family, Lam, PRNGKey, Reparametrised, Target
+from avi.abilities import Reparametrised
+from avi.types import Bound, Family, Lam, PRNGKey, Target
 
 
 def matched_draws(family: Any, key: PRNGKey, num_samples: int) -> Float[Array, "S d"]:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from avi.types import Family, Natural
+from avi.abilities import Natural
+from avi.types import Family
 
 
 class NaturalGradientState(NamedTuple):

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from avi.abilities import Conjugate
 from avi.errors import ConfigError
-from avi.types import Conjugate, Family
+from avi.types import Family
 
 
 class RobbinsMonroState(NamedTuple):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from avi.natural import bind
+from avi.phi import bind
 from avi.types import Lam, Local, PRNGKey
 
 

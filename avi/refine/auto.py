@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from avi.abilities import Coordinate
 from avi.refine.ascent import Ascent, AscentState
 from avi.refine.coordinate import CoordinateAscent, CoordinateState
-from avi.types import Coordinate, Lam, Local, PRNGKey, Refine
+from avi.types import Lam, Local, PRNGKey, Refine
 
 State = AscentState | CoordinateState
 

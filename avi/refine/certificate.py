@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from avi.types import Family, Lam, Local, LocationScale, LogConcave, PRNGKey, Scalar
+from avi.abilities import LocationScale, LogConcave
+from avi.types import Family, Lam, Local, PRNGKey, Scalar
 
 BLOCKS = 4  # sets of draws on each side of the cross-fit
 MAX_ITERATIONS = 20  # of conjugate gradients

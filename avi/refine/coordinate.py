@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from avi.types import Coordinate, Lam, Local, PRNGKey
+from avi.abilities import Coordinate
+from avi.types import Lam, Local, PRNGKey
 
 
 class CoordinateState(NamedTuple):

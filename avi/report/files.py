@@ -12,8 +12,8 @@ import numpy as np
 
 from avi.datasets.formats import data_errors, read_all_npz
 from avi.errors import ConfigError, DataError
-from avi.plain_yaml import TEXT_LIMIT, read_bounded, read_tree
 from avi.rundir import atomic_write
+from avi.rundir.bounded import TEXT_LIMIT, read_bounded, read_tree
 from avi.rundir.files import resource_errors
 
 SPLITS = ("train", "valid", "test")

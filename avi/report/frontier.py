@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from avi.report import page
+from avi.report import render as page
 from avi.report.files import RunFiles, Value, lookup, number
 from avi.report.style import GREEN, MUTED, SPLIT_COLOURS, blank, plain, style, svg
 from avi.report.wording import MISSING, count, milliseconds, plus_minus

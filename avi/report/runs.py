@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from avi.errors import ConfigError
-from avi.report import gaps
+from avi.report import gap_page as gaps
 from avi.report.files import (
     NAN,
     SPLITS,

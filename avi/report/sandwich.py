@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from avi.report import page
+from avi.report import render as page
 from avi.report.files import RunFiles, Value, lookup, number, splits, text
 from avi.report.wording import MISSING, between, count, plus_minus, signed
 

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from avi.report import figures, page
+from avi.report import figures
+from avi.report import render as page
 from avi.report.files import RunFiles, lookup, number, text
 from avi.report.style import svg
 from avi.report.wording import count, objective_name, signed, three_digits

@@ -21,8 +21,8 @@ import safetensors
 import safetensors.numpy
 
 from avi.errors import CheckpointError, ConfigError
-from avi.plain_yaml import read_bounded
 from avi.rundir import records
+from avi.rundir.bounded import read_bounded
 from avi.rundir.files import (
     TEMPORARY,
     atomic_write,

@@ -10,8 +10,8 @@ from typing import Any, Self
 import yaml
 
 from avi.errors import BusyError, ConfigError, ResourceError
-from avi.plain_yaml import read_bounded, read_tree
 from avi.rundir import records
+from avi.rundir.bounded import read_bounded, read_tree
 from avi.rundir.files import (
     TEMPORARY,
     atomic_write,

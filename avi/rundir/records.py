@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from avi.errors import CheckpointError, ConfigError
-from avi.plain_yaml import read_bounded
+from avi.rundir.bounded import read_bounded
 from avi.rundir.files import decode, encode, refuse_link, resource_errors
 
 LOG_LIMIT = 2**30  # bytes

@@ -13,15 +13,18 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from avi.evaluation import Evaluator, Points, in_lanes
+from avi.engine.evaluator import Evaluator
+from avi.engine.lanes import in_lanes
+from avi.engine.loop import make_run
+from avi.engine.step import init_state, make_step
 from avi.inference.free_form import FreeForm
 from avi.inference.refined import Refined
 from avi.inference.start import Start
 from avi.objectives.moment_matched import MomentMatched
 from avi.optimizers.natural_gradient import NaturalGradient
+from avi.population import Points
 from avi.problem import Problem
 from avi.refine.ascent import Ascent
-from avi.training import init_state, make_run, make_step
 from avi.types import (
     DataSpec,
     Evidence,

@@ -4,9 +4,9 @@
   lda.py speed [--seeds 5]     time to the final held-out bound of scikit-learn's online LDA
   lda.py stream [--documents 200000]   memory and time per minibatch as documents go by
 
-The held-out bound is the full-document one of avi/topics.py for both sides, never timed. Both sides
-run on one core, as n_jobs=1 does. AVI_DATA_DIR names the folder with ap/ap.tgz. `--write` adds the
-results of `speed` to benchmarks.json.
+The held-out bound is the full-document one of avi/run/topics.py for both sides, never timed. Both
+sides run on one core, as n_jobs=1 does. AVI_DATA_DIR names the folder with ap/ap.tgz. `--write`
+adds the results of `speed` to benchmarks.json.
 """
 
 import argparse
@@ -74,7 +74,8 @@ def chunks(mode, dataset, splits, seed, num_steps, **options):
     import jax
 
     from avi.datasets.base import describe
-    from avi.training import Loop, init_state
+    from avi.engine.loop import Loop
+    from avi.engine.step import init_state
 
     problem, optimizers = parts(mode)
     spec = describe(dataset, splits)
@@ -92,7 +93,7 @@ def chunks(mode, dataset, splits, seed, num_steps, **options):
 
 def quality(options) -> None:
     """Print the held-out bound of every seed and mode beside lda-c's."""
-    from avi.topics import held_out
+    from avi.run.topics import held_out
 
     dataset = articles()
     splits = dataset.load()
@@ -148,8 +149,8 @@ def speed(options) -> None:
     import jax
     import jax.numpy as jnp
 
-    from avi import training
-    from avi.topics import held_out
+    from avi.engine import loop as training
+    from avi.run.topics import held_out
 
     jax.config.update("jax_enable_compilation_cache", False)  # every seed compiles anew
     training.SECONDS_PER_CHUNK = 0.0  # look after every `log_every` steps
@@ -213,8 +214,8 @@ def stream(options) -> None:
 
     import numpy as np
 
-    from avi.feed import mapped
-    from avi.sparse import Document, Ragged
+    from avi.engine.feed import mapped
+    from avi.ragged import Document, Ragged
     from avi.types import Splits
 
     number, random = options.documents, np.random.default_rng(0)

@@ -16,12 +16,12 @@ def set_up() -> tuple[Unit, dict]:
     """Open the run and return one search of a part of the rows."""
     import numpy as np
 
-    from avi import config
+    from avi.config import compose as config
     from avi.gap.kernels import Kernels
     from avi.gap.search import Job, Searcher
-    from avi.plain_yaml import read_tree
+    from avi.run.session import open_session, restored
     from avi.rundir import RunDir
-    from avi.session import open_session, restored
+    from avi.rundir.bounded import read_tree
 
     folder, number, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     refine, how = sys.argv[4:]

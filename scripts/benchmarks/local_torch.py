@@ -21,9 +21,9 @@ def set_up() -> tuple[Unit, dict]:
 
     from avi.gap.kernels import Kernels
     from avi.gap.search import Job, Searcher
-    from avi.plain_yaml import read_tree
+    from avi.run.session import open_session, restored
     from avi.rundir import RunDir
-    from avi.session import open_session, restored
+    from avi.rundir.bounded import read_tree
 
     folder, (number, rounds, few) = Path(sys.argv[1]), map(int, sys.argv[2:])
     session = open_session(read_tree(folder / "config.yaml"))

@@ -70,8 +70,8 @@ def avi_products(batch: int):
     """Return one timed function per product."""
     import jax
 
-    from avi.devices import for_products
-    from avi.products import share_products
+    from avi.engine.devices import for_products
+    from avi.engine.short_products import share_products
 
     def jit(function):
         return jax.jit(share_products(function), compiler_options=for_products())

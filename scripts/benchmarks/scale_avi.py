@@ -17,9 +17,10 @@ def set_up() -> tuple[Unit, dict]:
     import jax
     import numpy as np
 
-    from avi import config, training
+    from avi.config import compose as config
+    from avi.engine import loop as training
     from avi.randomness import key_for
-    from avi.session import open_session
+    from avi.run.session import open_session
 
     path, mode = sys.argv[1:]
     held_out = 500 / len(np.load(path, mmap_mode="r"))

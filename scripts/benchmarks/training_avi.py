@@ -7,10 +7,10 @@ from worker import Unit, serve
 
 def set_up() -> tuple[Unit, dict]:
     """Open the run's session, without a run folder."""
-    from avi import config
+    from avi.config import compose as config
+    from avi.engine.loop import Loop
     from avi.randomness import key_for
-    from avi.session import open_session
-    from avi.training import Loop
+    from avi.run.session import open_session
 
     words = ["experiment=mnist_vae", "train.epochs=100000", *sys.argv[1:]]
     session = open_session(config.compose(words)[0].tree)

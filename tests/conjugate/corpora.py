@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from avi.sparse import Document, Ragged
+from avi.ragged import Document, Ragged
 
 NUM_TERMS = 30
 

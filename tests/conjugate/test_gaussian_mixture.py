@@ -8,6 +8,8 @@ import numpy as np
 import optax
 from scipy.special import gammaln, logsumexp
 
+from avi.engine.loop import Loop
+from avi.engine.step import init_state
 from avi.families.categorical import Categorical
 from avi.inference.refined import Refined
 from avi.inference.start import Start
@@ -16,7 +18,6 @@ from avi.objectives.elbo import Exact
 from avi.optimizers.robbins_monro import RobbinsMonro
 from avi.problem import Problem
 from avi.refine.coordinate import CoordinateAscent
-from avi.training import Loop, init_state
 from avi.types import DataSpec, Params
 
 MODEL = GaussianMixture(2, concentration=0.7, kappa=0.1, shape=1.2, rate=0.8)

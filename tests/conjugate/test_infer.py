@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from conjugate.corpora import NUM_TERMS, corpus, seen
 
-from avi.commands.infer import _of_file
-from avi.config import compose
-from avi.session import open_session
+from avi.config.compose import compose
+from avi.run.posterior import _of_file
+from avi.run.session import open_session
 
 MODES = {
     "svi": "inference=svi",

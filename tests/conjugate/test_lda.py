@@ -13,8 +13,8 @@ from oracles import topics as oracle
 from avi.families.dirichlet import Dirichlet
 from avi.models.lda import LDA
 from avi.objectives.elbo import Exact
+from avi.ragged import Document
 from avi.refine.coordinate import CoordinateAscent
-from avi.sparse import Document
 from avi.types import Local, Target
 
 SEARCH = CoordinateAscent(steps=5000, tolerance=1e-12)

@@ -8,11 +8,11 @@ import pytest
 from conjugate.corpora import NUM_TERMS, corpus, seen
 from conjugate.test_infer import lines
 
-from avi.commands.train import _cold_start
-from avi.config import compose
+from avi.config.compose import compose
+from avi.engine.loop import Loop
 from avi.randomness import key_for
-from avi.session import open_session
-from avi.training import Loop
+from avi.run.session import open_session
+from avi.run.train import _cold_start
 
 MODES = ("svi", "cavi", "free_form", "amortized", "semi_amortized")
 

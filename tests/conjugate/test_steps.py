@@ -11,10 +11,13 @@ import pytest
 from conjugate.corpora import corpus, seen, view
 
 from avi.conjugate import NormalGamma
+from avi.engine.buckets import make_buckets, place
+from avi.engine.feed import mapped, num_bytes
+from avi.engine.loop import Loop
+from avi.engine.step import init_state, make_step
 from avi.errors import ConfigError
 from avi.families.categorical import Categorical
 from avi.families.dirichlet import Dirichlet
-from avi.feed import mapped, num_bytes
 from avi.inference.free_form import FreeForm
 from avi.inference.refined import Refined
 from avi.inference.start import Start
@@ -25,8 +28,6 @@ from avi.optimizers.natural_gradient import NaturalGradient
 from avi.optimizers.robbins_monro import RobbinsMonro
 from avi.problem import Problem
 from avi.refine.coordinate import CoordinateAscent
-from avi.sparse import make_buckets, place
-from avi.training import Loop, init_state, make_step
 from avi.types import DataSpec, Params
 
 SEARCH = CoordinateAscent(steps=500, tolerance=1e-12)

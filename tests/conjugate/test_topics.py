@@ -9,13 +9,12 @@ import numpy as np
 from conjugate.corpora import NUM_TERMS, corpus, seen
 from oracles import topics as oracle
 
-from avi.config import compose
+from avi.config.compose import compose
 from avi.models.lda import LDA
 from avi.report.files import read_run
 from avi.report.topics import section
-from avi.rundir.folder import CONTENTS
-from avi.session import open_session
-from avi.topics import (
+from avi.run.session import open_session
+from avi.run.topics import (
     coherence,
     held_out,
     one_topic,
@@ -24,6 +23,7 @@ from avi.topics import (
     top_terms,
     write_topics,
 )
+from avi.rundir.folder import CONTENTS
 
 
 def documents(number, seed=0):

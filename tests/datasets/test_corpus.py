@@ -11,8 +11,9 @@ import pytest
 from avi.datasets.ap import AssociatedPress
 from avi.datasets.corpus import Corpus
 from avi.datasets.texts import Vectorizer
+from avi.engine.buckets import by_length, make_buckets, place, take
 from avi.errors import ConfigError, DataError
-from avi.sparse import Ragged, by_length, make_buckets, place, take
+from avi.ragged import Ragged
 
 LDA_C = "2 0:1 3:2\n1 1:4\n3 0:1 2:1 3:1\n1 2:7\n"
 SVMLIGHT = "# header\n1 1:1 4:2 # text\n-1 qid:3 2:4\n0 1:1 2:0 3:1 4:1\n1 3:7\n"

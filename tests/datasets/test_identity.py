@@ -5,8 +5,8 @@ import pytest
 
 from avi.datasets import base
 from avi.datasets.base import splits_sha256
-from avi.feed import mapped
-from avi.sparse import Document, Ragged
+from avi.engine.feed import mapped
+from avi.ragged import Document, Ragged
 from avi.types import Splits
 
 ROWS = np.arange(24, dtype=np.float32).reshape(8, 3)

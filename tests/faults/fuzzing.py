@@ -24,7 +24,7 @@ from safetensors.numpy import save
 from avi.datasets import documents
 from avi.datasets.formats import data_errors, gunzip, load_array, parse_idx
 from avi.datasets.tables import MISSING, read_table
-from avi.plain_yaml import read_tree
+from avi.rundir.bounded import read_tree
 
 LIMIT = 2**24
 

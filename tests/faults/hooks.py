@@ -16,12 +16,12 @@ def on_one_core() -> None:
 
 def without_report() -> None:
     """Leave out what is made from the files of a run when its numbers are complete."""
-    import avi.report.html
-    from avi.commands import train
+    import avi.report.run_page
+    from avi.run import train
 
     train.write_snapshot = lambda *_: None
     train.measure = lambda *_: _NoCost()
-    avi.report.html.write_report = lambda run, status=None: run
+    avi.report.run_page.write_report = lambda run, status=None: run
 
 
 class _NoCost:
@@ -117,7 +117,7 @@ class LargestFile:
 
 def without_rights() -> None:
     """Give up the rights of the administrator, if need be, just before the run's folder is made."""
-    from avi.commands import train
+    from avi.run import train
 
     real = train.RunDir.create
 
@@ -145,7 +145,7 @@ def missing_value() -> None:
     """Put a missing value into training row 3 when everything has been checked."""
     import numpy as np
 
-    from avi.commands import train
+    from avi.run import train
 
     real = train.Loop
 
@@ -162,7 +162,7 @@ def step_to_infinity() -> None:
     import jax
     import jax.numpy as jnp
 
-    from avi.training import Loop
+    from avi.engine.loop import Loop
 
     real = Loop.fit
 
@@ -178,7 +178,7 @@ def infinite_evaluation() -> None:
     """Let the second held-out row have a bound that is not finite."""
     import numpy as np
 
-    from avi.evaluation import Evaluator
+    from avi.engine.evaluator import Evaluator
 
     real = Evaluator.bounds
 
@@ -194,7 +194,7 @@ def out_of_memory() -> None:
     """Fail in training as XLA does when there is no memory left."""
     import jax
 
-    from avi.training import Loop
+    from avi.engine.loop import Loop
 
     def fit(*_):
         raise jax.errors.JaxRuntimeError(

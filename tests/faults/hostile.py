@@ -104,7 +104,7 @@ CHANGES = {
     "target open": ("dataset", {"_target_": "builtins.open", "file": "owned", "mode": "w"}),
     "target write_text": ("dataset._target_", "pathlib.Path.write_text"),
     "target evil": ("refine._target_", "evil.Component"),
-    "target avi.cli": ("model._target_", "avi.cli.main"),
+    "target avi.cli.main": ("model._target_", "avi.cli.main.main"),
     "target download": ("dataset._target_", "avi.datasets.fetch.download"),
     "target through a module": ("dataset._target_", "avi.datasets.fetch.os.system"),
     "target private": ("dataset._target_", "avi.datasets.file._compact"),

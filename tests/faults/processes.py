@@ -34,11 +34,11 @@ GAP = (  # a report of some seconds that does not depend on the clock
     " gap.budget=400 gap.seconds=null gap.audit=0 evidence=none"
 ).split()
 PRELOADED = [
-    "avi.dispatch",
-    "avi.launch",
-    "avi.commands.train",
-    "avi.commands.gap",
-    "avi.report.html",
+    "avi.cli.words",
+    "avi.launch.places",
+    "avi.run.train",
+    "avi.run.measure",
+    "avi.report.run_page",
     "avi.datasets.digits",
     "avi.inference.refined",
     "avi.models.vae",
@@ -134,7 +134,7 @@ def _main(
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")  # avi keeps its hands off
     for hook in hooks:
         hook()
-    from avi.cli import main
+    from avi.cli.main import main
 
     try:
         main(words)

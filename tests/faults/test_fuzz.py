@@ -16,7 +16,7 @@ from faults.processes import MODES, SOAK, TINY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from avi import config
+from avi.config import compose as config
 from avi.datasets.contract import LARGEST_COUNT
 from avi.datasets.tables import read_observations
 from avi.errors import CheckpointError, ConfigError, DataError

@@ -22,9 +22,9 @@ from faults.hooks import (
 )
 from faults.processes import MODES, TINY, Avi, avi, digests
 
-from avi.devices import cores
+from avi.engine.devices import cores
 from avi.errors import BusyError, ResourceError
-from avi.outcome import explain
+from avi.process.outcome import explain
 from avi.rundir import RunDir, checkpoints, instruction_set, new_run_name, versions
 
 WORDS = ["train", "output=run", *TINY, *MODES["amortized"], "train.epochs=6"]
@@ -171,7 +171,7 @@ def test_a_run_that_goes_on_with_other_cores_says_that_its_bits_may_differ(tmp_p
 
 
 def test_the_second_process_is_refused_and_the_death_of_the_first_lets_it_in(tmp_path):
-    slow = Slow("avi.commands.train", "_train_lines", 30)
+    slow = Slow("avi.run.train", "_train_lines", 30)
     first = Avi(WORDS, tmp_path, (without_report, slow))
     first.wait_for("_train_lines begins")
     for words in (WORDS, [*WORDS, "overwrite=true"]):

@@ -13,8 +13,8 @@ from faults.hooks import (
 )
 from faults.processes import MODES, TINY, avi
 
-from avi.commands import train
 from avi.randomness import key_for
+from avi.run import train
 from avi.rundir import RunDir, checkpoints
 from avi.types import Splits
 

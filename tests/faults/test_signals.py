@@ -12,7 +12,7 @@ from faults.hooks import Slow, WhenCompiling, without_report
 from faults.processes import GAP, MODES, TINY, Avi, avi, digests
 
 from avi.errors import Preempted
-from avi.signals import HEARD, Stop
+from avi.process.signals import HEARD, Stop
 
 WORDS = ["train", "output=run", *TINY, *MODES["amortized"], "train.epochs=6"]
 LIMIT = 10.0  # seconds from the signal to the end
@@ -36,10 +36,10 @@ def end_within_the_limit(running):
 @pytest.mark.parametrize(
     ("number", "phase"),
     [
-        (signal.SIGTERM, Slow("avi.commands.train", "_train_lines", 0.2)),  # a step
+        (signal.SIGTERM, Slow("avi.run.train", "_train_lines", 0.2)),  # a step
         (signal.SIGINT, Slow("avi.rundir.checkpoints", "_encode_state", 0.2)),  # a save
-        (signal.SIGUSR1, Slow("avi.commands.train", "open_session", 0.2)),  # loading data
-        (signal.SIGUSR2, Slow("avi.commands.train", "_remarks", 0.2)),  # after the last step
+        (signal.SIGUSR1, Slow("avi.run.train", "open_session", 0.2)),  # loading data
+        (signal.SIGUSR2, Slow("avi.run.train", "_remarks", 0.2)),  # after the last step
     ],
 )
 def test_a_signal_saves_and_the_same_command_goes_on(number, phase, uninterrupted, tmp_path):
@@ -55,7 +55,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number, phase, uninterrupte
 
 @pytest.mark.parametrize("number", HEARD)
 def test_a_signal_before_anything_has_begun_ends_at_once(number, tmp_path):
-    running = Avi(WORDS, tmp_path, (Slow("avi.config", "compose", 20),))
+    running = Avi(WORDS, tmp_path, (Slow("avi.config.compose", "compose", 20),))
     running.wait_for("compose begins")
     running.send(number)
     assert end_within_the_limit(running) == Preempted.exit_code, running.output
@@ -95,7 +95,7 @@ def test_a_gap_report_is_interrupted_and_goes_on(uninterrupted, tmp_path):
 
 LISTEN = """
 import ctypes, os, signal, sys, time
-from avi import signals
+from avi.process import signals
 signals.PATIENCE = float(sys.argv[2])
 with signals.Stop() as stop:
     print("ready", flush=True)

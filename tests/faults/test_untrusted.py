@@ -18,12 +18,12 @@ from faults.hooks import without_report
 from faults.hostile import COMMANDS, CORPUS, SECRET, Evil
 from faults.processes import MODES, SOAK, TINY, avi
 
-from avi import cli
+from avi.cli import main as cli
 from avi.errors import Refusal
-from avi.outcome import explain
-from avi.plain_yaml import read_tree
-from avi.report.html import write_report
-from avi.session import Session, _started, open_session
+from avi.process.outcome import explain
+from avi.report.run_page import write_report
+from avi.run.session import Session, _started, open_session
+from avi.rundir.bounded import read_tree
 
 REFUSED = (2, 4, 7)
 FORBIDDEN_HTML = re.compile(r"<script|<img src=x", re.IGNORECASE)
@@ -114,8 +114,10 @@ def params(good):
 def reading(monkeypatch):
     """Let commands read all that they read, and compute nothing from it."""
     import avi.gap
-    from avi.commands import gap, infer, train
     from avi.gap.parts import Parts
+    from avi.run import measure as gap
+    from avi.run import posterior as infer
+    from avi.run import train
 
     def report(*_, run, **__):
         parts = Parts(run.path / "gap" / "parts", "forged")

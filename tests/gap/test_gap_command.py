@@ -2,7 +2,7 @@
 
 import pytest
 
-from avi.commands import gap as command
+from avi.run import measure as command
 
 TREE = {key: {} for key in command.DECISIVE}
 

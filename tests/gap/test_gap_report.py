@@ -11,16 +11,16 @@ from gap.gaussian_case import LATENT, SETTINGS, make_case, truth
 
 from avi import gap
 from avi.datasets.linear_gaussian import LinearGaussian as Rows
+from avi.engine.evaluator import Evaluator
 from avi.errors import NonFiniteError, ValidityError
-from avi.evaluation import Evaluator, Points
 from avi.evidence.iwae import ImportanceSampling
 from avi.evidence.none import NoEvidence
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
 from avi.gap import measure, selection
 from avi.gap.files import finite
-from avi.gap.measure import choose
 from avi.gap.statistics import khat_limit
 from avi.objectives.iwae import ImportanceWeighted
+from avi.population import Points, choose
 from avi.randomness import key_for
 
 Z = 4.75  # two-sided false alarm 2e-6 for a normal statistic

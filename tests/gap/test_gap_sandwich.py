@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from avi import gap
-from avi.config import compose
-from avi.session import open_session
+from avi.config.compose import compose
+from avi.run.session import open_session
 
 NUM = 40
 WORDS = (

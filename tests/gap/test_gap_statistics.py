@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from avi.gap.statistics import (
-    bootstrap_t,
-    khat_limit,
-    lower_limit,
-    mean_of,
-    significantly_negative,
-)
+from avi.gap.statistics import bootstrap_t, khat_limit, lower_limit, mean_of, significantly_negative
 
 
 def test_an_interval_needs_thirty_points():

@@ -9,7 +9,6 @@ import optax
 import pytest
 from gap.gaussian_case import LATENT, SETTINGS, make_case
 
-from avi.commands import gap as command
 from avi.errors import NonFiniteError, ValidityError
 from avi.evidence.ais import AnnealedImportanceSampling
 from avi.evidence.exact import Exact
@@ -27,6 +26,7 @@ from avi.networks.mlp import MLP
 from avi.objectives.elbo import Exact as ExactElbo
 from avi.problem import Problem
 from avi.refine.ascent import Ascent
+from avi.run import measure as command
 from avi.types import Estimate
 
 FOUND = Found(np.zeros(6), 1e-3, 1e-4, True, float("nan"), True, 100)

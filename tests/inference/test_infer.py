@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from avi.commands.infer import _name, _of_file
-from avi.config import compose
+from avi.config.compose import compose
 from avi.errors import DataError
 from avi.randomness import key_for
-from avi.session import open_session
+from avi.run.posterior import _name, _of_file
+from avi.run.session import open_session
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from avi.networks.bag import BagOfWords
-from avi.sparse import Document
+from avi.ragged import Document
 
 NETWORK = BagOfWords(width=8, widths=(5,), activation="tanh", output_scale=1.0)
 X = Document(jnp.array([3, 7, 1, 0]), jnp.array([2.0, 1.0, 4.0, 0.0]), 9)

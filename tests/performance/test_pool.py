@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from avi import pool
+from avi.launch import pool
 from avi.rundir import RunDir
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -36,7 +36,7 @@ def test_an_accelerator_is_not_shared_by_default(monkeypatch):
 # A child that says more than a pipe holds, so that it ends only if somebody reads or hangs up.
 POOL_OF_STUBS = """
 import subprocess, sys
-from avi import pool
+from avi.launch import pool
 CHILD = "[print('epoch') for _ in range(20000)]; exit(3)"
 popen = subprocess.Popen
 subprocess.Popen = lambda _, **rest: popen([sys.executable, "-c", CHILD], **rest)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from avi import products
+from avi.engine import short_products as products
 
 WIDE, NARROW = 700, 200
 

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import optax
 import pytest
 
+from avi.engine.evaluator import with_draws
 from avi.errors import ConfigError
-from avi.evaluation import with_draws
 from avi.evidence.auto import FirstThatFits
 from avi.evidence.exact import Exact
 from avi.evidence.none import NoEvidence

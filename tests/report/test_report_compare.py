@@ -8,7 +8,7 @@ import pytest
 
 from avi.errors import ConfigError
 from avi.report.claims import claims
-from avi.report.compare import write_comparison
+from avi.report.compare_page import write_comparison
 from avi.report.runs import collect, mean_and_deviation, summaries
 from avi.report.tables import terminal
 

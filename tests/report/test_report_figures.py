@@ -74,7 +74,7 @@ def test_a_mosaic_keeps_every_pixel_and_one_grey_scale():
 
 def test_the_report_package_loads_neither_jax_nor_matplotlib():
     code = (
-        "import sys, avi.report.html, avi.report.compare; "
+        "import sys, avi.report.run_page, avi.report.compare_page; "
         "print([name for name in ('jax', 'matplotlib', 'hydra') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

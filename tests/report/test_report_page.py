@@ -13,7 +13,7 @@ from matplotlib.image import imread
 
 from avi.errors import ConfigError, ResourceError
 from avi.report.files import read_run
-from avi.report.html import headline, report, write_report
+from avi.report.run_page import headline, report, write_report
 
 HOSTILE = "<script>alert('x')</script> $\\frac{$ \u4e00"
 
@@ -60,7 +60,7 @@ def finished(tmp_path_factory, make_run) -> Path:
 @pytest.fixture
 def undrawn(monkeypatch) -> None:
     """Leave out the rendering of figures, which takes a second, where words are the question."""
-    for module in ("avi.report.html", "avi.report.gaps"):
+    for module in ("avi.report.run_page", "avi.report.gap_page"):
         monkeypatch.setattr(f"{module}.svg", lambda figure, title: f"<svg>{title}</svg>")
 
 

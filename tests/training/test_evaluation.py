@@ -9,13 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import closed_forms
 
-from avi.evaluation import Evaluator, Points, in_lanes
+from avi.engine.evaluator import Evaluator
+from avi.engine.lanes import in_lanes
 from avi.families.gaussian import DiagonalGaussian
 from avi.inference.amortized import Amortized
 from avi.inference.free_form import FreeForm
 from avi.models.linear_gaussian import LinearGaussian
 from avi.networks.mlp import MLP
 from avi.objectives.elbo import AnalyticKL
+from avi.population import Points
 from avi.problem import Problem
 from avi.refine.ascent import Ascent
 from avi.types import DataSpec

@@ -10,11 +10,13 @@ import numpy as np
 import optax
 import pytest
 
-from avi import training
-from avi.config import compose
+from avi.config.compose import compose
+from avi.engine import loop as training
+from avi.engine.feed import mapped
+from avi.engine.loop import Loop, make_run
+from avi.engine.step import _all_finite, init_state, make_step
 from avi.errors import ConfigError
 from avi.families.gaussian import DiagonalGaussian
-from avi.feed import mapped
 from avi.inference.amortized import Amortized
 from avi.inference.free_form import FreeForm
 from avi.inference.refined import Refined
@@ -25,8 +27,7 @@ from avi.objectives.elbo import AnalyticKL
 from avi.optimizers.natural_gradient import NaturalGradient
 from avi.problem import Problem
 from avi.refine.ascent import Ascent
-from avi.session import open_session
-from avi.training import Loop, _all_finite, init_state, make_run, make_step
+from avi.run.session import open_session
 from avi.types import DataSpec, Params
 
 N, SIZE = 6, 3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from avi.commands import verify
+from avi.cli import verify
 from avi.errors import ConfigError, ValidityError
 from avi.verify import suite
 

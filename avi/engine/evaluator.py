@@ -1,0 +1,109 @@
+"""Functions of one datapoint over many, in lanes of one fixed width."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from avi.engine.lanes import WIDTH, in_lanes
+from avi.population import Points
+from avi.problem import Problem
+from avi.types import Lam, Objective, Params, PRNGKey, X
+
+
+class Evaluator:
+    """The compiled views of one problem on one data set, for rows seen in training and for others.
+
+    `view` must be the fixed one: one recorded draw per row. Bounds have `num_draws` draws; how a
+    mode arrives at lam, inner steps included, is as in training.
+    """
+
+    def __init__(
+        self, problem: Problem, view: Callable[..., X], num_data: int, num_draws: int | None = None
+    ) -> None:
+        self.num_data = num_data
+        scoring = (
+            problem.objective if num_draws is None else with_draws(problem.objective, num_draws)
+        )
+        self._seen = _Compiled(problem, scoring, view)
+        unseen = Problem(
+            problem.model, problem.family, problem.inference.unseen(), problem.objective
+        )
+        # A mode without rows is its own mode for unseen data: one compilation serves both.
+        self._unseen = self._seen
+        if problem.inference.per_datapoint:
+            self._unseen = _Compiled(unseen, scoring, view)
+
+    def bounds(self, params: Params, points: Points, key: PRNGKey) -> np.ndarray:
+        """Return the bound of every point, float64[M] in nats."""
+        return self._over(points, params, key, "bound")
+
+    def lams(self, params: Params, points: Points, key: PRNGKey, width: int = WIDTH) -> np.ndarray:
+        """Return the lam that the mode gives every point, float64[M, P]."""
+        return self._over(points, params, key, "infer", width)
+
+    def _over(
+        self, points: Points, params: Params, key: PRNGKey, what: str, width: int = WIDTH
+    ) -> np.ndarray:
+        seen = points.ids < self.num_data
+        parts: dict[bool, np.ndarray] = {}
+        for known in (True, False):
+            chosen = np.flatnonzero(seen == known)
+            if chosen.size:
+                compiled = self._seen if known else self._unseen
+                rows = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], points.rows)
+                parts[known] = compiled.over(what, params, rows, points.ids[chosen], key, width)
+        result = np.empty((len(points), *next(iter(parts.values())).shape[1:]))
+        for known, values in parts.items():
+            result[seen == known] = values
+        return result
+
+
+def with_draws(objective: Any, num_samples: int) -> Any:
+    """Return the objective with `num_samples` draws, if it draws at all."""
+    if not any(field.name == "num_samples" for field in fields(objective)):
+        return objective
+    return replace(objective, num_samples=num_samples)
+
+
+class _Compiled:
+    def __init__(self, problem: Problem, scoring: Objective, view: Callable[..., X]) -> None:
+        self.per_datapoint = problem.inference.per_datapoint
+
+        def x_of(row: PyTree, number: Array) -> X:
+            return view(row, number, jnp.zeros((), jnp.int32))
+
+        def bound(shared: tuple, row: PyTree, number: Array, phi_row: PyTree) -> Array:
+            theta, phi, key = shared
+            params = Params(theta, phi_row if self.per_datapoint else phi)
+            x = x_of(row, number)
+            infer_key, bound_key = jax.random.split(jax.random.fold_in(key, number))
+            lam = problem.infer(params, x, infer_key)
+            return scoring(problem.local(theta, x).target, problem.family, lam, bound_key).value
+
+        def infer(shared: tuple, row: PyTree, number: Array, phi_row: PyTree) -> Lam:
+            theta, phi, key = shared
+            params = Params(theta, phi_row if self.per_datapoint else phi)
+            infer_key, _ = jax.random.split(jax.random.fold_in(key, number))
+            return problem.infer(params, x_of(row, number), infer_key)
+
+        self._functions = {"bound": bound, "infer": infer}
+        self._mapped: dict[tuple[str, int], Callable[..., Any]] = {}
+
+    def over(
+        self,
+        what: str,
+        params: Params,
+        rows: PyTree,
+        ids: np.ndarray,
+        key: PRNGKey,
+        width: int,
+    ) -> np.ndarray:
+        phi_rows = jax.tree.map(lambda leaf: leaf[ids], params.phi) if self.per_datapoint else {}
+        phi = None if self.per_datapoint else params.phi
+        mapped = self._mapped.setdefault((what, width), in_lanes(self._functions[what], width))
+        return mapped((params.theta, phi, key), rows, ids, phi_rows)

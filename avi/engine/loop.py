@@ -1,0 +1,188 @@
+"""The training loop: one step, and chunks of one jitted loop over steps."""
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from avi.engine.buckets import Buckets, by_length, make_buckets
+from avi.engine.devices import for_products
+from avi.engine.feed import make_feed
+from avi.engine.short_products import share_products
+from avi.engine.step import Step, StepMetrics, TrainState, View, make_step
+from avi.problem import Problem
+from avi.types import Params, PRNGKey
+
+SECONDS_PER_CHUNK = 1.0  # on the device between two looks at the host: signals wait no longer
+
+
+class Chunk(NamedTuple):
+    """The state after some steps and what happened in them."""
+
+    state: TrainState
+    first_step: int
+    value: Float[np.ndarray, " n"]  # mean bound of each step's batch, nats per datapoint
+    variance: Float[np.ndarray, " n"]  # of the bounds within each batch
+    finite: bool  # False: the last of these steps met a number that is not finite
+    seconds: float
+
+
+@partial(jax.jit, static_argnames=("num_data", "batch_size"))
+def epoch_order(
+    key: PRNGKey, epoch: int, num_data: int, batch_size: int, buckets: Buckets | None = None
+) -> Int[Array, " n"]:
+    """Return the rows of one epoch in order: a permutation less an incomplete last batch.
+
+    With buckets, each batch holds rows of one bucket, and a row is as likely as any other to be in
+    the batch of a step.
+    """
+    epoch_key = jax.random.fold_in(key, epoch)
+    order = jax.random.permutation(epoch_key, num_data)[: num_data // batch_size * batch_size]
+    if buckets is None:
+        return order
+    return by_length(jax.random.fold_in(epoch_key, 1), order, buckets, batch_size)
+
+
+def make_run(
+    step: Step, steps_per_epoch: int, batch_size: int, buckets: Buckets | None = None
+) -> Any:
+    """Return the jitted loop `run(state, data, order, stop)` -> (state, value, variance, finite).
+
+    It ends at step `stop` or at the first step that is not finite. `stop` is an argument, so that
+    one compilation serves chunks of any length.
+    """
+    step = step if buckets is None else _narrowest(step, buckets)
+
+    def run(state: TrainState, data: PyTree, order: Array, stop: Array) -> tuple:
+        def unfinished(carry: tuple) -> Array:
+            state, _, _, finite = carry
+            return finite & (state.step < stop)
+
+        def body(carry: tuple) -> tuple:
+            state, value, variance, _ = carry
+            number = state.step % steps_per_epoch
+            index = jax.lax.dynamic_slice(order, (number * batch_size,), (batch_size,))
+            state, metrics = step(state, data, index)
+            value = value.at[number].set(metrics.value)
+            return state, value, variance.at[number].set(metrics.variance), metrics.finite
+
+        record = jnp.zeros(steps_per_epoch)
+        return jax.lax.while_loop(unfinished, body, (state, record, record, jnp.array(True)))
+
+    return jax.jit(share_products(run), donate_argnums=0, compiler_options=for_products())
+
+
+def _narrowest(step: Step, buckets: Buckets) -> Step:
+    """Return the step that pads a batch no further than its bucket needs."""
+    widths = jnp.asarray(buckets.widths)
+
+    def padded(slots: int) -> Step:
+        return lambda state, data, index: step(state, data, index, slots)
+
+    branches = [padded(slots) for slots in buckets.widths]
+
+    def chosen(state: TrainState, data: PyTree, index: Array) -> tuple[TrainState, StepMetrics]:
+        longest = buckets.lengths[index].max()
+        return jax.lax.switch(jnp.searchsorted(widths, longest), branches, state, data, index)
+
+    return chosen
+
+
+class Loop:
+    """The steps of training on the rows of the host, compiled once, with `fit` or before it.
+
+    A chunk ends at a multiple of `log_every` within its epoch or at the epoch's end, and lasts
+    about a second; how the steps are cut into chunks changes no number, nor does it whether the
+    rows fit into `device_budget` bytes of the device.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        optimizers: Params,
+        view: View,
+        data: PyTree,
+        key: PRNGKey,
+        *,
+        batch_size: int,
+        log_every: int,
+        device_budget: float = math.inf,
+    ) -> None:
+        """Place the rows.
+
+        Raises:
+            ConfigError: `device_budget` does not hold the rows of two chunks.
+        """
+        num_data = len(jax.tree.leaves(data)[0])
+        self.steps_per_epoch, self.log_every = num_data // batch_size, log_every
+        step_key, order_key = jax.random.split(key)
+        step = make_step(problem, optimizers, view, num_data, step_key)
+        buckets = make_buckets(data, batch_size)
+        self._run = make_run(step, self.steps_per_epoch, batch_size, buckets)
+        self._compiled: Any = None
+        self.compile_seconds = 0.0
+
+        @lru_cache(maxsize=2)
+        def order_of(epoch: int) -> Array:
+            return epoch_order(order_key, epoch, num_data, batch_size, buckets)
+
+        self.order_of = order_of
+        self._feed = make_feed(
+            data, order_of, batch_size=batch_size, log_every=log_every, device_budget=device_budget
+        )
+        self._order_shape = jax.eval_shape(
+            lambda: epoch_order(order_key, 0, num_data, batch_size, buckets)
+        )
+
+    def compile(self, state: PyTree, first_step: int = 0) -> None:
+        """Compile for a state of this shape; no step is taken."""
+        before = perf_counter()
+        rows = self._feed.at(first_step)
+        lowered = self._run.lower(state, rows, self._order_shape, np.int32(0))
+        self._compiled = lowered.compile()
+        self.compile_seconds = perf_counter() - before
+
+    def fit(self, state: TrainState, num_steps: int) -> Iterator[Chunk]:
+        """Yield chunks of training from `state` up to step `num_steps`.
+
+        The yielded state is donated to the next chunk: copy what must outlive it.
+        """
+        first, length = int(state.step), self.log_every
+        if self._compiled is None and first < num_steps:
+            self.compile(state, first)
+        while first < num_steps:
+            epoch, number = divmod(first, self.steps_per_epoch)
+            epoch_end = (epoch + 1) * self.steps_per_epoch
+            ends = epoch_end, first + length, self._feed.stop(first), num_steps
+            until = np.int32(min(end for end in ends if end is not None))
+            rows, order = self._feed.at(first), self.order_of(epoch)
+            if until < num_steps:
+                # Ahead of the steps in the device's queue.
+                self.order_of(int(until) // self.steps_per_epoch)
+            started = perf_counter()
+            state, value, variance, finite = self._compiled(state, rows, order, until)
+            if until < num_steps:
+                self._feed.prefetch(int(until))
+            reached = int(state.step)
+            seconds = perf_counter() - started
+            window = slice(number, number + reached - first)
+            yield Chunk(
+                state,
+                first,
+                np.asarray(value)[window],
+                np.asarray(variance)[window],
+                bool(finite),
+                seconds,
+            )
+            if not finite:
+                return
+            per_second = SECONDS_PER_CHUNK / seconds * (reached - first)
+            windows = max(1, int(per_second / self.log_every))
+            length = min(windows, 2 * -(-length // self.log_every)) * self.log_every
+            first = reached

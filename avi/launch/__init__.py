@@ -1,0 +1,1 @@
+"""Where runs go and how several run side by side."""

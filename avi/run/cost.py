@@ -1,0 +1,61 @@
+"""What one observation that was not trained on costs: the second claim of amortized inference."""
+
+from time import perf_counter
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from avi.engine.evaluator import Evaluator
+from avi.population import Points
+from avi.randomness import key_for
+from avi.run.session import Session
+from avi.types import Params
+
+BATCH = 1000  # observations at once
+REPEATS = 20  # of one observation at a time; the median counts
+
+
+class Cost(NamedTuple):
+    """Time from x to lam per observation, compilation apart, and the reverse passes it takes."""
+
+    kind: str  # "forward pass" or "optimisation"
+    gradient_evaluations: int
+    milliseconds_one: float
+    milliseconds_batch: float
+
+
+def measure(session: Session, params: Params) -> Cost:
+    """Time the mode on observations that are not in a table, one at a time and 1000 at a time."""
+    problem = session.experiment.problem
+    unseen = problem.inference.unseen()
+    evaluations = unseen.inner_calls() * problem.objective.evaluations(problem.family)
+    key = key_for(session.experiment.seed, "infer")
+    points = session.points("test" if len(session.points("test")) else "train")
+    many = _repeat(points, BATCH, session.spec.num_data)
+    one = _repeat(points, 1, session.spec.num_data)
+    return Cost(
+        "optimisation" if evaluations else "forward pass",
+        evaluations,
+        _milliseconds(session.evaluator(), params, one, key, REPEATS, width=1),
+        _milliseconds(session.evaluator(), params, many, key, 1, width=BATCH) / BATCH,
+    )
+
+
+def _repeat(points: Points, number: int, num_data: int) -> Points:
+    """Return `number` observations with ids outside the training set, repeating rows if need be."""
+    index = np.arange(number) % len(points)
+    rows = jax.tree.map(lambda leaf: leaf[index], points.rows)
+    return Points(rows, num_data + np.arange(number))
+
+
+def _milliseconds(
+    evaluator: Evaluator, params: Params, points: Points, key: jax.Array, repeats: int, width: int
+) -> float:
+    evaluator.lams(params, points, key, width=width)
+    seconds = []
+    for _ in range(repeats):
+        started = perf_counter()
+        evaluator.lams(params, points, key, width=width)
+        seconds.append(perf_counter() - started)
+    return 1000 * float(np.median(seconds))

@@ -1,0 +1,93 @@
+"""`avi gap`: measure what inference loses on a trained run, at any of its checkpoints."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from avi import gap
+from avi.engine import devices
+from avi.errors import ConfigError
+from avi.process.signals import Stop
+from avi.process.terminal import say
+from avi.run.session import Session, open_session, require_same_data, restored
+from avi.rundir import RunDir, instruction_set, versions
+
+# What a point's numbers depend on, beside the parameters and the settings that `gap.report` knows.
+DECISIVE = ("model", "family", "inference", "objective", "refine", "dataset", "precision")
+
+
+def main(run: Path, tree: Mapping[str, Any], checkpoint: int | None = None) -> None:
+    """Write gap/ and the report of `run`; a report that was killed goes on where it was.
+
+    Args:
+        run: a run folder.
+        tree: its configuration, changed where the words of the command said so.
+        checkpoint: step of the checkpoint; None: the newest.
+
+    Raises:
+        DataError: the rows are not those that the run began with.
+        NonFiniteError: the bound of a row is not a finite number.
+        ValidityError: the report contradicts itself or, with gap.strict, a validity flag is false.
+    """
+    with RunDir.open(run).locked() as folder, Stop() as stop:
+        session = open_session(tree)
+        settings = session.experiment.gap
+        if not settings.num_points:
+            raise ConfigError("gap.num_points=0 measures nothing. Try gap.num_points=100.")
+        require_same_data(session, folder)
+        state, step = restored(session, folder, checkpoint)
+        say(f"Measuring {run} at step {step}.")
+        summary = gap.report(
+            session.experiment,
+            state.params,
+            session.splits,
+            settings=settings,
+            run=folder,
+            on_progress=lambda *_: stop.check(),
+            identity=identity(session, tree),
+        )
+        from avi.report.run_page import write_report
+
+        report = write_report(run)
+    for line in lines(summary):
+        say(line)
+    say(str(report))
+    gap.require_finite(summary)
+    gap.check(summary, strict=settings.strict)
+
+
+def identity(session: Session, tree: Mapping[str, Any]) -> str:
+    """Return what `gap.report` does not know of all that decides the last bits of its numbers."""
+    known = {
+        **{key: tree[key] for key in DECISIVE},
+        "data_sha256": session.data_sha256(),
+        "versions": versions(),
+        "instruction_set": instruction_set(),
+        "device": devices.description(),
+    }
+    return json.dumps(known)
+
+
+def lines(summary: Mapping[str, Any]) -> list[str]:
+    """Return what the terminal shows of a report."""
+    shown = []
+    for split, one in summary["splits"].items():
+        for name, key in (
+            (summary["bound"], "bound"),
+            (summary["gap_name"], "amortization_gap"),
+            ("approximation gap", "approximation_gap"),
+        ):
+            if one[key] is not None:
+                mean, error = one[key]["mean"], one[key]["se"]
+                shown.append(
+                    f"{split:5} {name:18} {mean:10.3f} +- {error:.3f} nats, n = {one['n']}"
+                )
+        shown.append(f"{split:5} {'converged':18} {one['converged']} of {one['n']} rows")
+    if (lost := summary["generalisation_gap"]) is not None:
+        shown.append(
+            f"test - train {'amortization gap':18} {lost['mean']:.3f} +- {lost['se']:.3f} nats: "
+            "the encoder's generalisation gap"
+        )
+    shown += [f"skipped: {sentence}" for sentence in summary["skipped"]]
+    return [*shown, *gap.not_finite(summary)]

@@ -1,0 +1,176 @@
+"""`avi infer`: the posteriors of a run's rows, or of a person's own data."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from avi.abilities import Incomplete
+from avi.engine.evaluator import Evaluator
+from avi.engine.lanes import in_lanes
+from avi.engine.step import View
+from avi.errors import ConfigError, DataError
+from avi.population import Points
+from avi.process.terminal import say
+from avi.ragged import Document
+from avi.randomness import key_for
+from avi.run.cost import measure
+from avi.run.session import Session, open_session, require_same_data, restored
+from avi.rundir import RunDir, atomic_write, make_folder
+from avi.rundir.bounded import read_tree
+from avi.settings import SPLITS, Split
+from avi.types import Params, X
+
+DRAWS = 100  # S of each bound
+
+
+def main(
+    run: Path,
+    split: Split = "test",
+    data: Path | None = None,
+    out: Path | None = None,
+    limit: int | None = None,
+) -> None:
+    """Write posterior.npz and posterior.csv: row id, lam, posterior mean and deviation, bound.
+
+    Args:
+        run: a run folder.
+        split: whose rows, unless `data` names a file of observations (.npz, .npy or .csv, one row
+            each; lda-c for documents, ids of the run's vocabulary): in the form of the run's own
+            file under dataset=file, else, and where grey values are binarised, as a bound scores x.
+        data: that file.
+        out: folder to write to; by default infer/<split or file name> in the run folder.
+        limit: at most so many rows.
+    """
+    folder = RunDir.open(run)
+    session = open_session(read_tree(folder.config_path))
+    state, step = restored(session, folder)
+    name: str = split
+    if data is None:
+        require_same_data(session, folder)
+        evaluator, points = session.evaluator(DRAWS), session.points(split, limit)
+    else:
+        evaluator, points, name = _of_file(session, data, limit)
+    if not len(points):
+        raise ConfigError(f"the {name} split of this data set is empty. Try split=train.")
+    out = out if out is not None else run / "infer" / name
+    make_folder(out)
+    arrays = _posteriors(session, evaluator, state.params, points)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    atomic_write(out / "posterior.npz", buffer.getvalue())
+    atomic_write(out / "posterior.csv", _table(arrays).encode())
+    _tell(session, state.params, arrays, step)
+    say(str(out / "posterior.csv"))
+
+
+def _of_file(session: Session, data: Path, limit: int | None) -> tuple[Evaluator, Points, str]:
+    problem, num_data = session.experiment.problem, session.spec.num_data
+    rows, view = _documents(session, data, limit) or _plain_rows(session, data, limit)
+    # Ids behind the training rows: a table has no row for an observation from elsewhere.
+    points = Points(rows, num_data + np.arange(len(jax.tree.leaves(rows)[0])))
+    return Evaluator(problem, view, num_data, DRAWS), points, _name(data)
+
+
+def _name(data: Path) -> str:
+    """Return the folder's name: never that of a split, whose posteriors are the run's own."""
+    return f"file-{data.stem}" if data.stem in SPLITS else data.stem
+
+
+def _documents(session: Session, data: Path, limit: int | None) -> tuple[Document, View] | None:
+    """Return the documents of a file in lda-c format, ids from 0; None where x is no document."""
+    from avi.datasets.documents import read_counts
+    from avi.datasets.formats import byte_limit, read_file
+
+    example, vocabulary = session.spec.example, session.splits.vocabulary
+    if not isinstance(example, Document) or vocabulary is None:
+        return None
+    if not data.is_file():
+        raise ConfigError(f"There is no file {data}.")
+    bags = read_counts(read_file(data, byte_limit()), str(data), "lda-c", vocabulary, first_id=0)
+    bags = bags.chosen(np.arange(len(bags))[:limit])
+    return bags.rows(int(bags.lengths.max())), session.experiment.dataset.view
+
+
+def _plain_rows(session: Session, data: Path, limit: int | None) -> tuple[np.ndarray, View]:
+    from avi.datasets.file import File
+    from avi.datasets.tables import Missing, read_observations
+
+    example, dataset = session.spec.example, session.experiment.dataset
+    if isinstance(dataset, File) and dataset.binarize == "none":
+        rows, size = dataset.rows_of(data), session.splits.train.shape[1]
+        if rows.shape[1] != size:
+            raise DataError(
+                f"{data}: expected rows of {size} numbers, as in training; found {rows.shape[1]}."
+            )
+        return rows[:limit], dataset.view
+    masks = isinstance(dataset, Incomplete) and dataset.masks
+    if not masks and not isinstance(example, jax.Array | np.ndarray):
+        raise ConfigError(
+            "data=<file> is for data sets with plain rows; this one has structured x."
+        )
+    size = example["value"].size if masks else example.size
+    missing: Missing = "mask" if masks else "refuse"
+    rows = read_observations(data, None, session.spec.support, size, missing)[:limit]
+
+    def plain(row: Array, index: Array, visit: Array) -> X:
+        del index, visit
+        return jnp.asarray(row, float).reshape(example.shape)
+
+    return rows, dataset.view if masks else plain
+
+
+def _posteriors(
+    session: Session, evaluator: Evaluator, params: Params, points: Points
+) -> dict[str, np.ndarray]:
+    family = session.experiment.problem.family
+    key = key_for(session.experiment.seed, "infer")
+    lam = evaluator.lams(params, points, key)
+    return {
+        "row": points.ids,
+        "lam": lam,
+        "mean": in_lanes(lambda _, one: family.mean(one))(None, lam),
+        "standard_deviation": in_lanes(lambda _, one: family.standard_deviation(one))(None, lam),
+        "bound": evaluator.bounds(params, points, key),
+    }
+
+
+def _table(arrays: dict[str, np.ndarray]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [array[:, None] if array.ndim == 1 else array for array in arrays.values()]
+    header = [
+        name if array.ndim == 1 else f"{name}_{number}"
+        for (name, array), column in zip(arrays.items(), columns, strict=True)
+        for number in range(column.shape[1])
+    ]
+    writer.writerow(header)
+    for row in zip(*columns, strict=True):
+        writer.writerow([_plain(value) for part in row for value in part])
+    return text.getvalue()
+
+
+def _plain(value: Any) -> str:
+    return str(int(value)) if isinstance(value, np.integer) else f"{value:.9g}"
+
+
+def _tell(session: Session, params: Params, arrays: dict[str, PyTree], step: int) -> None:
+    bound = arrays["bound"]
+    error = bound.std(ddof=1) / np.sqrt(len(bound)) if len(bound) > 1 else float("nan")
+    name = session.experiment.problem.bound_name
+    say(f"{len(bound)} posteriors from step {step}")
+    say(f"{name} {bound.mean():.3f} +- {error:.3f} nats per datapoint, {DRAWS} draws each")
+    cost = measure(session, params)
+    say(
+        f"one new observation is {_article(cost.kind)}: {cost.milliseconds_one:.3g} ms alone, "
+        f"{cost.milliseconds_batch:.3g} ms in a batch of 1000"
+    )
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

@@ -1,0 +1,169 @@
+"""What every command that computes begins with: an experiment with its data, and its state."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from avi.config.build import check_settings, load_experiment
+from avi.datasets.fetch import cache_folder
+from avi.engine import devices
+from avi.engine.evaluator import Evaluator
+from avi.engine.feed import mapped, num_bytes
+from avi.engine.step import TrainState, init_state
+from avi.errors import CheckpointError, ConfigError, DataError
+from avi.experiment import Experiment, check_batch
+from avi.population import Points
+from avi.randomness import key_for
+from avi.rundir import RunDir, checkpoints
+from avi.rundir.trees import unflatten_like
+from avi.settings import SPLITS, Split
+from avi.types import DataSpec, Params, Splits
+
+
+class Session(NamedTuple):
+    """An experiment with its data in memory."""
+
+    experiment: Experiment
+    splits: Splits
+    spec: DataSpec
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in the training set."""
+        return self.spec.num_data // self.batch_size
+
+    @property
+    def batch_size(self) -> int:
+        """B, rows per step."""
+        return self.experiment.train.batch_size or self.spec.num_data
+
+    def evaluator(self, num_draws: int | None = None) -> Evaluator:
+        """Return the views of the problem on the recorded data, with `num_draws` per bound."""
+        view = self.experiment.dataset.fixed().view
+        return Evaluator(self.experiment.problem, view, self.spec.num_data, num_draws)
+
+    def points(self, split: Split, limit: int | None = None) -> Points:
+        """Return the rows of a split, or a recorded random `limit` of them, in row order."""
+        rows = getattr(self.splits, split)
+        sizes = [len(jax.tree.leaves(getattr(self.splits, name))[0]) for name in SPLITS]
+        number = SPLITS.index(split)
+        chosen = np.arange(sizes[number])
+        if limit is not None and limit < sizes[number]:
+            # A function of the split alone: every mode, seed and epoch looks at the same rows.
+            chosen = np.sort(np.random.default_rng(number).permutation(sizes[number])[:limit])
+        return Points(jax.tree.map(lambda leaf: leaf[chosen], rows), sum(sizes[:number]) + chosen)
+
+    def data_sha256(self) -> str:
+        """Return the identity of the rows of all splits."""
+        from avi.datasets.base import splits_sha256
+
+        return splits_sha256(self.splits)
+
+    def initial_state(self) -> TrainState:
+        """Return the state before the first step, from `train.start` if that names a run."""
+        # One compilation in place of one for each of some fifty small operations.
+        options = devices.for_one_call()
+        params = jax.jit(lambda: self._params(), compiler_options=options)()
+        start = self.experiment.train.start
+        params = params if start is None else _started(params, Path(start))
+        return jax.jit(lambda params: self._state(params))(params)
+
+    def require_start(self, params: Params) -> None:
+        """Raise ConfigError or CheckpointError if `train.start` names no state for such params."""
+        if self.experiment.train.start is not None:
+            _started(params, Path(self.experiment.train.start))
+
+    def state_shapes(self) -> TrainState:
+        """Return shapes and dtypes of the state, of which nothing is computed."""
+        shapes: TrainState = jax.eval_shape(lambda: self._state(self._params()))
+        return shapes
+
+    @property
+    def optimizers(self) -> Params:
+        """The two optimisers; that of a frozen theta does nothing."""
+        optimizers = self.experiment.optimizers
+        frozen = self.experiment.train.freeze == "theta"
+        return optimizers._replace(theta=optax.set_to_zero()) if frozen else optimizers
+
+    def restore(self, checkpoint: checkpoints.Checkpoint) -> TrainState:
+        """Return the state of a checkpoint; CheckpointError if it is of another shape."""
+        state: TrainState = unflatten_like(self.state_shapes(), checkpoint.arrays)
+        if state.step != checkpoint.step:
+            raise CheckpointError(
+                f"The checkpoint of step {checkpoint.step} holds the state of step {state.step}."
+            )
+        return jax.tree.map(jax.numpy.asarray, state)
+
+    def _params(self) -> Params:
+        return self.experiment.problem.init(key_for(self.experiment.seed, "init"), self.spec)
+
+    def _state(self, params: Params) -> TrainState:
+        return init_state(self.experiment.problem, self.optimizers, params)
+
+
+def open_session(tree: Mapping[str, Any]) -> Session:
+    """Build what a plain config tree describes and load its data."""
+    check_settings(tree)
+    devices.configure(tree["device"], tree["precision"])
+    experiment = load_experiment(tree)
+    from avi.datasets.base import describe
+
+    splits = experiment.dataset.load()
+    if num_bytes(splits.train) > experiment.device_budget:
+        splits = splits._replace(train=mapped(splits.train, cache_folder()))
+    spec = describe(experiment.dataset, splits)
+    session = Session(experiment, splits, spec)
+    check_batch(session.batch_size, spec)
+    _require_rows(session)
+    return session
+
+
+def _require_rows(session: Session) -> None:
+    """Refuse a gap report on a split without rows."""
+    settings = session.experiment.gap
+    filled = [split for split in SPLITS if len(session.points(split, 1))]
+    if settings.num_points and (empty := [s for s in settings.splits if s not in filled]):
+        raise ConfigError(
+            f"gap.splits={_listed(settings.splits)}: the {empty[0]} split of this data set is "
+            f"empty. Try gap.splits={_listed(filled)}, or gap.num_points=0 for no report."
+        )
+
+
+def _listed(splits: Sequence[Split]) -> str:
+    return f"[{','.join(splits)}]"
+
+
+def restored(session: Session, run: RunDir, step: int | None = None) -> tuple[TrainState, int]:
+    """Return the newest state of a run, or that of `step`, and its step."""
+    checkpoint = checkpoints.load(run, step)
+    return session.restore(checkpoint), checkpoint.step
+
+
+def require_same_data(session: Session, run: RunDir) -> None:
+    """Raise DataError if the rows are not those that the run began with, where it recorded them."""
+    before, now = run.read_run().get("data_sha256"), session.data_sha256()
+    if before not in (None, now):
+        raise DataError(
+            f"The rows of dataset {type(session.experiment.dataset).__name__} have changed since "
+            f"{run.path} began (SHA-256 {str(before)[:12]}, now {now[:12]}): its numbers are of "
+            "other rows. Put the data back as they were, or train on these: avi train "
+            "output=<another folder>."
+        )
+
+
+def _started(params: Params, folder: Path) -> Params:
+    """Return `params` with theta, and phi where it has the same shapes, from another run."""
+    arrays = checkpoints.load(RunDir.open(folder)).arrays
+    try:
+        theta = unflatten_like(params.theta, arrays, ".params.theta")
+    except CheckpointError as error:
+        raise ConfigError(f"train.start={folder} holds another model. {error}") from error
+    try:
+        phi = unflatten_like(params.phi, arrays, ".params.phi")
+    except CheckpointError:
+        phi = params.phi
+    return Params(theta, phi)
