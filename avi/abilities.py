@@ -118,6 +118,14 @@ class Enumerable(Protocol):
 
 
 @runtime_checkable
+class AllDistributions(Protocol):
+    """a family of all distributions over a finite space, the posterior among them."""
+
+    def points(self) -> Array: ...  # every z, leading axis
+    def with_log_weights(self, log_weights: Array) -> Lam: ...  # q(z) in proportion to exp of them
+
+
+@runtime_checkable
 class Natural(Protocol):
     """a family with natural-gradient steps."""
 

@@ -60,7 +60,7 @@ class Decomposition:
     gap_se: float  # Monte Carlo error of the paired difference
     bound_se: float
     bound_star_se: float
-    guarantee: float  # rigorous limit to what lam* lacks, where the model has one
+    guarantee: float  # limit to what lam* lacks, where theory has one
     importance_bound: float = float("nan")  # what khat refuses to be called evidence
 
     def as_row(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _flags(found: Found, evidence: Evidenced, finite: bool) -> str:
     heavy = evidence.khat >= khat_limit(evidence.num_draws)
     raised = {
         "unconverged": not found.converged,
-        "fisher": not found.positive,
+        str(found.ending): not found.converged,
         "khat": heavy or (number is not None and estimate.khat >= khat_limit(number)),
         "low-ess": number is not None and estimate.ess < number / 4,
         NOT_FINITE: not finite,

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from avi.abilities import LocationScale, Reparametrised
+from avi.abilities import AllDistributions, Reparametrised
 from avi.engine.lanes import in_lanes
 from avi.evidence.iwae import pareto_khat
 from avi.experiment import Experiment
@@ -18,7 +19,7 @@ from avi.objectives.moment_matched import MomentMatched
 from avi.problem import fit
 from avi.randomness import Purpose, key_for
 from avi.refine.ascent import Ascent
-from avi.refine.certificate import BLOCKS, Certificate, certify
+from avi.refine.certificate import BLOCKS, CONFIRMING_BLOCKS, Certificate, certify
 from avi.settings import GapSettings
 from avi.types import Estimate, Lam, Local, PRNGKey, Scalar, Target, Theta, X
 
@@ -46,13 +47,14 @@ class Kernels:
         self.certify_objective = MomentMatched(size) if matched else self.search_objective
         # The gradient of a score estimator's value is noise around 0, wherever lam is.
         self.certifies = not isinstance(self.certify_objective, Score)
-        # In the coordinates of such a family |g|^2 / 2 is the Fisher form of the decrement.
-        self.fisher_form = isinstance(self.family, LocationScale)
+        # The certificate of such a family leads to its best member from anywhere.
+        self.knows_optimum = isinstance(self.family, AllDistributions)
         self.num_khat_pairs = settings.num_draws // 2
         self.width = width = settings.width
         self.begin = in_lanes(self._begin, width)
         self.advance = in_lanes(self._advance, width)
-        self.certify = in_lanes(self._certify, width)
+        self.certify = in_lanes(partial(self._certify, confirming=False), width)
+        self.confirm = in_lanes(partial(self._certify, confirming=True), width)
         self.values = in_lanes(self._values, width)
         self.khat = in_lanes(self._khat, width)
         self.walk = in_lanes(self._walk, width)
@@ -77,10 +79,11 @@ class Kernels:
         """Return the gradient evaluations of one round of the local optimiser."""
         return self.refine.steps * self.search_objective.evaluations(self.family)
 
-    def certify_evaluations(self, iterations: int) -> int:
+    def certify_evaluations(self, iterations: int, *, confirming: bool) -> int:
         """Return those of one certificate: a Hessian-vector product costs two."""
         each = self.certify_objective.evaluations(self.family)
-        return each * (2 * BLOCKS + 2 * (iterations + 1))
+        blocks = CONFIRMING_BLOCKS if confirming else BLOCKS
+        return each * (2 * blocks + 2 * (iterations + 1))
 
     def _begin(self, theta: Theta, row: PyTree, number: Array, lam: Lam) -> PyTree:
         return self.refine.init(self.local(theta, row, number, self.search_objective), lam)
@@ -128,11 +131,19 @@ class Kernels:
         return state, reached / jnp.maximum(last - first, 1) if averages else reached
 
     def _certify(
-        self, theta: Theta, row: PyTree, number: Array, start: Array, first: Array, lam: Lam
+        self,
+        theta: Theta,
+        row: PyTree,
+        number: Array,
+        start: Array,
+        first: Array,
+        lam: Lam,
+        *,
+        confirming: bool,
     ) -> Certificate:
         local = self.local(theta, row, number, self.certify_objective)
         key = jax.random.fold_in(self.key("certificate", number), start)
-        return certify(local, lam, jax.random.fold_in(key, first))
+        return certify(local, lam, jax.random.fold_in(key, first), confirming=confirming)
 
     def _values(self, shared: tuple[Theta, PRNGKey], row: PyTree, number: Array, lam: Lam) -> Array:
         """Return the ELBO at lam on pairs of mirrored draws, the same for every lam of a row."""

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from avi.errors import ConfigError
+from avi.gap.endings import Ending
 from avi.gap.search import Found
 from avi.rundir import atomic_write
 from avi.rundir.bounded import read_bounded
@@ -18,10 +19,12 @@ from avi.rundir.files import refuse_link, resource_errors
 from avi.rundir.records import append_lines, read_lines
 from avi.types import Estimate, Params
 
+FORMAT = 2  # of the lines: those of another are measured afresh
+
 
 def identity_of(params: Params, description: str) -> str:
     """Return a digest of everything that determines the numbers: parameters and configuration."""
-    digest = hashlib.sha256(description.encode())
+    digest = hashlib.sha256(f"{FORMAT} {description}".encode())
     for leaf in jax.tree.leaves(params):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest()
@@ -110,7 +113,7 @@ def _found(line: dict[str, Any], num_params: int) -> Found:
         certificate_se=float(line["certificate_se"]),
         positive=bool(line["positive"]),
         guarantee=_number(line["guarantee"]),
-        converged=bool(line["converged"]),
+        ending=Ending(line["ending"]),
         gradient_evaluations=int(line["gradient_evaluations"]),
     )
 

@@ -1,7 +1,7 @@
 """The search for lam*: jobs wait for one of a fixed number of lanes until each is certified."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -9,11 +9,15 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from avi.gap.endings import Ending
 from avi.gap.kernels import Kernels
 from avi.population import Points
 from avi.settings import GapSettings
 from avi.types import Theta
 
+CONFIDENCE = 2.36  # standard errors: 97.5 % of Student's t with 7 degrees of freedom
+BELOW = 3.5  # the same, 99.5 %: one honest certificate of 200 is refused, and made again
+ROUNDING = 1e-6  # nats that single precision may take from a certificate without noise
 NEAR = 1.0  # nats: a certificate below it means that a Newton step may be trusted
 NOISE = 5.0  # tolerances: below, fresh draws for a Newton step help more than further climbing
 
@@ -25,9 +29,14 @@ class Found(NamedTuple):
     certificate: float  # nats still to be gained
     certificate_se: float
     positive: bool  # the curvature was; else the certificate is its Fisher form
-    guarantee: float  # rigorous upper bound on what is left, NaN where there is none
-    converged: bool
+    guarantee: float  # upper bound on what is left, NaN where theory has none
+    ending: Ending
     gradient_evaluations: int
+
+    @property
+    def converged(self) -> bool:
+        """Whether a confirmed certificate says so."""
+        return self.ending is Ending.CERTIFIED
 
 
 @dataclass
@@ -41,7 +50,9 @@ class Job:
     first: int = 0  # steps it has taken
     certified: int = 0  # certificates made
     spent: int = 0  # gradient evaluations
-    newton: np.ndarray | None = None  # [P], where the last certificate's Newton step leads
+    newton: np.ndarray | None = None  # [P], where the last certificate's step leads
+    escaping: bool = False  # that step leads away from a saddle
+    passed: bool = False  # the last certificate, which waits for its confirmation
     noisy: int = 0  # Newton steps in a row that did not halve the certificate
     found: Found | None = None  # the surest so far
 
@@ -51,9 +62,13 @@ class Searcher:
     """Takes jobs through rounds of the local optimiser and Newton steps until each is certified.
 
     The local optimiser climbs; within a nat of the top the Newton step of the certificate, which is
-    paid for already, does what noise keeps the optimiser from. A lane's result depends on its own
-    row, start and counters, not on its neighbours, whose number never changes: a job that is done
-    gives its lane to one that waits, and no number moves by a bit.
+    paid for already, does what noise keeps the optimiser from. A certificate that passes is made
+    again on fresh draws, and looks along random directions too: that one is reported, and it alone
+    can end a search as certified. From a saddle the search goes on along the way out.
+
+    A lane's result depends on its own row, start and counters, not on its neighbours, whose number
+    never changes: a job that is done gives its lane to one that waits, and no number moves by a
+    bit.
     """
 
     kernels: Kernels
@@ -64,9 +79,12 @@ class Searcher:
 
     def run(self, jobs: Sequence[Job], on_found: Callable[[Job], None]) -> None:
         """Search until every job is certified, has spent its budget, or there is no more time."""
-        climbing, uncertain = deque(jobs), deque[Job]()
+        climbing, uncertain, passed = deque(jobs), deque[Job](), deque[Job]()
         begun = False  # a report of nothing helps nobody: the first lanes are always searched
-        while (climbing or uncertain) and (self.may_go_on() or not begun):
+        while (climbing or uncertain or passed) and (self.may_go_on() or not begun):
+            if len(passed) >= self.settings.width or not (climbing or uncertain):
+                self._confirm_next(passed, uncertain, climbing, on_found)
+                continue
             if climbing and len(uncertain) < self.settings.width and (begun or not uncertain):
                 batch = self._next(climbing)
                 self._climb(batch)
@@ -74,30 +92,84 @@ class Searcher:
                 continue
             begun, batch = True, self._next(uncertain)
             before = [job.found for job in batch]
-            self.certify(batch)
+            self._certify(batch)
             for job, old in zip(batch, before, strict=True):
-                if is_done(job.found, self.settings):
-                    on_found(job)
-                elif self._newton_pays(job, old):
-                    uncertain.append(job)
+                if job.passed:
+                    passed.append(job)
                 else:
-                    climbing.append(job)
+                    self._route(job, old, uncertain, climbing, on_found)
+        # What has passed when the time is up is not lost for want of its confirmation.
+        while passed:
+            self._confirm_next(passed, uncertain, climbing, on_found)
 
     def certify(self, batch: Sequence[Job]) -> None:
-        """Certify the lam where each job stands, without a step."""
-        start, number = _stack(batch, "start"), _stack(batch, "certified")
-        lams = _stack(batch, "lam")
-        result = self.kernels.certify(self.theta, *self._rows(batch), start, number, lams)
-        for place, job in enumerate(batch):
-            one: Any = jax.tree.map(lambda leaf, place=place: leaf[place], result)
-            job.certified += 1
-            job.spent += self.kernels.certify_evaluations(int(one.iterations))
-            found = self._judge(job, one)
-            if job.found is None or found.converged or self._surer(found, job.found):
+        """Certify the lam where each job stands, without a step; confirm what passes."""
+        self._certify(batch)
+        self._confirm([job for job in batch if job.passed])
+
+    def _confirm_next(
+        self,
+        passed: deque[Job],
+        uncertain: deque[Job],
+        climbing: deque[Job],
+        on_found: Callable[[Job], None],
+    ) -> None:
+        batch = self._next(passed)
+        self._confirm(batch)
+        for job in batch:
+            self._route(job, None, uncertain, climbing, on_found)
+
+    def _route(
+        self,
+        job: Job,
+        before: Found | None,
+        uncertain: deque[Job],
+        climbing: deque[Job],
+        on_found: Callable[[Job], None],
+    ) -> None:
+        """Tell of a search that ended; else take the job's next step or let it climb."""
+        if is_done(job.found, self.settings):
+            on_found(job)
+        elif job.escaping:
+            job.lam, job.state, job.escaping = _moved(job), None, False
+            climbing.append(job)
+        elif self._newton_pays(job, before):
+            uncertain.append(job)
+        else:
+            climbing.append(job)
+
+    def _certify(self, batch: Sequence[Job]) -> None:
+        """Certify every job on a few draws: `passed` are those worth a confirmation."""
+        for job, one in self._certificates(batch, confirming=False):
+            found = self._judge(job, one, Ending.UNCERTIFIED)
+            job.passed = self._passes(one)
+            if job.found is None or self._surer(found, job.found):
                 job.found = found
             job.found = job.found._replace(gradient_evaluations=job.spent)
             near = bool(one.positive) and float(one.value) < NEAR
-            job.newton = one.newton if near else None
+            job.newton = one.newton if near or self.kernels.knows_optimum else None
+
+    def _confirm(self, batch: Sequence[Job]) -> None:
+        """Certify anew those that passed: how each search ends, if it ends here."""
+        if not batch:
+            return
+        for job, one in self._certificates(batch, confirming=True):
+            job.passed = False
+            job.found = self._judge(job, one, self._ending(one))
+            job.escaping = bool(one.saddle)
+            near = bool(one.positive) and float(one.value) < NEAR
+            job.newton = one.newton if near or job.escaping else None
+
+    def _certificates(self, batch: Sequence[Job], *, confirming: bool) -> Iterator[tuple[Job, Any]]:
+        start, number = _stack(batch, "start"), _stack(batch, "certified")
+        kernel = self.kernels.confirm if confirming else self.kernels.certify
+        result = kernel(self.theta, *self._rows(batch), start, number, _stack(batch, "lam"))
+        for place, job in enumerate(batch):
+            one: Any = jax.tree.map(lambda leaf, place=place: leaf[place], result)
+            job.certified += 1
+            iterations = int(one.iterations)
+            job.spent += self.kernels.certify_evaluations(iterations, confirming=confirming)
+            yield job, one
 
     def _climb(self, batch: Sequence[Job]) -> None:
         new = [job for job in batch if job.state is None]
@@ -114,33 +186,42 @@ class Searcher:
             job.first += self.kernels.refine.steps
             job.spent += self.kernels.search_evaluations()
 
-    def _judge(self, job: Job, one: Any) -> Found:
-        value, error = float(one.value), float(one.standard_error)
-        positive = bool(one.positive)
+    def _judge(self, job: Job, one: Any, ending: Ending) -> Found:
         return Found(
             lam=job.lam,
-            certificate=value,
-            certificate_se=error,
-            positive=positive,
+            certificate=float(one.value),
+            certificate_se=float(one.standard_error),
+            positive=bool(one.positive),
             guarantee=float(one.guarantee),
-            converged=self._trusted(positive) and value + 2 * error < self.settings.tolerance,
+            ending=ending,
             gradient_evaluations=job.spent,
         )
 
-    def _trusted(self, positive: bool) -> bool:
-        return self.kernels.certifies and (positive or self.kernels.fisher_form)
+    def _passes(self, one: Any) -> bool:
+        """Whether so little seems left to gain that a confirmation is worth its cost."""
+        value, error = float(one.value), float(one.standard_error)
+        enough = value + 2 * error < self.settings.tolerance
+        return self.kernels.certifies and bool(one.positive) and enough
+
+    def _ending(self, one: Any) -> Ending:
+        """Return what a confirming certificate says of its lam."""
+        value, error = float(one.value), float(one.standard_error)
+        tolerance = self.settings.tolerance
+        if one.saddle:
+            return Ending.SADDLE
+        if one.saturated:
+            return Ending.SATURATED
+        if value < -BELOW * error - ROUNDING:
+            return Ending.NEGATIVE
+        sure = error < tolerance / 2 and value + CONFIDENCE * error < tolerance
+        return Ending.CERTIFIED if one.positive and sure else Ending.UNCERTIFIED
 
     def _surer(self, new: Found, old: Found) -> bool:
-        """Return whether less can be left to gain at `new`; what is not a number is never surer.
+        """Return whether less can be left to gain at `new`.
 
         Of two certificates that cannot be trusted, the later is of a longer climb.
         """
-        left, before = (one.certificate + 2 * one.certificate_se for one in (new, old))
-        if np.isnan(left) or np.isnan(before):
-            return not np.isnan(left)
-        if not self._trusted(old.positive):
-            return True
-        return self._trusted(new.positive) and left < before
+        return surer(new, old, certifies=self.kernels.certifies)
 
     def _newton_pays(self, job: Job, before: Found | None) -> bool:
         """Move the job by its Newton step, unless the last one did not help.
@@ -167,8 +248,35 @@ class Searcher:
 
 
 def is_done(found: Found | None, settings: GapSettings) -> bool:
-    """Return whether a search was certified or has spent its budget; else it was cut off."""
-    return found is not None and (found.converged or found.gradient_evaluations >= settings.budget)
+    """Return whether a search has an end of its own or has spent its budget; else it was cut off.
+
+    Where the gradient is exactly zero no step leads anywhere.
+    """
+    if found is None:
+        return False
+    ended = found.ending in (Ending.CERTIFIED, Ending.SATURATED)
+    return ended or found.gradient_evaluations >= settings.budget
+
+
+def surer(new: Found, old: Found, *, certifies: bool = True) -> bool:
+    """Return whether less can be left to gain at `new`; what is not a number is never surer.
+
+    An end that is confirmed comes before one that is not, and a certificate with curvature before
+    one without; where neither can be trusted, the later counts.
+    """
+    left, before = (one.certificate + 2 * one.certificate_se for one in (new, old))
+    if np.isnan(left) or np.isnan(before):
+        return not np.isnan(left)
+    if new.converged != old.converged:
+        return new.converged
+    if not (certifies and old.positive):
+        return True
+    return new.positive and left < before
+
+
+def _moved(job: Job) -> np.ndarray:
+    assert job.newton is not None
+    return job.newton
 
 
 def _stack(jobs: Sequence[Job], name: str) -> np.ndarray:

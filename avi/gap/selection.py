@@ -9,7 +9,7 @@ import numpy as np
 
 from avi.gap.decomposition import mean_and_error
 from avi.gap.kernels import Kernels
-from avi.gap.search import Found, Job, Searcher
+from avi.gap.search import Found, Job, Searcher, surer
 from avi.gap.starts import START_NAMES
 from avi.population import Points
 from avi.randomness import key_for
@@ -67,7 +67,7 @@ class Selection:
         winners = {point: (START_NAMES[job.start], _found(job)) for point, job in best.items()}
         for job in self._certified(list(doubtful), lams):
             mine, other = _found(job), winners[job.point][1]
-            if doubtful[job.point] or not mine.certificate > other.certificate:
+            if doubtful[job.point] or surer(mine, other):
                 spent = other.gradient_evaluations + mine.gradient_evaluations
                 winners[job.point] = ("mode", mine._replace(gradient_evaluations=spent))
         return winners

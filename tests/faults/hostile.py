@@ -525,7 +525,7 @@ for _name, _fields in PARTS.items():
         parts.mkdir(parents=True)
         (parts / "identity.txt").write_text("forged")
         rest = {"certificate": 0.0, "certificate_se": 0.0, "positive": True, "guarantee": None}
-        rest |= {"converged": True, "gradient_evaluations": 1}
+        rest |= {"ending": "certified", "gradient_evaluations": 1}
         line = fields if missing else fields | rest
         # What overflows is written as 1e400, which strict JSON allows.
         text = json.dumps(line).replace("Infinity", "1e400")

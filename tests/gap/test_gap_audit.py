@@ -11,8 +11,9 @@ from gap.gaussian_case import LATENT, SETTINGS, make_case
 from avi import gap
 from avi.evidence.none import NoEvidence
 from avi.families.gaussian import DiagonalGaussian
+from avi.gap.endings import Ending
 from avi.gap.measure import Measurement
-from avi.gap.search import Found, Searcher, is_done
+from avi.gap.search import Found, Searcher, is_done, surer
 from avi.objectives.elbo import Elbo
 
 Z = 4.75  # two-sided false alarm 2e-6 for a normal statistic
@@ -46,7 +47,10 @@ def cut_off_by_the_clock(monkeypatch, start, points):
         real(self, points_, jobs, share, what)
         for job in cut:
             job.found = job.found._replace(
-                lam=begun[id(job)], certificate=9.0, converged=False, gradient_evaluations=1
+                lam=begun[id(job)],
+                certificate=9.0,
+                ending=Ending.UNCERTIFIED,
+                gradient_evaluations=1,
             )
 
     monkeypatch.setattr(Measurement, "run_jobs", run_jobs)
@@ -98,17 +102,12 @@ def test_what_only_score_functions_can_differentiate_is_never_certified(tmp_path
     assert min(int(one["gradient_evaluations"]) for one in points) >= settings.budget
 
 
-def found(certificate, *, positive=True, error=0.0, converged=False, spent=0):
-    return Found(np.zeros(1), certificate, error, positive, np.nan, converged, spent)
-
-
-def searcher(*, certifies=True, fisher_form=False):
-    kernels = SimpleNamespace(certifies=certifies, fisher_form=fisher_form)
-    return Searcher(kernels, None, None, SETTINGS)
+def found(certificate, *, positive=True, error=0.0, ending=Ending.UNCERTIFIED, spent=0):
+    return Found(np.zeros(1), certificate, error, positive, np.nan, ending, spent)
 
 
 @pytest.mark.parametrize(
-    ("new", "old", "surer"),
+    ("new", "old", "is_surer"),
     [
         (found(0.1), found(0.2), True),
         (found(0.2), found(0.1), False),
@@ -119,19 +118,52 @@ def searcher(*, certifies=True, fisher_form=False):
         (found(9.0), found(0.0, positive=False), True),  # a 0 that says nothing
         (found(9.0, positive=False), found(0.0, positive=False), True),  # a longer climb
         (found(0.0, positive=False), found(9.0), False),
+        (found(0.009, ending=Ending.CERTIFIED), found(-1.0), True),  # of one draw of many
+        (found(-1.0, ending=Ending.NEGATIVE), found(0.009, ending=Ending.CERTIFIED), False),
     ],
 )
-def test_a_certificate_is_surer_only_if_it_can_be_trusted(new, old, surer):
-    assert searcher()._surer(new, old) is surer
-    if not np.isnan([new.certificate, old.certificate]).any():
-        # The Fisher form of a curvature is never negative: what counts is the certificate alone.
-        left, before = (one.certificate + 2 * one.certificate_se for one in (new, old))
-        assert searcher(fisher_form=True)._surer(new, old) is (left < before)
-        assert searcher(certifies=False)._surer(new, old) is True
+def test_a_certificate_is_surer_only_if_it_can_be_trusted(new, old, is_surer):
+    assert surer(new, old) is is_surer
+    if not np.isnan([new.certificate, old.certificate]).any() and not old.converged:
+        assert surer(new, old, certifies=False) is True
+
+
+def certificate(value, error=0.0, *, positive=True, saddle=False, saturated=False):
+    return SimpleNamespace(
+        value=value,
+        standard_error=error,
+        positive=positive,
+        saddle=saddle,
+        saturated=saturated,
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "ending"),
+    [
+        (certificate(0.001, 0.001), Ending.CERTIFIED),
+        (certificate(0.0), Ending.CERTIFIED),
+        (certificate(0.009, 0.001), Ending.UNCERTIFIED),  # 0.011 with its doubt
+        (certificate(-5.35, 2.14), Ending.UNCERTIFIED),  # an error bar that covers everything
+        (certificate(-0.02, 0.001), Ending.NEGATIVE),
+        (certificate(-0.001), Ending.NEGATIVE),  # below zero without any noise
+        (certificate(0.001, 0.001, positive=False), Ending.UNCERTIFIED),
+        (certificate(0.0, positive=False, saddle=True), Ending.SADDLE),
+        (certificate(0.0, saturated=True), Ending.SATURATED),
+        (certificate(np.nan, np.nan), Ending.UNCERTIFIED),
+    ],
+)
+def test_only_a_certificate_that_can_be_believed_ends_a_search_as_certified(one, ending):
+    assert SETTINGS.tolerance == 0.01
+    searcher = Searcher(SimpleNamespace(certifies=True), None, None, SETTINGS)
+    assert searcher._ending(one) is ending
 
 
 def test_a_search_is_done_when_it_is_certified_or_has_spent_its_budget():
     assert not is_done(None, SETTINGS)
     assert not is_done(found(1.0, spent=SETTINGS.budget - 1), SETTINGS)
     assert is_done(found(1.0, spent=SETTINGS.budget), SETTINGS)
-    assert is_done(found(0.0, converged=True), SETTINGS)
+    assert is_done(found(0.0, ending=Ending.CERTIFIED), SETTINGS)
+    # Where the gradient is exactly zero no step leads anywhere.
+    assert is_done(found(0.0, ending=Ending.SATURATED), SETTINGS)
+    assert not is_done(found(0.0, ending=Ending.SADDLE), SETTINGS)

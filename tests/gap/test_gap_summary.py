@@ -16,6 +16,7 @@ from avi.evidence.iwae import ImportanceSampling
 from avi.families.dirichlet import Dirichlet
 from avi.families.gaussian import DiagonalGaussian
 from avi.gap.decomposition import Evidenced, Place, decompose, withheld
+from avi.gap.endings import Ending
 from avi.gap.same_bound import reported_bound
 from avi.gap.search import Found
 from avi.gap.summary import MEANS, check, require_finite, summarise
@@ -29,7 +30,7 @@ from avi.refine.ascent import Ascent
 from avi.run import measure as command
 from avi.types import Estimate
 
-FOUND = Found(np.zeros(6), 1e-3, 1e-4, True, float("nan"), True, 100)
+FOUND = Found(np.zeros(6), 1e-3, 1e-4, True, float("nan"), Ending.CERTIFIED, 100)
 AUDIT = {"share": 0.0, "points": 0, "doubling": None}
 ANNEALED = AnnealedImportanceSampling(16, 10, 10, 2, 0.65, 1, "posterior_approximation")
 ENCODER = Amortized(MLP((), "tanh", 0.2))
@@ -129,7 +130,8 @@ def test_importance_weights_with_a_heavy_tail_are_no_evidence(experiment):
         ({"khat": np.nan}, ""),
         ({"evidence_khat": 0.71, "ess": 4000.0, "num_weights": 5000}, "khat"),
         ({"evidence_khat": 0.71, "ess": 20.0, "num_weights": 5000}, "khat low-ess"),
-        ({"found": FOUND._replace(converged=False, positive=False)}, "unconverged fisher"),
+        ({"found": FOUND._replace(ending=Ending.UNCERTIFIED)}, "unconverged"),
+        ({"found": FOUND._replace(ending=Ending.SADDLE)}, "unconverged saddle"),
         ({"gap": np.nan}, "not-finite"),
     ],
 )

@@ -1,0 +1,22 @@
+"""How a search for lam* ended: the values name a row in gap/points.csv, the sentences explain."""
+
+from enum import StrEnum
+
+
+class Ending(StrEnum):
+    """The end of one search."""
+
+    CERTIFIED = "certified"
+    UNCERTIFIED = "unconverged"
+    NEGATIVE = "negative-certificate"
+    SADDLE = "saddle"
+    SATURATED = "saturated"
+
+
+SENTENCES = {
+    Ending.CERTIFIED: "a fresh certificate says that less than the tolerance is left to gain.",
+    Ending.UNCERTIFIED: "the search spent its budget or its time, and more may be left to gain.",
+    Ending.NEGATIVE: "the certificate came out below zero beyond its noise: it cannot be believed.",
+    Ending.SADDLE: "the bound bends upwards along a direction: better λ lie on both sides.",
+    Ending.SATURATED: "the gradient is exactly zero where nothing bends: it says nothing.",
+}
