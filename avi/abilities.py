@@ -1,122 +1,237 @@
-"""What a component may offer beyond its protocol: one protocol each, asked for by `needs`."""
+"""What a component may offer beyond its protocol: one protocol each, asked for by `needs`.
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, runtime_checkable
+Who has the methods has the ability. What a person reads where a component needs one in vain stands
+with it, and so does the condition of one that holds for some pairs of model and family only.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array
 
-from avi.types import Estimate, Family, Lam, Model, PRNGKey, Scalar, Target, Theta, X, Z
+from avi.types import Estimate, Family, Lam, Latent, Model, PRNGKey, Scalar, Target, Theta, X, Z
 
-INSTEAD = {
-    "Tractable": "Try evidence=auto, or model=linear_gaussian.",
-    "StandardNormalPrior": "Try objective=pathwise, or evidence=auto.",
-    "StandardNormalKL": "Try objective=pathwise.",
-    "ClosedForm": "Try objective=elbo.",
-    "Coordinate": "Try refine=adam.",
-    "Reparametrised": "Try objective=elbo or objective=score, or family=diagonal_gaussian.",
-    "Enumerable": "Try objective=elbo.",
-    "Natural": "Try adam in its place.",
-    "Conjugate": "Try optimizer.theta=adam with inference=svi, or model=lda.",
-    "LocationScale": "Try evidence=auto, or family=diagonal_gaussian.",
-    "LogConcave": "Try evidence=auto.",
-    "Bidirectional": "Try evidence=auto.",
-}
+Pair = Callable[[Model, Family], bool]
+
+
+class Ability(NamedTuple):
+    """What a person reads of an ability, and which pairs of those that have its methods have it."""
+
+    words: str  # after "needs": a model with ..., a family with ...
+    instead: str  # what to type where it is missing
+    where: Pair
+
+
+ABILITIES: dict[type, Ability] = {}
+
+
+def _everywhere(model: Model, family: Family) -> bool:
+    del model, family
+    return True
+
+
+def ability(words: str, *, instead: str = "", where: Pair = _everywhere) -> Callable[[type], type]:
+    """Return the decorator that keeps these words with a protocol."""
+
+    def keep(protocol: type) -> type:
+        ABILITIES[protocol] = Ability(words, instead, where)
+        return protocol
+
+    return keep
+
+
+def explained(need: type) -> Ability:
+    """Return what is known of an ability; of one without the decorator its name."""
+    return ABILITIES.get(need, Ability(f"the ability {need.__name__}", "", _everywhere))
+
+
+def offers(need: type, model: Model, family: Family) -> bool:
+    """Whether the model or the family has this ability, in this pair."""
+    has_methods = isinstance(model, need) or isinstance(family, need)
+    return has_methods and explained(need).where(model, family)
+
+
+def missing(component: Any, model: Model, family: Family) -> list[type]:
+    """Return the abilities that `component` needs and the pair does not offer."""
+    return [need for need in component.needs if not offers(need, model, family)]
+
+
+def first_that_fits(candidates: Iterable[Any], model: Model, family: Family) -> Any:
+    """Return the first of the components whose needs the pair meets, None if there is none."""
+    return next((one for one in candidates if not missing(one, model, family)), None)
+
+
+# --- of models --------------------------------------------------------------------------------
 
 
 @runtime_checkable
+class Selective(Protocol):
+    """A model whose `elbo` and `coordinate_update` hold for some families only."""
+
+    def supports(self, family: Family) -> bool: ...
+
+
+def _holds(model: Model, family: Family) -> bool:
+    """Whether the model's closed forms are those of the family: of any, unless it says."""
+    return not isinstance(model, Selective) or model.supports(family)
+
+
+@ability(
+    "a model with an exact log evidence", instead="Try evidence=auto, or model=linear_gaussian."
+)
+@runtime_checkable
 class Tractable(Protocol):
-    """a model with an exact log evidence."""
+    """A model whose evidence is known."""
 
     def log_evidence(self, theta: Theta, x: X) -> Scalar: ...
 
 
+@ability("a model with prior z ~ N(0, I)", instead="Try objective=pathwise, or evidence=auto.")
 @runtime_checkable
 class StandardNormalPrior(Protocol):
-    """a model with prior z ~ N(0, I)."""
+    """A model whose log joint is this and log N(z; 0, I)."""
 
     def log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar: ...
 
 
+@ability(
+    "a model with prior z ~ N(0, I) and a likelihood that is log-concave in z",
+    instead="Try evidence=auto.",
+)
 @runtime_checkable
 class LogConcave(Protocol):
-    """a model with prior z ~ N(0, I) and a likelihood that is log-concave in z."""
+    """A model with a `StandardNormalPrior` whose log likelihood is concave in z."""
 
     def concave_log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar: ...
 
 
+@ability(
+    "a model whose ELBO under the family is known in closed form",
+    instead="Try objective=elbo.",
+    where=_holds,
+)
 @runtime_checkable
 class ClosedForm(Protocol):
-    """a model whose ELBO under the family is known in closed form."""
+    """A model that knows the ELBO of a family, of each if it is not `Selective`."""
 
-    def elbo(self, theta: Theta, x: X, family: "Family", lam: Lam) -> Scalar: ...
+    def elbo(self, theta: Theta, x: X, family: Family, lam: Lam) -> Scalar: ...
 
 
 @runtime_checkable
 class NamedBound(Protocol):
-    """a model that says which of several ELBOs its closed form is."""
+    """A model that says which of several ELBOs its closed form is."""
 
     @property
     def bound_name(self) -> str: ...
 
 
+@ability("a model with coordinate updates of lam", instead="Try refine=adam.", where=_holds)
 @runtime_checkable
 class Coordinate(Protocol):
-    """a model with coordinate updates of lam."""
+    """A model with coordinate updates of lam, of each family's if it is not `Selective`."""
 
     # One update, which never lowers the bound; what does not depend on lam is computed once.
-    def coordinate_update(self, theta: Theta, x: X, family: "Family") -> Callable[[Lam], Lam]: ...
+    def coordinate_update(self, theta: Theta, x: X, family: Family) -> Callable[[Lam], Lam]: ...
 
 
+@ability(
+    "a model whose theta is a conjugate distribution over its globals",
+    instead="Try optimizer.theta=adam with inference=svi, or model=lda.",
+)
 @runtime_checkable
 class Conjugate(Protocol):
-    """a model whose theta is a conjugate distribution over its globals."""
+    """A model whose theta are natural parameters of q(globals)."""
 
     def mean_globals(self, theta: Theta) -> dict[str, Array]: ...  # E_q of each global
 
 
 @runtime_checkable
 class Decodable(Protocol):
-    """a model that can decode z to the mean of x."""
+    """A model that can decode z to the mean of x."""
 
     def decode(self, theta: Theta, z: Z, like: X) -> X: ...
 
 
 @runtime_checkable
 class Maskable(Protocol):
-    """a model with a density of the entries of x that were seen, x = {"mask", "value"}."""
+    """A model with a density of the entries of x that were seen, x = {"mask", "value"}."""
 
     def observed(self, x: X) -> tuple[Array, Array]: ...  # entries; 1 where seen, 0 where missing
 
 
 @runtime_checkable
 class Remarkable(Protocol):
-    """a model with something to say about its trained parameters."""
+    """A model with something to say about its trained parameters."""
 
     def remarks(self, theta: Theta) -> list[str]: ...
 
 
+# --- of the latent that model and family share ------------------------------------------------
+
+
+def _is_real(model: Model, family: Family) -> bool:
+    del family
+    return model.latent.space == "real"
+
+
+def _is_low_dimensional(model: Model, family: Family) -> bool:
+    return _is_real(model, family) and model.latent.size <= 2
+
+
+@ability("a latent in R^d", instead="Try evidence=auto.", where=_is_real)
+@runtime_checkable
+class Real(Protocol):
+    """A latent of real numbers."""
+
+    @property
+    def latent(self) -> Latent: ...
+
+
+@ability(
+    "a latent in R^1 or R^2, as nodes grow as a power of the dimension",
+    instead="Try evidence=ais, or evidence=auto.",
+    where=_is_low_dimensional,
+)
+@runtime_checkable
+class LowDimensional(Protocol):
+    """A latent of one or two real numbers."""
+
+    @property
+    def latent(self) -> Latent: ...
+
+
+# --- of families ------------------------------------------------------------------------------
+
+
+@ability(
+    "a family with reparametrised draws z = transport(lam, eps)",
+    instead="Try objective=elbo or objective=score, or family=diagonal_gaussian.",
+)
 @runtime_checkable
 class Reparametrised(Protocol):
-    """a family with reparametrised draws z = transport(lam, eps)."""
+    """A family whose draws are a smooth function of lam and of noise with a symmetric law."""
 
     def noise(self, key: PRNGKey) -> Array: ...
     def transport(self, lam: Lam, eps: Array) -> Z: ...
 
 
+@ability("a family with a closed-form KL to N(0, I)", instead="Try objective=pathwise.")
 @runtime_checkable
 class StandardNormalKL(Protocol):
-    """a family with a closed-form KL to N(0, I)."""
+    """A family that knows KL(q || N(0, I))."""
 
     def kl_to_standard_normal(self, lam: Lam) -> Scalar: ...
 
 
+@ability("a family over a finite space", instead="Try objective=elbo.")
 @runtime_checkable
 class Enumerable(Protocol):
-    """a family over a finite space."""
+    """A family that can list its space."""
 
     def points(self) -> Array: ...  # every z, leading axis
 
 
+@ability("a family with natural-gradient steps", instead="Try adam in its place.")
 @runtime_checkable
 class AllDistributions(Protocol):
     """a family of all distributions over a finite space, the posterior among them."""
@@ -127,16 +242,20 @@ class AllDistributions(Protocol):
 
 @runtime_checkable
 class Natural(Protocol):
-    """a family with natural-gradient steps."""
+    """A family that knows its Fisher information."""
 
     def natural_step(
         self, lam: Lam, gradient: Lam, rate: Scalar | float
     ) -> Lam: ...  # rate 1 solves a conjugate bound
 
 
+@ability(
+    "a family of Gaussians z = m + C eps",
+    instead="Try evidence=auto, or family=diagonal_gaussian.",
+)
 @runtime_checkable
 class LocationScale(Protocol):
-    """a family of Gaussians z = m + C eps."""
+    """A family of Gaussians: with `Reparametrised`, its transport is m + C eps."""
 
     def member(self, mean: Array, deviation: Array) -> Lam: ...  # independent coordinates
     def displace(
@@ -145,9 +264,33 @@ class LocationScale(Protocol):
     def location_scale(self, lam: Lam) -> Array: ...  # the entries of (m, C), elementwise in lam
 
 
+def is_gaussian(family: Family) -> bool:
+    """Whether the draws of the family are m + C eps, eps ~ N(0, I)."""
+    return isinstance(family, LocationScale) and isinstance(family, Reparametrised)
+
+
+@runtime_checkable
+class LogProportions(Protocol):
+    """A family on the simplex for which expectations of log z are known, e.g. the Dirichlet."""
+
+    def expected_log(self, lam: Lam) -> Array: ...  # E[log z]
+    def relative_weights(self, lam: Lam) -> Array: ...  # exp(E[log z]) over the largest
+    def kl_to(self, lam: Lam, concentration: Array) -> Scalar: ...  # of a Dirichlet
+
+
+@runtime_checkable
+class Unrestricted(Protocol):
+    """A family of all distributions over a finite set; its entropy is exact."""
+
+    def of_logits(self, logits: Array) -> Lam: ...
+
+
+# --- of the other components ------------------------------------------------------------------
+
+
 @runtime_checkable
 class Bidirectional(Protocol):
-    """an estimator of log p(x) that has an upper bound too, where z ~ p(z | x) is known."""
+    """An estimator of log p(x) that has an upper bound too, where z ~ p(z | x) is known."""
 
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate: ...
     def upper(self, target: Target, family: Family, lam: Lam, z: Z, key: PRNGKey) -> Estimate: ...
@@ -156,7 +299,7 @@ class Bidirectional(Protocol):
 
 @runtime_checkable
 class Weighted(Protocol):
-    """an estimator of log p(x) that is the log of a mean of importance weights."""
+    """An estimator of log p(x) that is the log of a mean of importance weights."""
 
     @property
     def num_weights(self) -> int: ...  # of one estimate
@@ -164,7 +307,11 @@ class Weighted(Protocol):
 
 @runtime_checkable
 class Chooser(Protocol):
-    """A component that stands for the best of several for a given model and family."""
+    """A component that stands for the best of several for a model and a family.
+
+    In a configuration it stands wherever what it chooses may stand, as the return annotation of
+    `choose` says; `problem.fit` puts the chosen one in its place.
+    """
 
     def choose(self, model: Model, family: Family) -> Any: ...
 
@@ -173,8 +320,8 @@ class Chooser(Protocol):
 class Bindable(Protocol):
     """An optimiser of lam that needs to know the family, e.g. the natural gradient."""
 
-    needs: ClassVar[tuple[type, ...]]
-
+    @property
+    def needs(self) -> tuple[type, ...]: ...
     def bind(self, family: Family) -> Any: ...  # an optax.GradientTransformation
 
 
@@ -184,12 +331,3 @@ class Incomplete(Protocol):
 
     @property
     def masks(self) -> bool: ...  # x = {"mask", "value"}, value 0 where mask is 0
-
-
-def missing(component: Any, model: Model, family: Family) -> list[type]:
-    """Return the protocols that `component` needs and neither the model nor the family offers."""
-    return [
-        need
-        for need in component.needs
-        if not (isinstance(model, need) or isinstance(family, need))
-    ]

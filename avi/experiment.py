@@ -1,24 +1,31 @@
 """Everything one run is made of, built and checked."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from avi.abilities import Conjugate, Incomplete, Maskable
 from avi.errors import ConfigError
-from avi.problem import Problem, fit, pose, require
+from avi.problem import Problem, fit, pose
 from avi.settings import Device, GapSettings, Precision, TrainSettings
-from avi.types import Dataset, DataSpec, Evidence, Family, Inference, Model, Params, Refine, Support
+from avi.types import (
+    Dataset,
+    DataSpec,
+    Evidence,
+    Family,
+    Inference,
+    Model,
+    Objective,
+    Params,
+    Refine,
+)
 
-HOLDS: dict[
-    Support, tuple[Support, ...]
-] = {  # support of a likelihood -> of data it gives a density to
+HOLDS: dict[str, tuple[str, ...]] = {  # support of a likelihood -> of data it gives a density to
     "binary": ("binary",),
     "unit": ("unit",),
     "count": ("binary", "count"),
     "real": ("binary", "unit", "count", "real"),
     "terms": ("terms",),
 }
-INSTEAD: dict[Support, str] = {
+INSTEAD: dict[str, str] = {
     "binary": "likelihood=bernoulli",
     "unit": "likelihood=continuous_bernoulli, likelihood=gaussian, or dataset.binarize=fixed",
     "count": "likelihood=gaussian",
@@ -49,26 +56,26 @@ def make_experiment(
     model: Model,
     family: Family,
     inference: Inference,
-    objective: Any,
+    objective: Objective,
     dataset: Dataset,
     device_budget: float,
     optimizers: Params,
     refine: Refine,
-    evidence: Any,
+    evidence: Evidence,
     train: TrainSettings,
     gap: GapSettings,
     seed: int,
     device: Device,
     precision: Precision,
 ) -> Experiment:
-    """Return the experiment.
+    """Return the experiment; what stands for several components is replaced by what it chooses.
 
     Raises:
         ConfigError: if two of the parts do not go together; says what to type instead.
     """
     problem = pose(model, family, inference, objective)
-    for component in (*optimizers, refine):
-        require(component, model, family)
+    model = problem.model
+    optimizers = Params(*(fit(optimizer, model, family) for optimizer in optimizers))
     _check_cone(model, optimizers)
     _check_data(problem, dataset)
     return Experiment(
@@ -76,7 +83,7 @@ def make_experiment(
         dataset=dataset,
         device_budget=device_budget,
         optimizers=optimizers,
-        refine=refine,
+        refine=fit(refine, model, family),
         evidence=fit(evidence, model, family),
         train=train,
         gap=gap,
@@ -111,14 +118,27 @@ def _check_data(problem: Problem, dataset: Dataset) -> None:
             f"Entries of these data may be missing, but {type(problem.model).__name__} has no "
             "density of the others alone. Try model=linear_gaussian, or fill the entries in."
         )
-    if dataset.support not in HOLDS[problem.model.support]:
-        of_words = problem.model.support == "terms"
-        instead = "dataset=ap or dataset=corpus" if of_words else INSTEAD[dataset.support]
+    _check_support(problem.model, dataset)
+
+
+def _check_support(model: Model, dataset: Dataset) -> None:
+    # A support of one's own is that of one's own data.
+    if dataset.support not in HOLDS.get(model.support, (model.support,)):
         raise ConfigError(
-            f"the likelihood of {type(problem.model).__name__} is a density of "
-            f"{problem.model.support} data; these are {dataset.support}. "
-            f"Try {instead}."
+            f"the likelihood of {type(model).__name__} is a density of {model.support} data; these "
+            f"are {dataset.support}. {_other_support(model, dataset)}"
         )
+
+
+def _other_support(model: Model, dataset: Dataset) -> str:
+    for component in (model, dataset):
+        if component.support not in HOLDS:
+            return (
+                f"The support of {type(component).__name__} is none of {', '.join(HOLDS)}. Try one "
+                "of them, or one name of your own in both."
+            )
+    of_words = model.support == "terms"
+    return f"Try {'dataset=ap or dataset=corpus' if of_words else INSTEAD[dataset.support]}."
 
 
 def check_batch(batch_size: int, data: DataSpec) -> None:

@@ -1,12 +1,12 @@
 """Problem = model + family + inference + objective: the only place where the four meet."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import jax
 
-from avi.abilities import INSTEAD, Chooser, ClosedForm, NamedBound, missing
+from avi.abilities import Chooser, ClosedForm, NamedBound, explained, missing
 from avi.errors import ConfigError
 from avi.phi import SHARED, TABLE, Rows
 from avi.types import (
@@ -15,6 +15,7 @@ from avi.types import (
     Family,
     Inference,
     Lam,
+    Latent,
     Local,
     Model,
     Objective,
@@ -36,11 +37,7 @@ class Problem:
     objective: Objective
 
     def __post_init__(self) -> None:
-        if self.model.latent != self.family.latent:
-            raise ConfigError(
-                f"{_name(self.family)} lives on {_describe(self.family)}, but the latent of "
-                f"{_name(self.model)} on {_describe(self.model)}. Try {_families(self.model)}."
-            )
+        _require_same_latent(self.model, self.family)
         for component in (self.inference, self.objective):
             require(component, self.model, self.family)
 
@@ -82,56 +79,86 @@ class Problem:
         return (1 + self.inference.inner_calls()) * self.objective.evaluations(self.family)
 
 
-def pose(model: Model, family: Family, inference: Inference, objective: Any) -> Problem:
-    """Return the problem; an objective that stands for several is replaced by the one that fits."""
-    return Problem(model, family, inference, fit(objective, model, family))
+def pose(model: Model, family: Family, inference: Inference, objective: Objective) -> Problem:
+    """Return the problem; what stands for several components is replaced by the one that fits."""
+    _require_same_latent(model, family)
+    model = fit(model, model, family)
+    return Problem(model, family, fit(inference, model, family), fit(objective, model, family))
 
 
 def fit(component: Any, model: Model, family: Family) -> Any:
-    """Return `component`, or what it chooses for this model and family; refuse what cannot be."""
-    chosen = component.choose(model, family) if isinstance(component, Chooser) else component
+    """Return `component` for this pair: it and its parts, or what they choose where they choose.
+
+    Raises:
+        ConfigError: if the pair does not offer what it needs.
+    """
+    chosen = _chosen(component, model, family)
     require(chosen, model, family)
     return chosen
 
 
+def _chosen(component: Any, model: Model, family: Family) -> Any:
+    if is_dataclass(component) and isinstance(component, Chooser):
+        component = component.choose(model, family)
+    parts = _parts(component)
+    chosen = {name: _chosen(part, model, family) for name, part in parts.items()}
+    changed = {name: part for name, part in chosen.items() if part is not parts[name]}
+    return replace(component, **changed) if changed else component
+
+
 def require(component: Any, model: Model, family: Family) -> None:
     """Raise ConfigError unless model and family offer all that `component` and its parts need."""
-    for part in _parts(component):
+    for part in _with_needs(component):
         for need in missing(part, model, family):
+            words, instead, _ = explained(need)
             raise ConfigError(
-                f"{_name(part)} needs {(need.__doc__ or '').rstrip('.')}; got {_name(model)} with "
-                f"{_name(family)}. {INSTEAD.get(need.__name__, '')}".rstrip()
+                f"{_name(part)} needs {words}; got {_name(model)} with {_name(family)}. "
+                f"{instead}".rstrip()
             )
 
 
-def _parts(component: Any) -> Iterator[Any]:
-    """Yield the component and the components among its fields that have needs."""
-    if not is_dataclass(component):
-        return
-    if "needs" in type(component).__dict__:
+def _with_needs(component: Any) -> Iterator[Any]:
+    """Yield those that have needs among the component and its parts."""
+    if "needs" in type(component).__dict__ and is_dataclass(component):
         yield component
-    for field in fields(component):
-        yield from _parts(getattr(component, field.name))
+    for part in _parts(component).values():
+        yield from _with_needs(part)
+
+
+def _parts(component: Any) -> dict[str, Any]:
+    """Return the fields of a component, none of a plain value."""
+    if not is_dataclass(component):
+        return {}
+    return {field.name: getattr(component, field.name) for field in fields(component)}
+
+
+def _require_same_latent(model: Model, family: Family) -> None:
+    if model.latent != family.latent:
+        raise ConfigError(
+            f"{_name(family)} lives on {_describe(family.latent)}, but the latent of "
+            f"{_name(model)} on {_describe(model.latent)}. Try {_families(model.latent)}."
+        )
 
 
 def _name(component: Any) -> str:
     return type(component).__name__
 
 
-def _describe(component: Model | Family) -> str:
-    space, size = component.latent
-    return {
+def _describe(latent: Latent) -> str:
+    space, size = latent
+    known = {
         "real": f"R^{size}",
         "simplex": f"the simplex of {size} parts",
         "category": f"{size} categories",
-    }[space]
+    }
+    return known.get(space, f"the space {space!r} of size {size}")
 
 
-def _families(model: Model) -> str:
-    space, size = model.latent
-    choices = {
+def _families(latent: Latent) -> str:
+    space, size = latent
+    known = {
         "real": "family=diagonal_gaussian or family=full_rank_gaussian",
         "simplex": "family=dirichlet",
         "category": "family=categorical",
     }
-    return f"{choices[space]} with latent size {size}"
+    return f"{known.get(space, 'a family of your own on it')} with latent size {size}"

@@ -33,7 +33,7 @@ Lam = Float[Array, " P"]
 Scalar = Float[Array, ""]
 PRNGKey = Key[Array, ""]
 
-Space = Literal["real", "simplex", "category"]
+Space = str  # "real", "simplex", "category", or one that a model and a family of one's own share
 Kind = Literal["exact", "lower", "upper", "none"]  # what an estimate of log p(x) is of it
 Support = Literal["binary", "unit", "count", "real", "terms"]  # terms: x is a bag of words
 
@@ -146,7 +146,8 @@ class Family(Protocol):
 class Objective(Protocol):
     """A bound on log p(x) together with ONE estimator of it."""
 
-    needs: ClassVar[tuple[type, ...]]
+    @property
+    def needs(self) -> tuple[type, ...]: ...  # abilities of the model or the family
 
     @property
     def bound_name(self) -> str: ...  # of what it estimates, e.g. ELBO
@@ -158,7 +159,8 @@ class Objective(Protocol):
 class Refine(Protocol):
     """A local optimiser: ascend one datapoint's bound in lam, theta and x fixed."""
 
-    needs: ClassVar[tuple[type, ...]]
+    @property
+    def needs(self) -> tuple[type, ...]: ...  # abilities of the model or the family
 
     @property
     def steps(self) -> int: ...  # K
@@ -171,7 +173,9 @@ class Refine(Protocol):
 class Inference(Protocol):
     """Where lam comes from: the only thing in which the modes differ."""
 
-    needs: ClassVar[tuple[type, ...]]
+    @property
+    def needs(self) -> tuple[type, ...]: ...  # abilities of the model or the family
+
     per_datapoint: ClassVar[bool]  # phi is a table, one row per datapoint
 
     def init(self, key: PRNGKey, family: Family, x: X, num_data: int) -> Phi: ...
@@ -187,7 +191,9 @@ class Inference(Protocol):
 class Evidence(Protocol):
     """An estimator of log p(x): `exact`, or a stochastic `lower` or `upper` bound."""
 
-    needs: ClassVar[tuple[type, ...]]
+    @property
+    def needs(self) -> tuple[type, ...]: ...  # abilities of the model or the family
+
     kind: ClassVar[Kind]
 
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate: ...

@@ -276,7 +276,12 @@ def _check_component(built: Any, annotation: Any, path: str) -> Any:
 
 
 def _lacks(built: Any, annotation: Any) -> set[str]:
-    """Return the members of a protocol (or the class itself) that `built` does not have."""
+    """Return the members of a protocol (or the class itself) that `built` does not have.
+
+    A component that chooses another lacks nothing where that one may stand.
+    """
+    if _chooses(built) in (annotation, Any):
+        return set()
     if get_origin(annotation) is Callable:
         return set() if callable(built) else {"__call__"}
     if getattr(annotation, "_is_protocol", False):
@@ -288,6 +293,12 @@ def _lacks(built: Any, annotation: Any) -> set[str]:
     if isinstance(annotation, type):
         return set() if isinstance(built, annotation) else {annotation.__name__}
     return set()
+
+
+def _chooses(built: Any) -> Any:
+    """Return what the component chooses, as its `choose` is annotated; None if it does not."""
+    choose = getattr(type(built), "choose", None)
+    return None if choose is None else _type_hints(choose).get("return", Any)
 
 
 def _is_node(value: Any) -> bool:

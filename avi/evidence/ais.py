@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from avi.abilities import LocationScale, Reparametrised
+from avi.abilities import Real, is_gaussian
+from avi.conjugate import LOG_TWO_PI
 from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Scalar, Target
 
 SCHEDULE_RADIUS = 4.0  # of the sigmoid: temperatures are dense at both ends
 JITTER = 0.2  # relative; a trajectory of constant length can return to where it began
 FIRST_STEP = 0.5  # of the pilot run, in units of the start's own scale
 ADAPTATION = 0.5  # of log step size per unit of acceptance, in the pilot run
-LOG_TWO_PI = 1.8378770664093453
 
 
 class Place(NamedTuple):
@@ -33,11 +33,12 @@ Visit = Callable[[Array], Place]
 class AnnealedImportanceSampling:
     """log of the mean of K weights, each a chain from the start to the posterior (Neal 2001).
 
-    Unbiased for p(x), so a stochastic lower bound on log p(x). The path is geometric, from q(z)
-    or from the prior, in coordinates in which its start is N(0, I): HMC needs no other mass matrix.
-    The step size at each temperature is what pilot chains found; adapting it on the chains
-    themselves would bias the weights. `upper` runs the chains backwards from an exact draw of the
-    posterior, which a simulated x has: bidirectional Monte Carlo (Grosse, Ancha & Roy 2016).
+    Unbiased for p(x), so a stochastic lower bound on log p(x). The path is geometric, from a
+    Gaussian (q(z) if it is one, else one with its mean and standard deviations) or from the prior,
+    in coordinates in which its start is N(0, I): HMC needs no other mass matrix. The step size at
+    each temperature is what pilot chains found; adapting it on the chains themselves would bias the
+    weights. `upper` runs the chains backwards from an exact draw of the posterior, which a
+    simulated x has: bidirectional Monte Carlo (Grosse, Ancha & Roy 2016).
     """
 
     num_chains: int  # K
@@ -46,8 +47,8 @@ class AnnealedImportanceSampling:
     leapfrog: int  # steps of one trajectory
     acceptance: float  # that the pilot run aims at
     pilot_chains: int
-    start: Literal["posterior_approximation", "prior"]  # q(z; lam), or the family's standard member
-    needs: ClassVar[tuple[type, ...]] = (LocationScale, Reparametrised)
+    start: Literal["posterior_approximation", "prior"]  # the Gaussian of q(z; lam), or N(0, I)
+    needs: ClassVar[tuple[type, ...]] = (Real,)
     kind: ClassVar[Kind] = "lower"
 
     def __post_init__(self) -> None:
@@ -91,11 +92,23 @@ class AnnealedImportanceSampling:
 
     def _base(self, family: Any, lam: Lam) -> tuple[Callable[[Array], Array], Scalar]:
         """Return u -> z, which takes N(0, I) to the start of the path, and log |dz / du|."""
+        if not is_gaussian(family):
+            mean, deviation = self._moments(family, lam)
+            return lambda position: mean + deviation * position, jnp.log(deviation).sum()
         lam = family.init() if self.start == "prior" else lam
         origin = jnp.zeros(family.latent.size)
         # z = m + C u, so the log determinant is log N(0; 0, I) - log q(m) wherever one looks.
         stretch = _log_normal(origin) - family.log_prob(lam, family.transport(lam, origin))
         return lambda position: family.transport(lam, position), stretch
+
+    def _moments(self, family: Family, lam: Lam) -> tuple[Array, Array]:
+        """Return mean and deviations of q where it has them, else those of the prior."""
+        origin, unit = jnp.zeros(family.latent.size), jnp.ones(family.latent.size)
+        if self.start == "prior":
+            return origin, unit
+        mean, deviation = family.mean(lam), family.standard_deviation(lam)
+        usable = jnp.all(jnp.isfinite(mean) & jnp.isfinite(deviation) & (deviation > 0))
+        return jnp.where(usable, mean, origin), jnp.where(usable, deviation, unit)
 
     def _place(self, target: Target, family: Family, lam: Lam) -> Visit:
         transport, stretch = self._base(family, lam)

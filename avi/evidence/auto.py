@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from avi.abilities import Chooser, missing
+from avi.abilities import first_that_fits
 from avi.errors import ConfigError
 from avi.types import Evidence, Family, Model
 
@@ -19,13 +19,9 @@ class FirstThatFits:
         Raises:
             ConfigError: if none fits; list `none` last to allow that.
         """
-        for candidate in self.candidates:
-            try:
-                chosen = (
-                    candidate.choose(model, family) if isinstance(candidate, Chooser) else candidate
-                )
-            except ConfigError:
-                continue
-            if not missing(chosen, model, family):
-                return chosen
-        raise ConfigError("no evidence estimator fits this model and family. Try evidence=none.")
+        chosen: Evidence | None = first_that_fits(self.candidates, model, family)
+        if chosen is None:
+            raise ConfigError(
+                "no evidence estimator fits this model and family. Try evidence=none."
+            )
+        return chosen

@@ -1,14 +1,14 @@
 """log p(x) by numerical integration over a latent of one or two dimensions."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from avi.errors import ConfigError
-from avi.types import Estimate, Family, Kind, Lam, Model, PRNGKey, Target
+from avi.abilities import LowDimensional
+from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Target
 
 REACH = 12.0  # of the grid around the origin, in standard deviations of a N(0, 1) prior
 BLOCK = 25  # nodes decoded at a time
@@ -23,7 +23,7 @@ class Quadrature:
     """
 
     num_nodes: int  # per dimension, odd
-    needs: ClassVar[tuple[type, ...]] = ()
+    needs: ClassVar[tuple[type, ...]] = (LowDimensional,)
     kind: ClassVar[Kind] = "exact"
 
     def __post_init__(self) -> None:
@@ -32,17 +32,6 @@ class Quadrature:
                 f"num_nodes must be 4 n + 1, so that every second node is a rule too; got "
                 f"{self.num_nodes}. Try evidence.num_nodes=201."
             )
-
-    def choose(self, model: Model, family: Family) -> Self:
-        """Return itself, or refuse a latent with more than two dimensions."""
-        del family
-        if model.latent.space != "real" or model.latent.size > 2:
-            raise ConfigError(
-                "quadrature needs a latent in R^1 or R^2: its nodes grow as a power of the "
-                f"dimension; got {model.latent.space} of size {model.latent.size}. "
-                "Try evidence=ais."
-            )
-        return self
 
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate:
         """Return log p(x); the key is not used."""

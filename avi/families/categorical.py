@@ -33,6 +33,10 @@ class Categorical:
         """Return lam of the uniform distribution."""
         return jnp.zeros(self.latent_size)
 
+    def of_logits(self, logits: Float[Array, " K"]) -> Lam:
+        """Return lam of softmax(logits)."""
+        return logits
+
     def points(self) -> Int[Array, " K"]:
         """Return every category."""
         return jnp.arange(self.latent_size)

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from avi.conjugate import LOG_TWO_PI
 from avi.types import Lam, Latent, PRNGKey, Scalar, Z
-
-LOG_TWO_PI = 1.8378770664093453
 
 
 def _refuse_empty(latent_size: int) -> None:

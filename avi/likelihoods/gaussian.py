@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from avi.conjugate import LOG_TWO_PI
 from avi.types import PRNGKey, Scalar, Support
-
-LOG_TWO_PI = 1.8378770664093453
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from avi.abilities import Unrestricted
 from avi.conjugate import (
     LOG_TWO_PI,
     NormalGamma,
@@ -16,7 +17,7 @@ from avi.conjugate import (
     kl_divergence,
     normal_gamma,
 )
-from avi.types import DataSpec, Lam, Latent, PRNGKey, Scalar, Support, Theta, X, Z
+from avi.types import DataSpec, Family, Lam, Latent, PRNGKey, Scalar, Support, Theta, X, Z
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,10 @@ class GaussianMixture:
         """Return the bound at the optimum of lam: log p(x) less what q(globals) does not know."""
         return jax.nn.logsumexp(self.expected_log_joints(theta, x))
 
+    def supports(self, family: Family) -> bool:
+        """Whether `elbo` and `coordinate_update` are those of the family."""
+        return isinstance(family, Unrestricted)
+
     def elbo(self, theta: Theta, x: X, family: Any, lam: Lam) -> Scalar:
         """Return sum_k q_k (E[log p(x, k)] - log q_k)."""
         expected = jnp.dot(family.mean(lam), self.expected_log_joints(theta, x))
@@ -109,8 +114,7 @@ class GaussianMixture:
 
     def coordinate_update(self, theta: Theta, x: X, family: Any) -> Callable[[Lam], Lam]:
         """Return the update that is the optimum at once, whatever lam."""
-        del family
-        optimum = jax.nn.log_softmax(self.expected_log_joints(theta, x))
+        optimum = family.of_logits(jax.nn.log_softmax(self.expected_log_joints(theta, x)))
         return lambda lam: optimum.astype(lam.dtype)
 
     def mean_globals(self, theta: Theta) -> dict[str, Array]:

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from avi.abilities import LogProportions
 from avi.conjugate import dirichlet, expected_statistics, kl_divergence
 from avi.ragged import Document
-from avi.types import DataSpec, Lam, Latent, PRNGKey, Scalar, Support, Theta, Z
+from avi.types import DataSpec, Family, Lam, Latent, PRNGKey, Scalar, Support, Theta, Z
 
 TINY = 1e-30  # keeps a quotient finite where a term has no weight left in float32
 
@@ -92,6 +93,10 @@ class LDA:
         Under q(topics) the bound is lower than at their means by what is not known of them.
         """
         return "ELBO at mean topics" if self.topics == "mean" else "ELBO under q(topics)"
+
+    def supports(self, family: Family) -> bool:
+        """Whether `elbo` and `coordinate_update` are those of the family."""
+        return isinstance(family, LogProportions)
 
     def elbo(self, theta: Theta, x: Document, family: Any, lam: Lam) -> Scalar:
         """Return the bound of one document in nats.

@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from avi.conjugate import LOG_TWO_PI
 from avi.types import DataSpec, Latent, PRNGKey, Scalar, Support, Theta, X, Z
-
-LOG_TWO_PI = 1.8378770664093453
 
 
 @dataclass(frozen=True)

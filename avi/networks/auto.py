@@ -1,19 +1,16 @@
 """The encoder that fits the data: of documents, or of the numbers in x."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from jaxtyping import Array, Float
+from typing import Literal
 
 from avi.networks.bag import BagOfWords
 from avi.networks.mlp import MLP
-from avi.ragged import Document
-from avi.types import Network, PRNGKey, X
+from avi.types import Family, Model, Network
 
 
 @dataclass(frozen=True)
 class Auto:
-    """`BagOfWords` where x is a document, else `MLP`."""
+    """Stands for `BagOfWords` where x is a document, a bag of terms, else for `MLP`."""
 
     width: int  # of a term's embedding
     widths: tuple[int, ...]
@@ -22,19 +19,16 @@ class Auto:
 
     def __post_init__(self) -> None:
         # Both refuse what they cannot do, whichever it will be.
-        MLP(self.widths, self.activation, self.output_scale)
-        BagOfWords(self.width, self.widths, self.activation, self.output_scale)
+        self._of_documents()
+        self._of_numbers()
 
-    def chosen(self, x: X) -> Network:
-        """Return the one that fits x."""
-        if isinstance(x, Document):
-            return BagOfWords(self.width, self.widths, self.activation, self.output_scale)
+    def choose(self, model: Model, family: Family) -> Network:
+        """Return the one that fits the data of the model."""
+        del family
+        return self._of_documents() if model.support == "terms" else self._of_numbers()
+
+    def _of_documents(self) -> BagOfWords:
+        return BagOfWords(self.width, self.widths, self.activation, self.output_scale)
+
+    def _of_numbers(self) -> MLP:
         return MLP(self.widths, self.activation, self.output_scale)
-
-    def init(self, key: PRNGKey, x: X, output_bias: Float[Array, " num_outputs"]) -> dict[str, Any]:
-        """Return the weights for inputs like `x`."""
-        return self.chosen(x).init(key, x, output_bias)
-
-    def apply(self, params: dict[str, Any], x: X, num_outputs: int) -> Float[Array, " num_outputs"]:
-        """Return the outputs for one x."""
-        return self.chosen(x).apply(params, x, num_outputs)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles.statistics import assert_mean_is
+from plugins.coupling import CouplingFlow
 
 from avi.errors import ConfigError
 from avi.evidence.ais import AnnealedImportanceSampling
@@ -17,6 +18,7 @@ from avi.likelihoods.bernoulli import Bernoulli
 from avi.models.linear_gaussian import LinearGaussian
 from avi.models.vae import VAE
 from avi.networks.mlp import MLP
+from avi.problem import fit
 from avi.types import DataSpec, Target
 
 LATENT, SIZE, POINTS = 4, 8, 256
@@ -143,9 +145,62 @@ def test_quadrature_refuses_three_dimensions_and_auto_goes_past_it():
     model, _ = vae(3)
     family = DiagonalGaussian(3)
     with pytest.raises(ConfigError, match="Try evidence=ais"):
-        Quadrature(201).choose(model, family)
-    chosen = FirstThatFits((Quadrature(201), ais(), NoEvidence())).choose(model, family)
+        fit(Quadrature(201), model, family)
+    chosen = fit(FirstThatFits((Quadrature(201), ais(), NoEvidence())), model, family)
     assert isinstance(chosen, AnnealedImportanceSampling)
+
+
+class Opaque:
+    """A Gaussian that offers nothing beyond what every family must."""
+
+    def __init__(self, deviation=1.0):
+        self.latent = FAMILY.latent
+        self.deviation = deviation
+
+    def mean(self, lam):
+        return FAMILY.mean(lam)
+
+    def standard_deviation(self, lam):
+        return self.deviation * FAMILY.standard_deviation(lam)
+
+
+def annealed(family, start):
+    target, lam = Target(MODEL, THETA, jnp.ones(SIZE)), best(jnp.ones(SIZE))
+    estimator = ais(start=start)
+    lower = jax.jit(lambda: estimator(target, family, lam, jax.random.key(8)).value)()
+    z = jnp.full(LATENT, 0.3)
+    upper = jax.jit(lambda: estimator.upper(target, family, lam, z, jax.random.key(8)).value)()
+    return np.array([lower, upper])
+
+
+@pytest.mark.parametrize("start", ["posterior_approximation", "prior"])
+def test_ais_starts_from_the_moments_of_a_family_that_does_not_say_that_it_is_gaussian(start):
+    # The same start, written as m + s u instead of by the transport of the family.
+    np.testing.assert_allclose(annealed(Opaque(), start), annealed(FAMILY, start), rtol=1e-4)
+
+
+@pytest.mark.parametrize("deviation", [np.nan, np.inf, 0.0])
+def test_ais_starts_from_the_prior_where_a_family_has_no_moments(deviation):
+    found = annealed(Opaque(deviation), "posterior_approximation")
+    np.testing.assert_array_equal(found, annealed(Opaque(), "prior"))
+
+
+def test_ais_is_unbiased_whatever_the_family_it_starts_from():
+    family = CouplingFlow(LATENT)
+
+    def one(key):
+        draw_key, lam_key, ais_key = jax.random.split(key, 3)
+        z, x = MODEL.sample(THETA, draw_key, jnp.zeros(SIZE))
+        bend = 0.3 * jax.random.normal(lam_key, (family.num_params,))
+        lam = bend.at[: 2 * LATENT].set(best(x))
+        target, exact = Target(MODEL, THETA, x), MODEL.log_evidence(THETA, x)
+        lower = ais()(target, family, lam, ais_key).value - exact
+        return lower, ais().upper(target, family, lam, z, ais_key).value - exact
+
+    keys = jax.random.split(jax.random.key(9), POINTS)
+    lower, upper = (np.asarray(one, np.float64) for one in jax.jit(jax.vmap(one))(keys))
+    assert_mean_is(np.exp(lower), 1.0, smallest_detectable=0.25)
+    assert_mean_is(np.exp(-upper), 1.0)
 
 
 def test_khat_is_the_shape_of_an_exact_pareto_tail():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from oracles import closed_forms
 from oracles.statistics import assert_mean_is
+from plugins.coupling import CouplingFlow
 
 from avi.errors import ConfigError
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
@@ -13,6 +14,8 @@ from avi.models.linear_gaussian import LinearGaussian
 from avi.models.normal_hierarchy import NormalHierarchy
 from avi.models.poisson_lognormal import PoissonLogNormal
 from avi.models.state_space import StateSpace
+from avi.objectives.elbo import Exact
+from avi.problem import require
 from avi.types import DataSpec
 
 COUNTS = (PoissonLogNormal(2), jnp.array([0.0, 3.0, 1.0]))
@@ -139,9 +142,10 @@ def test_the_closed_form_of_counts_is_the_mean_over_q(family):
 
 
 def test_counts_refuse_a_closed_form_that_is_not_theirs():
-    model, x = COUNTS
-    with pytest.raises(ConfigError, match="Try family=diagonal_gaussian or objective=pathwise"):
-        model.elbo(some_theta(model, x), x, object(), jnp.zeros(2))
+    model, _ = COUNTS
+    require(Exact(), model, FullRankGaussian(2))
+    with pytest.raises(ConfigError, match="closed form; got .* CouplingFlow. Try objective=elbo"):
+        require(Exact(), model, CouplingFlow(2))
 
 
 def test_sizes_that_do_not_fit_the_data_are_refused_with_what_to_type():

@@ -8,14 +8,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import closed_forms
 from oracles.statistics import assert_mean_is
+from plugins.coupling import CouplingFlow
 
 from avi.families.categorical import Categorical
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
+from avi.models.gaussian_mixture import GaussianMixture
 from avi.models.linear_gaussian import LinearGaussian
 from avi.models.mixture import Mixture
+from avi.models.poisson_lognormal import PoissonLogNormal
 from avi.objectives import elbo
-from avi.objectives.elbo import AnalyticKL, Elbo, Enumerated, Pathwise, Score, StickTheLanding
+from avi.objectives.elbo import (
+    AnalyticKL,
+    Elbo,
+    Enumerated,
+    Exact,
+    Pathwise,
+    Score,
+    StickTheLanding,
+)
 from avi.objectives.iwae import ImportanceWeighted
+from avi.problem import fit
 from avi.types import DataSpec, Target
 
 GAUSSIANS = [DiagonalGaussian(2), FullRankGaussian(2)]
@@ -280,6 +292,33 @@ def test_elbo_stands_for_the_estimator_with_the_least_variance():
     linear, mixture = LinearGaussian(2, "shared", 1e-3), Mixture(3, "own", 1e-2)
     assert Elbo(4, True).choose(linear, DiagonalGaussian(2)) == AnalyticKL(4, True)
     assert Elbo(4, False).choose(mixture, Categorical(3)) == Enumerated()
+
+
+def test_a_closed_form_that_is_not_that_of_the_family_gives_way_to_draws():
+    counts, elbo = PoissonLogNormal(2), Elbo(4, True)
+    assert [fit(elbo, counts, family) for family in GAUSSIANS] == 2 * [Exact()]
+    assert fit(elbo, counts, CouplingFlow(2)) == Pathwise(4, True)
+    assert fit(elbo, GaussianMixture(3, 1.0, 1.0, 1.0, 1.0), Listed()) == Enumerated()
+
+
+class Listed:
+    """A family over three categories of which nothing but the list is known."""
+
+    latent = Categorical(3).latent
+
+    def points(self):
+        return jnp.arange(3)
+
+
+def test_the_drawn_bound_of_a_flow_that_is_a_gaussian_is_the_closed_form_of_the_gaussian():
+    counts, flow, gaussian = PoissonLogNormal(2), CouplingFlow(2), DiagonalGaussian(2)
+    theta = {"weight": jnp.asarray(ORACLE.weight), "mean": jnp.asarray(ORACLE.mean)}
+    where, lam = Target(counts, theta, jnp.array([0.0, 3.0, 1.0])), some_lam(gaussian)
+    straight = flow.init().at[:4].set(lam)
+    drawn = fit(Elbo(2, True), counts, flow)
+    keys = jax.random.split(jax.random.key(8), 20_000)
+    values = jax.jit(jax.vmap(lambda key: drawn(where, flow, straight, key).value))(keys)
+    assert_mean_is(values, Exact()(where, gaussian, lam, keys[0]).value, smallest_detectable=0.1)
 
 
 def test_antithetic_draws_are_mirrored():

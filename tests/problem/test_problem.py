@@ -1,5 +1,7 @@
 """A problem refuses what does not fit, in a sentence that says what to type."""
 
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 import optax
 import pytest
@@ -26,13 +28,34 @@ from avi.objectives.iwae import ImportanceWeighted
 from avi.optimizers.natural_gradient import NaturalGradient
 from avi.problem import Problem, fit, pose
 from avi.refine.ascent import Ascent
-from avi.types import DataSpec
+from avi.types import DataSpec, Latent
 
 ENCODER = Amortized(MLP((), "tanh", 1.0))
 LINEAR, MIXTURE = LinearGaussian(2, "shared", 1e-3), Mixture(3, "own", 1e-2)
 DECODER = VAE(2, MLP((), "tanh", 1.0), Bernoulli())
 GAUSSIAN, CATEGORY = DiagonalGaussian(2), Categorical(3)
 PATHWISE = elbo.Pathwise(1, False)
+
+
+@dataclass(frozen=True)
+class Bits(LinearGaussian):
+    """A model on a space of its own."""
+
+    @property
+    def latent(self):
+        return Latent("binary", 6)
+
+
+@dataclass(frozen=True)
+class BitsFamily(DiagonalGaussian):
+    """A family on that space."""
+
+    @property
+    def latent(self):
+        return Latent("binary", 6)
+
+
+BITS, FAMILY_OF_BITS = Bits(6, "shared", 1e-3), BitsFamily(6)
 
 
 class Unnatural:
@@ -48,6 +71,8 @@ class Unnatural:
     [
         (LINEAR, CATEGORY, PATHWISE, ["R^2", "3 categories", "Try family=diagonal_gaussian"]),
         (LINEAR, DiagonalGaussian(3), PATHWISE, ["R^3", "R^2", "latent size 2"]),
+        (BITS, GAUSSIAN, PATHWISE, ["R^2", "'binary' of size 6", "Try a family of your own"]),
+        (LINEAR, FAMILY_OF_BITS, PATHWISE, ["'binary' of size 6", "Try family=diagonal_gaussian"]),
         (MIXTURE, GAUSSIAN, PATHWISE, ["R^2", "3 categories", "Try family=categorical"]),
         (MIXTURE, CATEGORY, PATHWISE, ["reparametrised", "objective=score"]),
         (MIXTURE, CATEGORY, ImportanceWeighted(3), ["reparametrised", "objective=elbo"]),
@@ -59,7 +84,17 @@ class Unnatural:
 def test_what_does_not_fit_is_refused_with_what_to_type(model, family, objective, words):
     with pytest.raises(ConfigError) as caught:
         Problem(model, family, ENCODER, objective)
+    assert caught.value.exit_code == 2
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_model_and_family_may_share_a_space_of_their_own():
+    assert pose(BITS, FAMILY_OF_BITS, ENCODER, PATHWISE).model == BITS
+
+
+def test_a_latent_that_differs_is_said_before_what_an_objective_needs():
+    with pytest.raises(ConfigError, match="3 categories"):
+        pose(LINEAR, CATEGORY, ENCODER, PATHWISE)
 
 
 def test_the_needs_of_a_nested_optimiser_are_checked():
