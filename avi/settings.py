@@ -1,12 +1,55 @@
-"""The settings of a run that belong to no component, one dataclass per yaml block."""
+"""The settings that belong to no component: one dataclass per yaml block, one table of traits."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 Device = Literal["auto", "cpu", "gpu", "tpu"]
 Precision = Literal["float32", "float64"]
+
+
+class Key(NamedTuple):
+    """A key and its traits; a key without any is not in the table."""
+
+    name: str  # of a setting, or of a block for all that is in it
+    annotation: Any = None  # what it may hold; None: its block or component says so
+    path: Literal["folder", "file"] | None = None  # a folder is taken as written, commas and all
+    place: Literal["run", "sweep"] | None = None  # where one goes and how it begins
+    resumable: bool = False  # alters neither the numbers of a step nor lines already written
+    effect: bool = True  # on what a run computes
+
+
+KEYS = (
+    Key("seed", int),
+    Key("device", Device, resumable=True, effect=False),
+    Key("precision", Precision),
+    Key("output", str | None, path="folder", place="run", resumable=True, effect=False),
+    Key("resume", str | None, path="folder", place="run", resumable=True, effect=False),
+    Key("resume_damaged", Literal["skip", "fail"], place="run", resumable=True, effect=False),
+    Key("overwrite", bool, place="run", resumable=True, effect=False),
+    Key("sweep", str | None, path="folder", place="sweep", effect=False),
+    Key("jobs", int | None, place="sweep", effect=False),
+    Key("dry_run", bool, place="sweep", effect=False),
+    Key("train.start", path="folder"),
+    Key("train.epochs", resumable=True),
+    Key("train.log_every", resumable=True),
+    Key("train.save_every", resumable=True),
+    Key("train.keep_last", resumable=True),
+    Key("train.report", resumable=True),
+    Key("dataset.device_budget", resumable=True),
+    Key("dataset.path", path="file"),
+    Key("gap", resumable=True),
+    Key("evidence", resumable=True),
+    Key("refine", resumable=True),
+    # Of commands that read a run.
+    Key("run", path="folder"),
+    Key("out", path="folder"),
+    Key("data", path="file"),
+    Key("split", Split),
+)
+RESUMABLE = frozenset(key.name for key in KEYS if key.resumable)
+WITHOUT_EFFECT = frozenset(key.name for key in KEYS if not key.effect)
 
 
 def _refuse(condition: bool, sentence: str) -> None:

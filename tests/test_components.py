@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from avi.config import catalog
-from avi.config import compose as config
 from avi.config.build import load_experiment
+from avi.config.compose import compose
 from avi.datasets.base import describe
 from avi.engine.step import init_state, make_step
 from avi.errors import ConfigError
@@ -49,7 +49,7 @@ def experiment_of(model, corpus, *words):
     data = DATA[model]
     if "dataset=corpus" in data:
         data = (*data, f"dataset.path={corpus}")
-    (job,) = config.compose([f"model={model}", *data, f"train.batch_size={BATCH}", *words])
+    (job,) = compose([f"model={model}", *data, f"train.batch_size={BATCH}", *words])
     return load_experiment({key: job.tree[key] for key in job.tree})
 
 

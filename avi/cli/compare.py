@@ -2,9 +2,22 @@
 
 from pathlib import Path
 
-from avi.process.terminal import say
-from avi.report.compare_page import write_comparison
-from avi.rundir import make_folder
+from avi.cli.command import Command, Line
+from avi.cli.words import own_words, path
+from avi.errors import ConfigError
+
+
+def run(words: list[str]) -> int:
+    """Put the runs in the folders among the words side by side."""
+    folders = [Path(word) for word in words if not word.startswith("out=")]
+    own, _ = own_words("compare", [word for word in words if word.startswith("out=")])
+    if not folders:
+        raise ConfigError("Which runs? For example: avi compare outputs/train/*")
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"There is no folder {folder}.")
+    main(folders, path(own, "out"))
+    return 0
 
 
 def main(folders: list[Path], out: Path | None = None) -> None:
@@ -14,9 +27,38 @@ def main(folders: list[Path], out: Path | None = None) -> None:
         folders: run folders.
         out: where to write; by default the folder `comparison` beside the first run.
     """
+    from avi.process.terminal import say
+    from avi.report.compare_page import write_comparison
+    from avi.rundir import make_folder
+
     out = out if out is not None else folders[0].resolve().parent / "comparison"
     make_folder(out)
     comparison = write_comparison(folders, out)
     say(comparison.terminal)
-    for path in comparison.paths:
-        say(str(path))
+    for written in comparison.paths:
+        say(str(written))
+
+
+def offer(line: Line) -> list[str]:
+    """Return folders, and out=."""
+    from avi.cli import offers
+
+    if "=" in line.current:
+        return offers.settings(line, ["out"])
+    return [
+        *offers.starting(line.current, ["out="]),
+        *offers.paths(line.current, folders_only=True),
+    ]
+
+
+COMMAND = Command(
+    name="compare",
+    summary="put runs side by side in one table and one figure",
+    usage="avi compare <folders...> [out=<folder>]",
+    examples="""\
+  avi compare outputs/train/*
+  avi compare outputs/sweeps/inference-1a2b/* out=comparison
+""",
+    run=run,
+    offer=offer,
+)

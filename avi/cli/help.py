@@ -1,85 +1,57 @@
-"""Help that is written for people, made of the comments in the yaml files."""
+"""Help that is written for people, made of a command's own words and the comments of its yaml."""
 
 import textwrap
+from collections.abc import Iterable
 
+from avi.cli.command import Command
 from avi.config import catalog
 
 WIDTH = 80
-EXAMPLES = {
-    "train": """\
-  avi train inference=semi_amortized        another mode, all else equal
-  avi train model=linear_gaussian dataset=linear_gaussian
-  avi train train.epochs=20 seed=1          settings
+OVERVIEW = """\
+avi: amortized variational inference, run from the shell and measured in nats
+
+usage: avi <command> [key=value ...]
+
+commands
+{commands}
+
+first steps
+  avi train                                 a VAE on hand-written digits
+  avi train inference=free_form             the same without an encoder
   avi train -m inference=svi,amortized seed=0,1,2
-                                            one run for each combination; given
-                                            again, it goes on where it was
-  avi train train.start=<run> train.freeze=theta inference=free_form
-                                            another mode on the same decoder
-  avi train resume=<run> train.epochs=200   go on with a run
-  avi train model=vae --cfg job             print the composed configuration
-""",
-    "gap": """\
-  avi gap run=outputs/train/<folder>
-  avi gap run=<folder> gap.splits=[test]    half the time
-  avi gap run=<folder> gap.half_width=0.05  more rows, a narrower interval
-  avi gap run=<folder> checkpoint=1200      at an earlier step
-  avi gap run=<folder> evidence=iwae evidence.num_samples=5000
-""",
-    "infer": """\
-  avi infer run=outputs/train/<folder>
-  avi infer run=<folder> split=train
-  avi infer run=<folder> data=mine.csv out=results
-""",
-    "compare": """\
-  avi compare outputs/train/*
-  avi compare outputs/sweeps/inference-1a2b/* out=comparison
-""",
-    "verify": """\
-  avi verify
-  avi verify only=linear_gaussian
-""",
-    "list": """\
-  avi list
-  avi list dataset model
-""",
-    "completion": """\
-  eval "$(avi completion bash)"             in ~/.bashrc
-  eval "$(avi completion zsh)"              in ~/.zshrc, after compinit
-  avi completion fish | source              in ~/.config/fish/config.fish
-""",
-}
-USAGE = {
-    "train": "avi train [-m] [group=choice ...] [key=value ...]",
-    "gap": "avi gap run=<folder> [gap.<key>=...] [evidence=...] [refine=...]",
-    "compare": "avi compare <folders...> [out=<folder>]",
-    "list": "avi list [group ...]",
-    "completion": "avi completion bash|zsh|fish",
-}
-ALONE = {
-    "list": "Show every choice of every group, with one line of explanation",
-    "completion": "Print a script that makes Tab complete commands, choices and settings",
-}
+  avi compare outputs/train/*               one table, one figure
+  avi gap run=outputs/train/<folder>        the gap report of any checkpoint
+  avi infer run=outputs/train/<folder> data=mine.csv
+
+`avi <command> --help` explains a command, `avi list` the choices.
+Settings are words like train.epochs=20; nothing else has dashes but -m, --cfg,
+-cd, --help and --version.
+
+environment
+  AVI_OUTPUT_DIR    where runs go, instead of outputs
+  AVI_DATA_DIR      where data sets are looked for first
+  AVI_CONFIG_PATH   folders with yaml files of your own, which come first
+  AVI_PLUGINS       packages of your own that yaml files may name"""
 
 
-def command_help(command: str) -> str:
+def overview(commands: Iterable[Command]) -> str:
+    """Return the help of `avi` as a whole."""
+    lines = (f"  {command.name:<11} {command.summary}" for command in commands)
+    return OVERVIEW.format(commands="\n".join(lines))
+
+
+def command_help(command: Command) -> str:
     """Return the help of one command."""
-    file = catalog.command_file(command)
-    title = ALONE[command] if command in ALONE else catalog.description(file)
-    parts = [title, "", f"usage: {USAGE.get(command, f'avi {command} [key=value ...]')}"]
-    if command == "train":
+    file = catalog.command_file(command.name)
+    parts = [command.title or catalog.description(file), "", f"usage: {command.usage}"]
+    if command.groups:
         parts += ["", "what to choose", *_chosen_groups()]
-    if command not in ALONE:
+    if command.title is None:
         parts += ["", "settings", *_settings(catalog.settings(file))]
-    parts += ["", "examples", EXAMPLES[command].rstrip("\n")]
-    if command == "train":
-        parts += ["", *textwrap.wrap(FLAGS, WIDTH), "", "`avi list` explains every choice."]
-    return "\n".join(parts) + "\n"
-
-
-FLAGS = (
-    "Flags: -m sweeps over values with commas; --cfg job prints the configuration; -cd <folder> "
-    "adds a folder of your own yaml files; dry_run=true lists the jobs."
-)
+    parts += ["", "examples", command.examples.rstrip("\n")]
+    for note in command.notes:
+        parts += ["", *textwrap.wrap(note, WIDTH)]
+    return "\n".join(parts)
 
 
 def choices(names: list[str]) -> str:
@@ -91,7 +63,7 @@ def choices(names: list[str]) -> str:
         width = max(map(len, known[name]))
         for choice, path in known[name].items():
             lines += _columns(choice, catalog.description(path), width)
-    return "\n".join(lines[1:]) + "\n"
+    return "\n".join(lines[1:])
 
 
 def _chosen_groups() -> list[str]:

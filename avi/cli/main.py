@@ -3,43 +3,6 @@
 import os
 import sys
 
-COMMANDS = {
-    "train": "train a model under one inference mode; -m trains a grid of them",
-    "gap": "measure what inference loses on a trained run, in nats",
-    "infer": "write the posteriors of a run's rows, or of your own data",
-    "compare": "put runs side by side in one table and one figure",
-    "verify": "check avi against exact answers, one line each",
-    "list": "show every choice of every group, e.g. `avi list dataset`",
-    "completion": "print the completion script for bash, zsh or fish",
-}
-ANSWERS = ("list", "completion")  # those that only print
-RESUMABLE = ("train", "gap")  # those that a scheduler stops and gives again
-HELP = f"""avi: amortized variational inference, run from the shell and measured in nats
-
-usage: avi <command> [key=value ...]
-
-commands
-{chr(10).join(f"  {name:<11} {line}" for name, line in COMMANDS.items())}
-
-first steps
-  avi train                                 a VAE on hand-written digits
-  avi train inference=free_form             the same without an encoder
-  avi train -m inference=svi,amortized seed=0,1,2
-  avi compare outputs/train/*               one table, one figure
-  avi gap run=outputs/train/<folder>        the gap report of any checkpoint
-  avi infer run=outputs/train/<folder> data=mine.csv
-
-`avi <command> --help` explains a command, `avi list` the choices.
-Settings are words like train.epochs=20; nothing else has dashes but -m, --cfg,
--cd, --help and --version.
-
-environment
-  AVI_OUTPUT_DIR    where runs go, instead of outputs
-  AVI_DATA_DIR      where data sets are looked for first
-  AVI_CONFIG_PATH   folders with yaml files of your own, which come first
-  AVI_PLUGINS       packages of your own that yaml files may name
-"""
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `avi` with the words of the command line and exit with its code."""
@@ -64,52 +27,41 @@ def _leave_stdout() -> None:
 
 def run(words: list[str]) -> int:
     """Return the exit code of one command line."""
-    if not words or words[0] in ("--help", "-h", "help"):
-        print(HELP, end="")
-        return 0
-    if words[0] == "--version":
+    from avi.cli.command import carry_out, commands
+
+    name, rest = (words[0], words[1:]) if words else ("help", [])
+    if name == "--version":
         from avi import __version__
 
-        print(f"avi {__version__}")
-        return 0
-    command, rest = words[0], words[1:]
-    if command == "complete":  # asked by the scripts that `avi completion` prints
-        from avi.cli.completion import complete
+        return _print(f"avi {__version__}")
+    known = commands()
+    if name in ("--help", "-h", "help"):
+        from avi.cli.help import overview
 
-        print("\n".join(complete(" ".join(rest), COMMANDS)))
-        return 0
-    if command not in COMMANDS:
-        return _refuse_command(command)
+        return _print(overview(known.values()))
+    if name == "complete":  # asked by the scripts that `avi completion` prints
+        from avi.cli.offers import complete
+
+        return _print("\n".join(complete(" ".join(rest), known)))
+    if name not in known:
+        return _refuse(name, list(known))
     if {"--help", "-h"} & set(rest):
         from avi.cli.help import command_help
 
-        print(command_help(command), end="")
-        return 0
-    from contextlib import nullcontext
-
-    from avi.process import signals
-    from avi.process.outcome import explain
-
-    try:
-        with signals.ending_at_once() if command in RESUMABLE else nullcontext():
-            return _handlers()[command](rest)
-    except (Exception, KeyboardInterrupt, SystemExit) as error:
-        if isinstance(error, BrokenPipeError) and command in ANSWERS:
-            raise
-        return explain(error)
+        return _print(command_help(known[name]))
+    return carry_out(known[name], rest)
 
 
-def _refuse_command(command: str) -> int:
+def _print(text: str) -> int:
+    print(text)
+    return 0
+
+
+def _refuse(name: str, known: list[str]) -> int:
     import difflib
 
-    close = difflib.get_close_matches(command, COMMANDS, n=1)
+    close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean avi {close[0]}?" if close else ""
-    names = ", ".join(COMMANDS)
-    print(f"avi: there is no command {command}; choose from: {names}.{hint}", file=sys.stderr)
+    names = ", ".join(known)
+    print(f"avi: there is no command {name}; choose from: {names}.{hint}", file=sys.stderr)
     return 2
-
-
-def _handlers():  # type: ignore[no-untyped-def]
-    from avi.cli import words as dispatch
-
-    return dispatch.HANDLERS

@@ -3,13 +3,28 @@
 import os
 from time import perf_counter
 
+from avi.cli.command import Command, Line
+from avi.cli.words import own_keys, own_words
 from avi.errors import ConfigError, ValidityError
-from avi.process.terminal import say
 
 HEADER = f"{'':35} {'expected':>10} {'got':>10} {'differs':>8} {'allowed':>7}"
 
 # Nearly all of the suite's time is compiling programs that run once: half of it, at this level.
 QUICK = "--xla_backend_optimization_level=1"
+
+
+def run(words: list[str]) -> int:
+    """Check all cases, or those that only= names."""
+    own, _ = own_words("verify", words)
+    main(own.get("only"))
+    return 0
+
+
+def offer(line: Line) -> list[str]:
+    """Return its keys."""
+    from avi.cli import offers
+
+    return offers.settings(line, own_keys("verify"))
 
 
 def main(only: str | None) -> None:
@@ -20,6 +35,7 @@ def main(only: str | None) -> None:
         ValidityError: if a case differs by more than its tolerance.
     """
     _compile_quickly()
+    from avi.process.terminal import say
     from avi.verify import suite
 
     if not suite.names(only):
@@ -57,3 +73,16 @@ def _compile_quickly() -> None:
         del os.environ["XLA_FLAGS"]
     else:
         os.environ["XLA_FLAGS"] = before
+
+
+COMMAND = Command(
+    name="verify",
+    summary="check avi against exact answers, one line each",
+    usage="avi verify [key=value ...]",
+    examples="""\
+  avi verify
+  avi verify only=linear_gaussian
+""",
+    run=run,
+    offer=offer,
+)

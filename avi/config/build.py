@@ -1,11 +1,12 @@
 """From the plain tree of a run to the objects it describes. Knows nothing of Hydra."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from avi.config.schema import build, build_settings, check, nearest, parameters
 from avi.errors import ConfigError
-from avi.settings import Device, GapSettings, Precision, TrainSettings
+from avi.settings import KEYS, GapSettings, TrainSettings
 
 if TYPE_CHECKING:
     from avi.experiment import Experiment
@@ -22,17 +23,33 @@ COMPONENTS = (
     "optimizer",
 )
 SETTINGS = ("train", "gap", "seed", "device", "precision")
-OF_THE_RUN: dict[str, Any] = {  # where it goes, not what it computes
-    "output": str | None,
-    "resume": str | None,
-    "resume_damaged": Literal["skip", "fail"],
-    "overwrite": bool,
-}
+PLACES = tuple(key.name for key in KEYS if key.place == "run")
+
+
+@dataclass(frozen=True, eq=False)
+class Checked(Mapping[str, Any]):
+    """A plain tree whose settings have been checked, with these; it reads like the tree.
+
+    What changes a tree returns a plain one, which is checked anew where it is used.
+    """
+
+    tree: Mapping[str, Any]
+    train: TrainSettings
+    gap: GapSettings
+
+    def __getitem__(self, key: str) -> Any:
+        return self.tree[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tree)
+
+    def __len__(self) -> int:
+        return len(self.tree)
 
 
 def load_experiment(tree: Mapping[str, Any]) -> "Experiment":
     """Return the objects that a plain tree describes; refuse what does not fit its schema."""
-    train, gap = check_settings(tree)
+    settings = checked(tree)
 
     from avi.experiment import make_experiment  # imports jax
     from avi.types import Params
@@ -51,8 +68,8 @@ def load_experiment(tree: Mapping[str, Any]) -> "Experiment":
             theta=build(optimizers["theta"], "optimizer.theta"),
             phi=build(optimizers["phi"], "optimizer.phi"),
         ),
-        train=train,
-        gap=gap,
+        train=settings.train,
+        gap=settings.gap,
         seed=tree["seed"],
         device=tree["device"],
         precision=tree["precision"],
@@ -77,21 +94,21 @@ def _node(value: Any, path: str) -> Any:
     return value
 
 
-def check_settings(tree: Mapping[str, Any]) -> tuple[TrainSettings, GapSettings]:
-    """Return the settings in `tree` after checking all that can be checked without jax."""
-    known = (*COMPONENTS, *SETTINGS, *OF_THE_RUN)
-    for key in tree:
-        if key not in known:
-            raise ConfigError(f"Unknown key {key}.{nearest(str(key), known)}")
-    missing = [key for key in (*COMPONENTS, *SETTINGS) if key not in tree]
+def checked(tree: Mapping[str, Any]) -> Checked:
+    """Return `tree` after checking all that can be checked without jax, once."""
+    if isinstance(tree, Checked):
+        return tree
+    known = (*COMPONENTS, *SETTINGS, *PLACES)
+    for name in tree:
+        if name not in known:
+            raise ConfigError(f"Unknown key {name}.{nearest(str(name), known)}")
+    missing = [name for name in (*COMPONENTS, *SETTINGS) if name not in tree]
     if missing:
         raise ConfigError(f"The configuration lacks {', '.join(missing)}.")
-    if check(tree["seed"], int, "seed") < 0:
+    for key in KEYS:
+        if key.annotation is not None and key.name in tree:
+            check(tree[key.name], key.annotation, key.name)
+    if tree["seed"] < 0:
         raise ConfigError(f"seed must be 0 or more; got {tree['seed']}.")
-    check(tree["device"], Device, "device")
-    check(tree["precision"], Precision, "precision")
-    for key, annotation in OF_THE_RUN.items():
-        if key in tree:
-            check(tree[key], annotation, key)
     train = build_settings(TrainSettings, tree["train"], "train")
-    return train, build_settings(GapSettings, tree["gap"], "gap")
+    return Checked(tree, train, build_settings(GapSettings, tree["gap"], "gap"))

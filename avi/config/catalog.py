@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-OPEN_TO_REPORTS = ("gap.", "evidence", "refine", "device")  # what avi gap may change in a run
-RUNNER_KEYS = ("resume", "overwrite", "output", "sweep", "jobs", "dry_run")
 SETTING = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?P<value>[^#]*)(#\s*(?P<comment>.*))?$")
 DEFAULT = re.compile(
     r"^ *- *(override +)?/?(?P<group>[\w/]+)(@(?P<package>[\w.]+))? *: *(?P<choice>[\w.-]+)"

@@ -13,32 +13,20 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from avi.config import catalog
-from avi.config.build import check_settings, load_experiment
-from avi.config.catalog import config_dir
-from avi.config.schema import build, check, nearest
+from avi.config.build import checked
+from avi.config.schema import check, nearest
 from avi.errors import ConfigError
-from avi.rundir.bounded import read_tree
+from avi.settings import KEYS, Key
 
-__all__ = [
-    "Job",
-    "build",
-    "compose",
-    "config_dir",
-    "load_experiment",
-    "override",
-    "read_tree",
-    "replace_groups",
-]
-
-REPLACEABLE = ("evidence", "refine")  # groups that a finished run may be read with
-PATHS = ("output", "resume", "sweep", "train.start")  # taken as they are, without quoting
+AS_WRITTEN = frozenset(key.name for key in KEYS if key.path == "folder")
+OF_A_SWEEP = tuple(key for key in KEYS if key.place == "sweep")
 WORD = re.compile(r"(?P<key>[+~]*[A-Za-z_][\w./@-]*)=(?P<value>.*)", re.DOTALL)
 
 
 class Job(NamedTuple):
     """One run to be: its plain tree, the choice in each group, and the words that led there."""
 
-    tree: dict[str, Any]
+    tree: Mapping[str, Any]
     choices: dict[str, str]
     words: list[str]
     swept: list[str]  # those of the words that differ between the jobs of a sweep
@@ -105,7 +93,7 @@ def _composing() -> Iterator[None]:
     from hydra import initialize_config_dir
 
     _register_search_path()
-    with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="avi"):
+    with initialize_config_dir(str(catalog.config_dir()), version_base="1.3", job_name="avi"):
         yield
 
 
@@ -175,14 +163,19 @@ def _compose_one(words: list[str], swept: list[str]) -> tuple[Job, dict[str, str
         for key, choice in hydra.runtime.choices.items()
         if choice is not None and not key.startswith("hydra/")
     }
-    sweep = check(tree.pop("sweep", None), str | None, "sweep")
-    dry_run = check(tree.pop("dry_run", False), bool, "dry_run")
-    num_workers = check(tree.pop("jobs", None), int | None, "jobs")
+    asked = _taken(tree, OF_A_SWEEP)
+    num_workers = asked.get("jobs")
     if num_workers is not None and num_workers < 1:
         raise ConfigError(f"jobs must be 1 or more; got {num_workers}.")
-    check_settings(tree)
-    job = Job(tree, choices, words, swept, sweep, dry_run, num_workers)
+    dry_run = asked.get("dry_run", False)
+    job = Job(checked(tree), choices, words, swept, asked.get("sweep"), dry_run, num_workers)
     return job, dict(hydra.sweeper.params or {})
+
+
+def _taken(tree: dict[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
+    """Take `keys` out of the tree and return what they hold."""
+    there = [key for key in keys if key.name in tree]
+    return {key.name: check(tree.pop(key.name), key.annotation, key.name) for key in there}
 
 
 def _resolved(config: Any) -> dict[str, Any]:
@@ -203,7 +196,7 @@ def _spelled(words: list[str]) -> list[str]:
 
 def _spell(word: str, blocks: Mapping[str, catalog.Default]) -> str:
     key, _, value = word.partition("=")
-    if key in PATHS and value not in ("", "null") and value[0] not in "'\"":
+    if key in AS_WRITTEN and value not in ("", "null") and value[0] not in "'\"":
         return f"{key}={_quoted(value)}"
     block = blocks.get(key)
     if block is None or block.group == key:

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from avi.config.compose import Job, override, read_tree
+from avi.config.compose import Job, override
 from avi.errors import ConfigError, Preempted
 from avi.launch import pool
 from avi.process.terminal import say
 from avi.rundir import RunDir, config_differences, config_digest, new_run_name, sweep_run_name
-from avi.rundir.names import RESUMABLE
+from avi.rundir.bounded import read_tree
+from avi.settings import RESUMABLE, WITHOUT_EFFECT
 
 State = Literal["new", "begun", "done"]
-WITHOUT_EFFECT = ("output", "resume", "resume_damaged", "overwrite", "device")
 
 
 class Launch(NamedTuple):
@@ -180,9 +180,7 @@ def _sweep_folder(job: Job) -> Path:
     """Return outputs/sweeps/<swept keys>-<hash of the words that all jobs share>."""
     keys = [_key(word).rpartition(".")[2] for word in job.swept] or ["single"]
     fixed = sorted(set(job.words) - set(job.swept))
-    fixed = [
-        word for word in fixed if _key(word) not in (*WITHOUT_EFFECT, "dry_run", "sweep", "jobs")
-    ]
+    fixed = [word for word in fixed if _key(word) not in WITHOUT_EFFECT]
     digest = hashlib.sha256("\n".join(fixed).encode()).hexdigest()[:4]
     return output_root() / "sweeps" / f"{'-'.join(keys)[:80]}-{digest}"
 

@@ -114,7 +114,7 @@ class _Pool:
         assert process.stdout is not None
         try:
             with contextlib.suppress(BrokenPipeError):  # it ended before it had read
-                process.stdin.write(json.dumps(self.runs[number]))
+                process.stdin.write(json.dumps(self.runs[number], default=dict))
                 process.stdin.close()
             for line in process.stdout:
                 say(f"[{number + 1}] {line.removesuffix(chr(10))}")

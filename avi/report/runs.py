@@ -26,7 +26,6 @@ from avi.report.files import (
     text,
 )
 from avi.report.wording import (
-    PLACES,
     choice,
     gap_name,
     is_amortized,
@@ -34,6 +33,7 @@ from avi.report.wording import (
     objective_name,
     override_key,
 )
+from avi.settings import WITHOUT_EFFECT
 
 _GROUPS = ("model", "inference", "family", "objective", "dataset")
 
@@ -196,7 +196,8 @@ def _row(run: RunFiles, settings: Mapping[str, Any], label: str) -> Row:
 
 
 def _settings(run: RunFiles) -> dict[str, Any]:
-    kept = {key: value for key, value in run.config.items() if key not in (*PLACES, "seed")}
+    apart = {*WITHOUT_EFFECT, "seed"}
+    kept = {key: value for key, value in run.config.items() if key not in apart}
     # A component that was given the run's seed does not make another experiment of it.
     seed = run.setting("seed")
     flat = {

@@ -5,12 +5,9 @@ import shlex
 from typing import Any
 
 from avi.report.files import RunFiles, Value, number, text
+from avi.settings import WITHOUT_EFFECT
 
 MISSING = "—"
-# Keys that name a place or a moment and not the experiment.
-PLACES = frozenset(
-    ("device", "output", "resume", "resume_damaged", "overwrite", "sweep", "dry_run")
-)
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -114,7 +111,7 @@ def override_key(word: str) -> str:
 def is_incidental(word: str) -> bool:
     """Say whether an override names a place or a moment and leaves the experiment as it is."""
     key = override_key(word)
-    return key in PLACES or key.startswith("hydra.")
+    return key in WITHOUT_EFFECT or key.startswith("hydra.")
 
 
 def objective_name(run: RunFiles) -> str:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import optax
 
-from avi.config.build import check_settings, load_experiment
+from avi.config.build import checked, load_experiment
 from avi.datasets.fetch import cache_folder
 from avi.engine import devices
 from avi.engine.evaluator import Evaluator
@@ -107,7 +107,7 @@ class Session(NamedTuple):
 
 def open_session(tree: Mapping[str, Any]) -> Session:
     """Build what a plain config tree describes and load its data."""
-    check_settings(tree)
+    tree = checked(tree)
     devices.configure(tree["device"], tree["precision"])
     experiment = load_experiment(tree)
     from avi.datasets.base import describe

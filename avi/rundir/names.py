@@ -8,14 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from avi.rundir.files import encode
+from avi.settings import RESUMABLE
 
 NAME_LIMIT = 120  # characters; file systems allow 255 bytes
-
-# What a resumed run may change: it alters neither the numbers of a step nor lines already written.
-RESUMABLE = frozenset(
-    "dataset.device_budget train.epochs train.log_every train.save_every train.keep_last"
-    " train.report device output resume resume_damaged overwrite gap evidence refine".split()
-)
 
 
 def new_run_name(model: str, mode: str, dataset: str, now: datetime.datetime | None = None) -> str:

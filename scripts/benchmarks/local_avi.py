@@ -16,7 +16,7 @@ def set_up() -> tuple[Unit, dict]:
     """Open the run and return one search of a part of the rows."""
     import numpy as np
 
-    from avi.config import compose as config
+    from avi.config.compose import replace_groups
     from avi.gap.kernels import Kernels
     from avi.gap.search import Job, Searcher
     from avi.run.session import open_session, restored
@@ -25,7 +25,7 @@ def set_up() -> tuple[Unit, dict]:
 
     folder, number, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     refine, how = sys.argv[4:]
-    tree = config.replace_groups(read_tree(folder / "config.yaml"), {"refine": refine})
+    tree = replace_groups(read_tree(folder / "config.yaml"), {"refine": refine})
     session = open_session(tree)
     state, _ = restored(session, RunDir.open(folder))
     experiment = session.experiment

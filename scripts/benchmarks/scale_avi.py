@@ -17,8 +17,8 @@ def set_up() -> tuple[Unit, dict]:
     import jax
     import numpy as np
 
-    from avi.config import compose as config
-    from avi.engine import loop as training
+    from avi.config.compose import compose
+    from avi.engine.loop import Loop
     from avi.randomness import key_for
     from avi.run.session import open_session
 
@@ -26,10 +26,10 @@ def set_up() -> tuple[Unit, dict]:
     held_out = 500 / len(np.load(path, mmap_mode="r"))
     fractions = (f"dataset.valid_fraction={held_out}", f"dataset.test_fraction={held_out}")
     words = [*WORDS, f"dataset.path={path}", f"inference={mode}", *fractions]
-    session = open_session(config.compose(words)[0].tree)
+    session = open_session(compose(words)[0].tree)
     experiment, state = session.experiment, session.initial_state()
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    loop = training.Loop(
+    loop = Loop(
         experiment.problem,
         session.optimizers,
         experiment.dataset.view,

@@ -7,13 +7,13 @@ from worker import Unit, serve
 
 def set_up() -> tuple[Unit, dict]:
     """Open the run's session, without a run folder."""
-    from avi.config import compose as config
+    from avi.config.compose import compose
     from avi.engine.loop import Loop
     from avi.randomness import key_for
     from avi.run.session import open_session
 
     words = ["experiment=mnist_vae", "train.epochs=100000", *sys.argv[1:]]
-    session = open_session(config.compose(words)[0].tree)
+    session = open_session(compose(words)[0].tree)
     experiment = session.experiment
     loop = Loop(
         experiment.problem,

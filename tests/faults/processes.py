@@ -34,7 +34,7 @@ GAP = (  # a report of some seconds that does not depend on the clock
     " gap.budget=400 gap.seconds=null gap.audit=0 evidence=none"
 ).split()
 PRELOADED = [
-    "avi.cli.words",
+    "avi.config.compose",
     "avi.launch.places",
     "avi.run.train",
     "avi.run.measure",

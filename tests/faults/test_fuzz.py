@@ -16,11 +16,13 @@ from faults.processes import MODES, SOAK, TINY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from avi.config import compose as config
+from avi.config.build import load_experiment
+from avi.config.compose import compose
 from avi.datasets.contract import LARGEST_COUNT
 from avi.datasets.tables import read_observations
 from avi.errors import CheckpointError, ConfigError, DataError
 from avi.rundir import RunDir, checkpoints
+from avi.rundir.bounded import read_tree
 from avi.rundir.names import config_digest
 
 TYPED = (DataError, ConfigError, CheckpointError)
@@ -68,7 +70,7 @@ def rounds(name, share):
 
 @pytest.fixture(scope="module")
 def tree():
-    return config.compose([*TINY, *MODES["semi_amortized"]])[0].tree
+    return dict(compose([*TINY, *MODES["semi_amortized"]])[0].tree)
 
 
 @pytest.mark.filterwarnings("ignore")  # of the independent readers
@@ -193,12 +195,12 @@ def test_a_config_of_any_values_is_built_or_refused(data, tree, tmp_path_factory
         return
     try:
         with no_hang():
-            config.load_experiment(config.read_tree(run.config_path))
+            load_experiment(read_tree(run.config_path))
     except TYPED:
         tally["refused"] += 1
         return
     tally["read"] += 1
-    assert config_digest(config.read_tree(run.config_path)) == config_digest(changed)
+    assert config_digest(read_tree(run.config_path)) == config_digest(changed)
 
 
 @FUZZ

@@ -18,7 +18,7 @@ from faults.hooks import without_report
 from faults.hostile import COMMANDS, CORPUS, SECRET, Evil
 from faults.processes import MODES, SOAK, TINY, avi
 
-from avi.cli import main as cli
+from avi.cli import main
 from avi.errors import Refusal
 from avi.process.outcome import explain
 from avi.report.run_page import write_report
@@ -163,7 +163,7 @@ def run_command(command, run, params):
         except Exception as error:
             return explain(error)
         return 0
-    return cli.run(
+    return main.run(
         {
             "resume": ["train", f"resume={run}"],
             "gap": ["gap", f"run={run}", "gap.num_points=2"],

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from avi.cli import main as cli
+from avi.cli import main
+from avi.cli.command import NAMES, commands
 from avi.config import catalog
 from avi.errors import NonFiniteError, Preempted
 from avi.rundir import RunDir
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Trainer:
@@ -98,19 +99,40 @@ def test_help_imports_neither_jax_nor_hydra(words):
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True)
 
 
-@pytest.mark.parametrize("command", [None, *cli.COMMANDS])
+@pytest.mark.parametrize("command", [None, *NAMES])
 def test_every_command_has_help_of_at_most_80_columns(command, capsys):
-    assert cli.run(["--help"] if command is None else [command, "--help"]) == 0
+    assert main.run(["--help"] if command is None else [command, "--help"]) == 0
     text = capsys.readouterr().out
     assert "usage: avi" in text
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_command_is_the_file_of_its_name():
+    files = {path.stem for path in (ROOT / "avi" / "cli").glob("*.py")}
+    with_one = {name for name in files if "\nCOMMAND = " in source(name)}
+    assert with_one == set(NAMES)
+    assert [command.name for command in commands().values()] == list(NAMES)
+
+
+def source(name):
+    return (ROOT / "avi" / "cli" / f"{name}.py").read_text()
+
+
+def test_reading_what_commands_say_of_themselves_imports_no_library():
+    program = (
+        "import sys; before = set(sys.modules); from avi.cli.command import commands; commands();"
+        "tops = {name.partition('.')[0] for name in set(sys.modules) - before};"
+        "assert tops - set(sys.stdlib_module_names) == {'avi'}, tops;"
+        "assert not {'avi.rundir', 'avi.launch', 'avi.settings'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True)
+
+
 def test_help_names_every_command_and_train_help_every_setting(capsys):
-    cli.run([])
+    main.run([])
     text = capsys.readouterr().out
-    assert all(f"\n  {name} " in text for name in cli.COMMANDS)
-    cli.run(["train", "--help"])
+    assert all(f"\n  {name} " in text for name in NAMES)
+    main.run(["train", "--help"])
     text = capsys.readouterr().out
     tree = yaml.safe_load((ROOT / "configs" / "train.yaml").read_text())
     assert all(f"train.{key}=" in text for key in tree["train"])
@@ -118,21 +140,21 @@ def test_help_names_every_command_and_train_help_every_setting(capsys):
 
 
 def test_list_explains_every_choice(capsys):
-    assert cli.run(["list"]) == 0
+    assert main.run(["list"]) == 0
     everything = capsys.readouterr().out
     for path in (ROOT / "configs").glob("*/*.yaml"):
         first = path.read_text().splitlines()
         comment = first[0] if not first[0].startswith("# @") else first[1]
         assert comment.startswith("# "), f"{path} begins with its description"
         assert f"\n  {path.stem}" in everything
-    assert cli.run(["list", "objective"]) == 0
+    assert main.run(["list", "objective"]) == 0
     assert "elbo" in capsys.readouterr().out
 
 
 def test_version_is_ours(capsys):
     import avi
 
-    assert cli.run(["--version"]) == 0
+    assert main.run(["--version"]) == 0
     assert capsys.readouterr().out == f"avi {avi.__version__}\n"
 
 
@@ -171,7 +193,7 @@ def code_unheard(*words):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout", nobody)
         with pytest.raises(SystemExit) as ended:
-            cli.main(list(words))
+            main.main(list(words))
         for file in {nobody, sys.stdout}:
             with contextlib.suppress(BrokenPipeError):
                 file.close()
@@ -217,6 +239,7 @@ def test_a_failure_of_verify_that_nobody_listens_to_is_still_one(workplace, monk
         (["gap"], "avi gap run=outputs/train/<folder>"),
         (["gap", "run=nowhere"], "There is no run folder nowhere"),
         (["gap", "run=.", "chekpoint=3"], "Did you mean checkpoint?"),
+        (["gap", "run=.", "gap=3"], "avi gap does not know gap=3"),
         (["gap", "run=."], "is not a run folder"),
         (["infer", "run=.", "split=tset"], "Did you mean test?"),
         (["infer", "run=.", "data=nowhere.csv"], "there is no such file"),
@@ -228,7 +251,7 @@ def test_a_failure_of_verify_that_nobody_listens_to_is_still_one(workplace, monk
     ],
 )
 def test_a_mistake_gets_one_line_and_exit_code_2(words, sentence, workplace, capsys):
-    assert cli.run(words) == 2
+    assert main.run(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert sentence in err
@@ -249,21 +272,21 @@ def test_a_mistake_in_a_real_process_prints_no_traceback(avi, workplace):
 
 
 def test_the_composed_config_is_printed_as_plain_yaml(capsys):
-    assert cli.run(["train", "seed=7", "--cfg", "job"]) == 0
+    assert main.run(["train", "seed=7", "--cfg", "job"]) == 0
     tree = yaml.safe_load(capsys.readouterr().out)
     assert tree["seed"] == 7
     assert tree["model"]["_target_"] == "avi.models.vae.VAE"
 
 
 def test_flags_may_stand_anywhere(trainer, capsys):
-    assert cli.run(["train", "seed=1,2", "-m", "dry_run=true"]) == 0
+    assert main.run(["train", "seed=1,2", "-m", "dry_run=true"]) == 0
     assert capsys.readouterr().out.count("new") == 2
     assert trainer.calls == []
 
 
 def test_a_run_gets_a_new_folder_with_its_name_in_it(trainer, workplace):
-    assert cli.run(["train", "inference=svi", "seed=3"]) == 0
-    assert cli.run(["train", "inference=svi", "seed=3"]) == 0
+    assert main.run(["train", "inference=svi", "seed=3"]) == 0
+    assert main.run(["train", "inference=svi", "seed=3"]) == 0
     first, second = trainer.folders
     assert first != second
     assert first.parent == workplace / "outputs" / "train"
@@ -275,50 +298,50 @@ def test_a_run_gets_a_new_folder_with_its_name_in_it(trainer, workplace):
 
 
 def test_nothing_but_the_run_folder_is_written(trainer, workplace):
-    cli.run(["train", "output=here"])
-    cli.run(["train", "-m", "seed=1,2", "sweep=there"])
+    main.run(["train", "output=here"])
+    main.run(["train", "-m", "seed=1,2", "sweep=there"])
     assert {entry.name for entry in workplace.iterdir()} == {"here", "there"}
 
 
 def test_the_folder_asked_for_is_taken_as_it_is_written(trainer):
-    assert cli.run(["train", "output=ü=1,b 空"]) == 0
+    assert main.run(["train", "output=ü=1,b 空"]) == 0
     assert trainer.folders == [Path("ü=1,b 空")]
     assert trainer.folders[0].is_dir()
 
 
 def test_a_finished_run_is_not_overwritten_unasked(trainer, capsys):
-    assert cli.run(["train", "output=here"]) == 0
-    assert cli.run(["train", "output=here"]) == 3
+    assert main.run(["train", "output=here"]) == 0
+    assert main.run(["train", "output=here"]) == 3
     assert "overwrite=true" in capsys.readouterr().err
-    assert cli.run(["train", "output=here", "overwrite=true"]) == 0
+    assert main.run(["train", "output=here", "overwrite=true"]) == 0
 
 
 def test_the_same_command_goes_on_with_an_interrupted_run(trainer):
     trainer.fails = {0: Preempted("Saved.")}
-    assert cli.run(["train", "output=here"]) == 75
+    assert main.run(["train", "output=here"]) == 75
     trainer.fails = {}
-    assert cli.run(["train", "output=here", "seed=1"]) == 3  # another run's folder
-    assert cli.run(["train", "output=here"]) == 0
+    assert main.run(["train", "output=here", "seed=1"]) == 3  # another run's folder
+    assert main.run(["train", "output=here"]) == 0
     assert trainer.resumed == [False, False, True]
 
 
 def test_resume_takes_the_folders_own_config_with_words_on_top(trainer):
-    assert cli.run(["train", "output=here", "seed=5", "inference=svi"]) == 0
-    assert cli.run(["train", "resume=here", "train.epochs=200"]) == 0
+    assert main.run(["train", "output=here", "seed=5", "inference=svi"]) == 0
+    assert main.run(["train", "resume=here", "train.epochs=200"]) == 0
     tree, choices, words, folder, resume = trainer.calls[-1]
     assert (tree["seed"], tree["train"]["epochs"], resume) == (5, 200, True)
     assert (choices["inference"], words, folder) == ("svi", ["train.epochs=200"], Path("here"))
-    assert cli.run(["train", "resume=here", "train.epoch=200"]) == 2
-    assert cli.run(["train", "resume=here", "model=vae"]) == 2
+    assert main.run(["train", "resume=here", "train.epoch=200"]) == 2
+    assert main.run(["train", "resume=here", "model=vae"]) == 2
 
 
 # Ends.
 
 
 def test_the_config_of_a_resumed_run_is_printed_and_nothing_trained(trainer, capsys):
-    assert cli.run(["train", "output=here", "seed=5"]) == 0
+    assert main.run(["train", "output=here", "seed=5"]) == 0
     capsys.readouterr()
-    assert cli.run(["train", "resume=here", "train.epochs=200", "--cfg", "job"]) == 0
+    assert main.run(["train", "resume=here", "train.epochs=200", "--cfg", "job"]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert (printed["seed"], printed["train"]["epochs"]) == (5, 200)
     assert not any(trainer.resumed)
@@ -326,13 +349,13 @@ def test_the_config_of_a_resumed_run_is_printed_and_nothing_trained(trainer, cap
 
 def test_a_refusal_ends_with_its_own_code(trainer, capsys):
     trainer.fails = {0: NonFiniteError("The bound is NaN at step 3.")}
-    assert cli.run(["train"]) == 5
+    assert main.run(["train"]) == 5
     assert capsys.readouterr().err == "avi: The bound is NaN at step 3.\n"
 
 
 def test_a_bug_gets_one_line_and_a_traceback_in_the_log(trainer, capsys):
     trainer.fails = {0: ZeroDivisionError("division by zero")}
-    assert cli.run(["train", "output=here"]) == 1
+    assert main.run(["train", "output=here"]) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "ZeroDivisionError: division by zero" in err
@@ -352,14 +375,14 @@ def test_a_bug_gets_one_line_and_a_traceback_in_the_log(trainer, capsys):
 )
 def test_the_machines_errors_have_codes_of_their_own(error, code, trainer):
     trainer.fails = {0: error}
-    assert cli.run(["train"]) == code
+    assert main.run(["train"]) == code
 
 
 @pytest.mark.parametrize("out", ["taken", "taken/below"])
 def test_a_file_in_the_way_of_a_folder_is_named(out, workplace, capsys):
     (workplace / "taken").touch()
     (workplace / "run").mkdir()
-    assert cli.run(["compare", "run", f"out={out}"]) == 6
+    assert main.run(["compare", "run", f"out={out}"]) == 6
     err = capsys.readouterr().err
     assert err.startswith(f"avi: Cannot write {out}: ")
     assert "A file is in the way of a folder" in err
@@ -372,7 +395,7 @@ SWEEP = ["train", "-m", "inference=svi,amortized", "seed=1"]
 
 
 def test_a_sweep_runs_every_combination_in_folders_named_by_their_config(trainer, workplace):
-    assert cli.run(SWEEP) == 0
+    assert main.run(SWEEP) == 0
     assert [choices["inference"] for _, choices, *_ in trainer.calls] == ["svi", "amortized"]
     (sweep,) = {folder.parent for folder in trainer.folders}
     assert sweep.parent == workplace / "outputs" / "sweeps"
@@ -382,9 +405,9 @@ def test_a_sweep_runs_every_combination_in_folders_named_by_their_config(trainer
 
 
 def test_the_same_sweep_again_skips_what_is_done(trainer, capsys):
-    cli.run(SWEEP)
+    main.run(SWEEP)
     capsys.readouterr()
-    assert cli.run(SWEEP) == 0
+    assert main.run(SWEEP) == 0
     assert len(trainer.calls) == 2
     out = capsys.readouterr().out
     assert out.count("done already, skipped") == 2
@@ -392,21 +415,21 @@ def test_the_same_sweep_again_skips_what_is_done(trainer, capsys):
 
 
 def test_a_sweep_with_more_values_finds_the_jobs_it_has_done(trainer):
-    cli.run(["train", "-m", "seed=0,1", "train.epochs=3"])
-    cli.run(["train", "-m", "train.epochs=3", "seed=1,0,2"])
+    main.run(["train", "-m", "seed=0,1", "train.epochs=3"])
+    main.run(["train", "-m", "train.epochs=3", "seed=1,0,2"])
     assert trainer.seeds == [0, 1, 2]
     assert len({folder.parent for folder in trainer.folders}) == 1
 
 
 def test_other_fixed_settings_make_another_sweep_folder(trainer):
-    cli.run(["train", "-m", "seed=0,1"])
-    cli.run(["train", "-m", "seed=0,1", "objective=iwae"])
+    main.run(["train", "-m", "seed=0,1"])
+    main.run(["train", "-m", "seed=0,1", "objective=iwae"])
     assert len({folder.parent for folder in trainer.folders}) == 2
 
 
 def test_one_failure_does_not_stop_the_others_and_the_job_is_tried_again(trainer, capsys):
     trainer.fails = {1: NonFiniteError("NaN."), 2: ZeroDivisionError("zero")}
-    assert cli.run(["train", "-m", "seed=1,0,2"]) == 5
+    assert main.run(["train", "-m", "seed=1,0,2"]) == 5
     assert trainer.seeds == [1, 0, 2]
     out, err = capsys.readouterr()
     assert "1 done, 0 skipped, 2 failed, 0 interrupted, 0 not started" in out
@@ -414,84 +437,83 @@ def test_one_failure_does_not_stop_the_others_and_the_job_is_tried_again(trainer
     assert "exit 1: " in out
     assert "NaN." in err
     trainer.fails = {}
-    assert cli.run(["train", "-m", "seed=1,0,2"]) == 0
+    assert main.run(["train", "-m", "seed=1,0,2"]) == 0
     assert trainer.seeds[3:] == [1, 2]
     assert trainer.resumed[3:] == [True, True]
 
 
 def test_a_signal_ends_the_sweep_with_75_before_all_other_codes(trainer, capsys):
     trainer.fails = {0: NonFiniteError("NaN."), 1: Preempted("Saved.")}
-    assert cli.run(["train", "-m", "seed=0,1,2"]) == 75
+    assert main.run(["train", "-m", "seed=0,1,2"]) == 75
     assert trainer.seeds == [0, 1]
     assert "0 done, 0 skipped, 1 failed, 1 interrupted, 1 not started" in capsys.readouterr().out
 
 
 def test_a_longer_training_goes_on_with_the_runs_of_a_named_sweep(trainer):
-    cli.run(["train", "-m", "seed=0,1", "sweep=mine", "train.epochs=3"])
-    cli.run(["train", "-m", "seed=0,1", "sweep=mine", "train.epochs=6"])
+    main.run(["train", "-m", "seed=0,1", "sweep=mine", "train.epochs=3"])
+    main.run(["train", "-m", "seed=0,1", "sweep=mine", "train.epochs=6"])
     assert trainer.resumed == [False, False, True, True]
     assert trainer.folders[:2] == trainer.folders[2:]
 
 
 def test_jobs_that_differ_in_their_length_alone_have_folders_of_their_own(trainer):
-    assert cli.run(["train", "-m", "train.epochs=1,2", "sweep=mine"]) == 0
+    assert main.run(["train", "-m", "train.epochs=1,2", "sweep=mine"]) == 0
     assert len(set(trainer.folders)) == 2
 
 
 def test_the_same_job_twice_is_refused(trainer, capsys):
-    assert cli.run(["train", "-m", "seed=0,0"]) == 2
+    assert main.run(["train", "-m", "seed=0,0"]) == 2
     assert "same run" in capsys.readouterr().err
 
 
 def test_a_wrong_value_in_a_sweep_is_refused_before_any_job_starts(trainer):
-    assert cli.run(["train", "-m", "seed=0,one"]) == 2
+    assert main.run(["train", "-m", "seed=0,one"]) == 2
     assert trainer.calls == []
 
 
 # The other commands hand over what they were given.
 
 
-WORKERS = {  # the module whose `main` does the work of a command
-    "gap": "avi.run.measure",
-    "infer": "avi.run.posterior",
-    "compare": "avi.cli.compare",
-    "verify": "avi.cli.verify",
-}
+WORKERS = {"gap": "avi.run.measure", "infer": "avi.run.posterior"}  # whose `main` does the work
 
 
 @pytest.fixture
 def calls(monkeypatch, workplace):
     """Record the calls of the other commands instead of making them."""
     found = []
+
+    def recorder(name):
+        return lambda *arguments: found.append((name, arguments))
+
     for name, path in WORKERS.items():
-        module = types.SimpleNamespace(
-            main=lambda *arguments, name=name: found.append((name, arguments))
-        )
+        module = types.SimpleNamespace(main=recorder(name))
         package, _, leaf = path.rpartition(".")
         monkeypatch.setitem(sys.modules, path, module)
         monkeypatch.setattr(importlib.import_module(package), leaf, module, raising=False)
+    for name in ("compare", "verify"):
+        monkeypatch.setattr(f"avi.cli.{name}.main", recorder(name))
     return found
 
 
 def test_gap_reads_the_runs_own_config_and_changes_what_it_may(trainer, calls):
-    cli.run(["train", "output=here", "seed=4"])
+    main.run(["train", "output=here", "seed=4"])
     before = yaml.safe_load(Path("here/config.yaml").read_text())
-    assert cli.run(["gap", "run=here", "checkpoint=10", "gap.num_points=7", "evidence=none"]) == 0
+    assert main.run(["gap", "run=here", "checkpoint=10", "gap.num_points=7", "evidence=none"]) == 0
     ((name, (run, tree, checkpoint)),) = calls
     assert (name, run, checkpoint) == ("gap", Path("here"), 10)
     full = yaml.safe_load(catalog.command_file("gap").read_text())["gap"]
     assert tree["gap"] == before["gap"] | full | {"num_points": 7}
     assert tree["evidence"] != before["evidence"]
     assert all(tree[key] == before[key] for key in before if key not in ("gap", "evidence"))
-    assert cli.run(["gap", "run=here", "gap.num_point=7"]) == 2
-    assert cli.run(["gap", "run=here", "gap.num_points=-1"]) == 2
-    assert cli.run(["gap", "run=here", "model=vae"]) == 2
-    assert cli.run(["gap", "run=here", "evidence=mnist"]) == 2
+    assert main.run(["gap", "run=here", "gap.num_point=7"]) == 2
+    assert main.run(["gap", "run=here", "gap.num_points=-1"]) == 2
+    assert main.run(["gap", "run=here", "model=vae"]) == 2
+    assert main.run(["gap", "run=here", "evidence=mnist"]) == 2
 
 
 def test_gap_makes_the_full_report_of_a_run_that_ended_with_a_quick_one(trainer, calls):
-    cli.run(["train", "output=here", "gap.tolerance=0.003", "gap.num_points=0"])
-    assert cli.run(["gap", "run=here", "refine=natural_gradient"]) == 0
+    main.run(["train", "output=here", "gap.tolerance=0.003", "gap.num_points=0"])
+    assert main.run(["gap", "run=here", "refine=natural_gradient"]) == 0
     tree = calls[0][1][1]
     assert "NaturalGradient" in str(tree["refine"])
     assert tree["gap"]["num_points"] >= 1000
@@ -502,8 +524,8 @@ def test_gap_makes_the_full_report_of_a_run_that_ended_with_a_quick_one(trainer,
 
 
 def test_a_setting_of_the_runs_evidence_keeps_that_evidence(trainer, calls):
-    cli.run(["train", "output=here", "evidence=ais", "evidence.pilot_chains=3"])
-    assert cli.run(["gap", "run=here", "evidence.num_chains=8"]) == 0
+    main.run(["train", "output=here", "evidence=ais", "evidence.pilot_chains=3"])
+    assert main.run(["gap", "run=here", "evidence.num_chains=8"]) == 0
     evidence = calls[0][1][1]["evidence"]
     assert (evidence["pilot_chains"], evidence["num_chains"]) == (3, 8)
 
@@ -513,8 +535,8 @@ def test_a_hostile_run_folder_is_refused_by_every_command_that_reads_one(calls, 
     run.mkdir()
     (run / "config.yaml").write_text("a: !!python/object/apply:os.system ['touch owned']")
     (run / "run.json").write_text(json.dumps({"status": "done"}))
-    assert cli.run(["gap", "run=run"]) == 2
-    assert cli.run(["train", "resume=run"]) == 2
+    assert main.run(["gap", "run=run"]) == 2
+    assert main.run(["train", "resume=run"]) == 2
     assert not (workplace / "owned").exists()
 
 
@@ -523,9 +545,9 @@ def test_a_bug_in_a_command_on_a_run_is_in_the_runs_log(command, trainer, calls,
     def fail(*_):
         raise ZeroDivisionError("division by zero")
 
-    assert cli.run(["train", "output=here"]) == 0
+    assert main.run(["train", "output=here"]) == 0
     monkeypatch.setattr(sys.modules[WORKERS[command]], "main", fail)
-    assert cli.run([command, "run=here"]) == 1
+    assert main.run([command, "run=here"]) == 1
     assert "ZeroDivisionError" in Path("here/log.txt").read_text()
 
 
@@ -533,10 +555,10 @@ def test_infer_compare_and_verify_get_their_words(calls, workplace):
     for name in ("a b", "c"):
         (workplace / name).mkdir()
     (workplace / "x=1.csv").touch()
-    assert cli.run(["infer", "run=c", "data=x=1.csv", "limit=5"]) == 0
-    assert cli.run(["infer", "run=c", "split=train", "out=null"]) == 0
-    assert cli.run(["compare", "a b", "c", "out=o"]) == 0
-    assert cli.run(["verify", "only=gaussian"]) == 0
+    assert main.run(["infer", "run=c", "data=x=1.csv", "limit=5"]) == 0
+    assert main.run(["infer", "run=c", "split=train", "out=null"]) == 0
+    assert main.run(["compare", "a b", "c", "out=o"]) == 0
+    assert main.run(["verify", "only=gaussian"]) == 0
     assert calls == [
         ("infer", (Path("c"), "test", Path("x=1.csv"), None, 5)),
         ("infer", (Path("c"), "train", None, None, None)),

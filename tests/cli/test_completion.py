@@ -9,22 +9,25 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from avi.cli.completion import SCRIPTS, SHELLS, complete
-from avi.cli.main import COMMANDS
+from avi.cli.command import NAMES, commands
+from avi.cli.completion import SCRIPTS
+from avi.cli.offers import complete
 from avi.config import catalog
+from avi.config.compose import compose
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
+SHELLS = tuple(SCRIPTS)
 
 
 def offered(line):
     """Return what Tab offers behind `avi <line>`."""
-    return complete(f"avi {line}", COMMANDS)
+    return complete(f"avi {line}", commands())
 
 
 def test_the_first_word_is_a_command():
-    assert offered("") == list(COMMANDS)
+    assert offered("") == list(NAMES)
     assert offered("comp") == ["compare", "completion"]
-    assert complete("avi", COMMANDS) == list(COMMANDS)
+    assert complete("avi", commands()) == list(NAMES)
 
 
 def test_a_group_completes_to_its_choices():
@@ -53,9 +56,7 @@ def test_no_key_is_offered_twice():
 
 
 def test_every_key_that_completes_is_a_key_of_the_composed_tree():
-    from avi.config import compose as config
-
-    (job,) = config.compose([])
+    (job,) = compose([])
     for key in catalog.keys({}):
         if key in ("sweep", "dry_run", "jobs"):  # answered before there is a tree
             continue
@@ -68,11 +69,17 @@ def test_every_key_that_completes_is_a_key_of_the_composed_tree():
 def test_settings_with_few_values_complete():
     assert offered("train device=") == [f"device={d}" for d in ("auto", "cpu", "gpu", "tpu")]
     assert offered("train overwrite=") == ["overwrite=true", "overwrite=false"]
+    assert offered("train train.freeze=") == ["train.freeze=theta", "train.freeze=null"]
+    assert offered("train train.batch_size=") == []  # a number or null: too many to offer
     assert offered("infer split=t") == ["split=train", "split=test"]
     assert offered("train --") == ["--cfg", "--help"]
     assert offered("train --cfg ") == ["job"]
     assert offered("completion ") == list(SHELLS)
     assert offered("list data") == ["dataset"]
+
+
+def test_nothing_is_offered_behind_what_is_no_command():
+    assert offered("nothing x") == []
 
 
 def test_folders_complete(workplace):

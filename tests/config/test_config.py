@@ -1,25 +1,33 @@
 """Words become a tree; a tree read back from a folder is data and nothing else."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
-from avi.config import compose as config
+from avi.config import build, catalog, compose
+from avi.config.build import checked, load_experiment
 from avi.errors import ConfigError
+from avi.run.session import open_session
+from avi.rundir.bounded import read_tree
+from avi.settings import KEYS, RESUMABLE, WITHOUT_EFFECT
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def refused(*words, multirun=False):
     """Return the sentence with which these words are refused."""
     with pytest.raises(ConfigError) as caught:
-        config.compose(list(words), multirun)
+        compose.compose(list(words), multirun)
     return str(caught.value)
 
 
 def one(*words):
     """Return the only job of these words."""
-    (job,) = config.compose(list(words))
+    (job,) = compose.compose(list(words))
     return job
 
 
@@ -36,8 +44,8 @@ def test_the_defaults_are_an_amortized_vae_on_digits():
 def test_a_composed_tree_is_plain_and_survives_yaml(tmp_path):
     tree = one().tree
     path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(tree))
-    assert config.read_tree(path) == tree
+    path.write_text(yaml.safe_dump(dict(tree)))
+    assert read_tree(path) == tree
 
 
 def test_one_word_changes_one_block():
@@ -80,8 +88,6 @@ def test_a_path_needs_no_quoting():
     ],
 )
 def test_a_mistake_is_told_in_one_sentence(word, sentence):
-    import re
-
     message = refused(word)
     assert re.search(sentence, message)
     assert "\n" not in message
@@ -92,19 +98,19 @@ def test_composing_imports_no_jax_and_writes_nothing(workplace):
         "import sys; from avi.config import compose; compose.compose(['seed=0,1'], True);"
         "assert not {'jax', 'optax', 'flax'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": _path()})
+    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": str(ROOT)})
     assert list(workplace.iterdir()) == []
 
 
 def test_a_sweep_is_the_product_of_its_values():
-    jobs = config.compose(["seed=0,1", "inference=svi,amortized", "train.epochs=1"], True)
+    jobs = compose.compose(["seed=0,1", "inference=svi,amortized", "train.epochs=1"], True)
     found = [(job.tree["seed"], job.choices["inference"]) for job in jobs]
     assert found == [(0, "svi"), (0, "amortized"), (1, "svi"), (1, "amortized")]
     assert jobs[0].swept == ["seed=0", "inference=svi"]
 
 
 def test_an_experiment_can_bring_its_own_sweep_and_the_words_come_first():
-    jobs = config.compose(["experiment=width", "seed=7"], True)  # the file says seed: 0,1,2
+    jobs = compose.compose(["experiment=width", "seed=7"], True)  # the file says seed: 0,1,2
     found = [(job.tree["inference"]["network"]["widths"], job.tree["seed"]) for job in jobs]
     assert found == [([4], 7), ([32], 7), ([256], 7)]
 
@@ -154,7 +160,7 @@ def test_a_hostile_config_is_refused_and_runs_nothing(content, workplace):
     path = workplace / "config.yaml"
     path.write_text(content)
     with pytest.raises(ConfigError, match="config.yaml"):
-        config.read_tree(path)
+        read_tree(path)
     assert [entry.name for entry in workplace.iterdir()] == ["config.yaml"]
 
 
@@ -162,18 +168,18 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_bytes(bytes(range(128, 256)))
     with pytest.raises(ConfigError, match="not plain yaml"):
-        config.read_tree(path)
+        read_tree(path)
 
 
 def test_a_folder_without_a_config_is_not_a_run(tmp_path):
     with pytest.raises(ConfigError, match="is not a run folder"):
-        config.read_tree(tmp_path / "nowhere" / "config.yaml")
+        read_tree(tmp_path / "nowhere" / "config.yaml")
 
 
 def test_a_float_without_a_point_is_a_number_as_in_yaml_1_2(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("a: 1e-3\nb: 1E+2\nc: e3\n")
-    assert config.read_tree(path) == {"a": 1e-3, "b": 100.0, "c": "e3"}
+    assert read_tree(path) == {"a": 1e-3, "b": 100.0, "c": "e3"}
 
 
 # Changing what was read back.
@@ -182,7 +188,7 @@ TREE = {"train": {"epochs": 3, "start": None}, "gap": {"splits": ["train"]}, "se
 
 
 def test_words_change_a_copy_of_the_tree():
-    changed = config.override(TREE, ["train.epochs=5", "gap.splits=[test]", "train.start='a b'"])
+    changed = compose.override(TREE, ["train.epochs=5", "gap.splits=[test]", "train.start='a b'"])
     assert changed == {
         "train": {"epochs": 5, "start": "a b"},
         "gap": {"splits": ["test"]},
@@ -204,19 +210,61 @@ def test_words_change_a_copy_of_the_tree():
 )
 def test_only_a_setting_that_exists_can_be_changed(word, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        config.override(TREE, [word])
+        compose.override(TREE, [word])
 
 
 def test_a_group_is_replaced_from_its_yaml_file():
     tree = one().tree
-    changed = config.replace_groups(tree, {"evidence": "none"})
+    changed = compose.replace_groups(tree, {"evidence": "none"})
     assert changed["evidence"] == one("evidence=none").tree["evidence"]
     assert {key for key in tree if tree[key] != changed[key]} == {"evidence"}
     with pytest.raises(ConfigError, match="There is no evidence named iwea. .*Did you mean iwae"):
-        config.replace_groups(tree, {"evidence": "iwea"})
+        compose.replace_groups(tree, {"evidence": "iwea"})
 
 
-def _path():
-    from pathlib import Path
+# What is known of keys, once.
 
-    return str(Path(config.__file__).resolve().parents[2])
+
+def test_from_the_words_to_the_session_settings_are_checked_once(monkeypatch):
+    blocks, really = [], build.build_settings
+
+    def build_settings(cls, node, path):
+        blocks.append(path)
+        return really(cls, node, path)
+
+    monkeypatch.setattr(build, "build_settings", build_settings)
+    tree = one().tree
+    session = open_session(tree)
+    assert blocks == ["train", "gap"]
+    assert session.experiment.train is tree.train
+    load_experiment(dict(tree))  # of what nobody has checked yet
+    assert blocks == 2 * ["train", "gap"]
+
+
+def test_a_checked_tree_reads_like_the_tree_and_a_changed_one_is_checked_anew():
+    tree = one().tree
+    assert tree == dict(tree)
+    assert checked(tree) is tree
+    with pytest.raises(ConfigError, match="seed must be 0 or more; got -1"):
+        checked(compose.override(tree, ["seed=-1"]))
+
+
+def test_every_key_of_the_table_is_a_key_of_a_command():
+    of_training = {*catalog.packages({}), *catalog.keys({}), *catalog.keys({"dataset": "file"})}
+    others = ("gap", "infer", "compare", "verify")
+    own = {s.key for name in others for s in catalog.settings(catalog.command_file(name))}
+    names = [key.name for key in KEYS]
+    assert len(names) == len(set(names))
+    assert set(names) <= of_training | own
+
+
+def test_every_setting_beside_the_blocks_has_a_type_in_the_table():
+    of_file = catalog.settings(catalog.command_file("train"))
+    alone = {setting.key for setting in of_file if setting.value and "." not in setting.key}
+    assert alone <= {key.name for key in KEYS if key.annotation is not None}
+
+
+def test_what_has_no_effect_may_change_on_resume():
+    of_a_sweep = {key.name for key in KEYS if key.place == "sweep"}
+    assert WITHOUT_EFFECT - of_a_sweep <= RESUMABLE
+    assert all(not key.effect for key in KEYS if key.place is not None)

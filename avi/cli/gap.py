@@ -1,0 +1,68 @@
+"""`avi gap`: measure what inference loses on a trained run."""
+
+from avi.cli.command import Command, Line, work_on
+from avi.cli.words import halves, own_keys, own_words, run_folder, whole
+from avi.config import catalog
+
+OPEN = ("gap.", "evidence", "refine", "device")  # what a report may change in a run
+REPLACEABLE = ("evidence", "refine")  # the groups among them
+
+
+def run(words: list[str]) -> int:
+    """Measure a run's gap: its own configuration, changed by gap.yaml, then by the words."""
+    own, others = own_words("gap", words, more=OPEN)
+    folder, step = run_folder(own, "gap"), whole(own, "checkpoint")
+
+    from avi.config.build import checked
+    from avi.config.compose import override, replace_groups
+    from avi.rundir.bounded import read_tree
+
+    others = [*_full_report(others), *others]
+    chosen = {key: name for key, name in map(halves, others) if key in REPLACEABLE}
+    tree = replace_groups(read_tree(folder / "config.yaml"), chosen)
+    tree = override(tree, [word for word in others if halves(word)[0] not in chosen])
+    sound = checked(tree)
+
+    from avi.run import measure
+
+    return work_on(folder, lambda: measure.main(folder, sound, step))
+
+
+def offer(line: Line) -> list[str]:
+    """Return its own keys, and those of the run that it may change."""
+    from avi.cli import offers
+
+    of_the_run = offers.keys_of_training(line.chosen)
+    return offers.settings(
+        line, [*own_keys("gap"), *(key for key in of_the_run if key.startswith(OPEN))]
+    )
+
+
+def _full_report(words: list[str]) -> list[str]:
+    """Return the lines of gap.yaml that change the run's configuration, as words.
+
+    A setting of the run's own evidence, evidence.num_chains=8, keeps that evidence.
+    """
+    given = {key.partition(".")[0] for key, _ in map(halves, words)}
+    return [
+        f"{key}={value}"
+        for key, value, _ in catalog.settings(catalog.command_file("gap"))
+        if key.startswith(OPEN) and value and key not in given
+    ]
+
+
+COMMAND = Command(
+    name="gap",
+    summary="measure what inference loses on a trained run, in nats",
+    usage="avi gap run=<folder> [gap.<key>=...] [evidence=...] [refine=...]",
+    examples="""\
+  avi gap run=outputs/train/<folder>
+  avi gap run=<folder> gap.splits=[test]    half the time
+  avi gap run=<folder> gap.half_width=0.05  more rows, a narrower interval
+  avi gap run=<folder> checkpoint=1200      at an earlier step
+  avi gap run=<folder> evidence=iwae evidence.num_samples=5000
+""",
+    run=run,
+    offer=offer,
+    resumable=True,
+)

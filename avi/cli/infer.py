@@ -1,0 +1,43 @@
+"""`avi infer`: write the posteriors of a run's rows, or of one's own data."""
+
+from avi.cli.command import Command, Line, work_on
+from avi.cli.words import own_keys, own_words, path, run_folder, whole
+from avi.errors import ConfigError
+
+
+def run(words: list[str]) -> int:
+    """Write posteriors."""
+    from avi.config.schema import check
+    from avi.settings import Split
+
+    own, _ = own_words("infer", words)
+    folder = run_folder(own, "infer")
+    split: Split = check(own.get("split", "test"), Split, "split")
+    data, out, limit = path(own, "data"), path(own, "out"), whole(own, "limit")
+    if data is not None and not data.is_file():
+        raise ConfigError(f"data={data}: there is no such file.")
+
+    from avi.run import posterior
+
+    return work_on(folder, lambda: posterior.main(folder, split, data, out, limit))
+
+
+def offer(line: Line) -> list[str]:
+    """Return its keys."""
+    from avi.cli import offers
+
+    return offers.settings(line, own_keys("infer"))
+
+
+COMMAND = Command(
+    name="infer",
+    summary="write the posteriors of a run's rows, or of your own data",
+    usage="avi infer [key=value ...]",
+    examples="""\
+  avi infer run=outputs/train/<folder>
+  avi infer run=<folder> split=train
+  avi infer run=<folder> data=mine.csv out=results
+""",
+    run=run,
+    offer=offer,
+)

@@ -1,0 +1,43 @@
+"""`avi list`: every choice of every group."""
+
+from avi.cli.command import Command, Line
+from avi.config import catalog
+from avi.errors import ConfigError
+
+
+def run(words: list[str]) -> int:
+    """Print the choices of all groups or of those named."""
+    from avi.cli.help import choices
+    from avi.config.schema import nearest
+
+    known = catalog.groups()
+    for word in words:
+        if word not in known:
+            names = ", ".join(known)
+            raise ConfigError(
+                f"There is no group {word}; choose from: {names}.{nearest(word, known)}"
+            )
+    print(choices(words or list(known)))
+    return 0
+
+
+def offer(line: Line) -> list[str]:
+    """Return the groups."""
+    from avi.cli import offers
+
+    return offers.starting(line.current, catalog.groups())
+
+
+COMMAND = Command(
+    name="list",
+    summary="show every choice of every group, e.g. `avi list dataset`",
+    usage="avi list [group ...]",
+    examples="""\
+  avi list
+  avi list dataset model
+""",
+    run=run,
+    offer=offer,
+    title="Show every choice of every group, with one line of explanation",
+    answers_only=True,
+)
