@@ -233,14 +233,6 @@ class Enumerable(Protocol):
 
 @ability("a family with natural-gradient steps", instead="Try adam in its place.")
 @runtime_checkable
-class AllDistributions(Protocol):
-    """a family of all distributions over a finite space, the posterior among them."""
-
-    def points(self) -> Array: ...  # every z, leading axis
-    def with_log_weights(self, log_weights: Array) -> Lam: ...  # q(z) in proportion to exp of them
-
-
-@runtime_checkable
 class Natural(Protocol):
     """A family that knows its Fisher information."""
 
@@ -280,8 +272,9 @@ class LogProportions(Protocol):
 
 @runtime_checkable
 class Unrestricted(Protocol):
-    """A family of all distributions over a finite set; its entropy is exact."""
+    """A family of all distributions over a finite set, any posterior among them."""
 
+    def points(self) -> Array: ...  # every z, leading axis
     def of_logits(self, logits: Array) -> Lam: ...
 
 

@@ -1,7 +1,9 @@
 """Problem = model + family + inference + objective: the only place where the four meet."""
 
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -162,3 +164,86 @@ def _families(latent: Latent) -> str:
         "category": "family=categorical",
     }
     return f"{known.get(space, 'a family of your own on it')} with latent size {size}"
+
+
+def require_shapes(problem: Problem, data: DataSpec) -> None:
+    """Refuse parts whose methods do not take these data or do not return what a protocol says.
+
+    A density without its sum over entries would train, on numbers that are no bound. Nothing is
+    computed or compiled.
+
+    Raises:
+        ConfigError: names the method, what it returned and what it should return.
+    """
+    key, x = jax.random.key(0), data.example
+    model, family = problem.model, problem.family
+    lam = _shape(family, "init", family.init)
+    z = _shape(family, "sample", family.sample, lam, key)
+    params = _shape(model, "init", lambda: problem.init(key, data))
+    theta = params.theta
+    checks: list[tuple[Any, str, tuple]] = [
+        (family, "log_prob", (lam, z)),
+        (family, "entropy", (lam, z)),
+        (model, "log_prior", (theta,)),
+        (model, "log_joint", (theta, x, z)),
+        (model, "log_likelihood", (theta, x, z)),
+        (model, "log_evidence", (theta, x)),
+    ]
+    for part, name, arguments in checks:
+        if hasattr(part, name):
+            _require_scalar(part, name, _shape(part, name, getattr(part, name), *arguments))
+    local = problem.local(theta, x)
+    objective = problem.objective
+    bound = _shape(
+        objective,
+        "__call__",
+        lambda lam, theta: local._replace(target=local.target._replace(theta=theta)).bound(
+            lam, key
+        ),
+        lam,
+        theta,
+    )
+    for part, shape in zip(("value", "surrogate"), bound, strict=True):
+        _require_scalar(objective, part, shape)
+    _require_simulator(model, _shape(model, "sample", model.sample, theta, key, x), z, x)
+
+
+def _shape(part: Any, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return the shapes of what a method returns; what it raises on these data is explained."""
+    try:
+        return jax.eval_shape(function, *arguments)
+    except ConfigError:
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ConfigError(
+            f"{_name(part)}.{name} does not go with these data ({reason}, at "
+            f"{Path(where.filename).name}, line {where.lineno}). Is this the data set that the "
+            "model is for? `avi list dataset` names them."
+        ) from error
+
+
+def _require_scalar(part: Any, name: str, found: Any) -> None:
+    if getattr(found, "shape", None) == ():
+        return
+    what = f"shape {tuple(found.shape)}" if hasattr(found, "shape") else f"{found}"
+    raise ConfigError(
+        f"{_name(part)}.{name} returned {what}; it is one number for one datapoint, in nats. "
+        "Sum over the entries: return (...).sum()."
+    )
+
+
+def _require_simulator(model: Model, drawn: Any, z: Any, x: X) -> None:
+    """Refuse a simulator whose draws do not look like the latent and the data."""
+    same = isinstance(drawn, tuple) and len(drawn) == 2
+    if not same or _layout(drawn[0]) != _layout(z) or _layout(drawn[1]) != _layout(x):
+        raise ConfigError(
+            f"{_name(model)}.sample returned {_layout(drawn)}; it draws (z, x), here "
+            f"{(_layout(z), _layout(x))}."
+        )
+
+
+def _layout(tree: Any) -> Any:
+    """Return a tree with the shape of each array in its place."""
+    return jax.tree.map(lambda leaf: tuple(jax.numpy.shape(leaf)), tree)

@@ -41,10 +41,6 @@ class Categorical:
         """Return every category."""
         return jnp.arange(self.latent_size)
 
-    def with_log_weights(self, log_weights: Float[Array, " K"]) -> Lam:
-        """Return lam of the distribution in proportion to exp(log_weights)."""
-        return log_weights
-
     def sample(self, lam: Lam, key: PRNGKey) -> Z:
         """Draw z ~ q."""
         return jax.random.categorical(key, lam)

@@ -28,6 +28,7 @@ class Evidenced(NamedTuple):
     num_weights: int | None  # K of the estimator, None where it has no weights
     khat: float  # of q(z; lam*)
     num_draws: int  # S, of which that is the shape
+    tolerance: float  # nats that evidence called exact may be wrong by
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def _flags(found: Found, evidence: Evidenced, finite: bool) -> str:
         "unconverged": not found.converged,
         str(found.ending): not found.converged,
         "khat": heavy or (number is not None and estimate.khat >= khat_limit(number)),
+        "evidence-se": evidence.kind == "exact" and estimate.standard_error > evidence.tolerance,
         "low-ess": number is not None and estimate.ess < number / 4,
         NOT_FINITE: not finite,
     }

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from avi.abilities import AllDistributions, Reparametrised
+from avi.abilities import Reparametrised, Unrestricted
 from avi.engine.lanes import in_lanes
 from avi.evidence.iwae import pareto_khat
 from avi.experiment import Experiment
@@ -48,7 +48,7 @@ class Kernels:
         # The gradient of a score estimator's value is noise around 0, wherever lam is.
         self.certifies = not isinstance(self.certify_objective, Score)
         # The certificate of such a family leads to its best member from anywhere.
-        self.knows_optimum = isinstance(self.family, AllDistributions)
+        self.knows_optimum = isinstance(self.family, Unrestricted)
         self.num_khat_pairs = settings.num_draws // 2
         self.width = width = settings.width
         self.begin = in_lanes(self._begin, width)

@@ -82,6 +82,7 @@ def summarise(
         "not_finite": [row.row for row in lost],
         "validity": {
             **_validity(rows, splits),
+            "evidence_se_ok": _evidence_se_ok(splits, rows, settings.tolerance),
             "khat_ok": _khat_ok(rows, settings.num_draws, usable),
             "finite": not lost,
             "complete": measurement.complete,
@@ -256,6 +257,22 @@ def usable_evidence(rows: Sequence[Decomposition], evidence: Any) -> bool:
 def _khat_ok(rows: Sequence[Decomposition], num_draws: int, usable: bool) -> bool | None:
     """Whether q(z; lam*) is a usable proposal, and the evidence's own weights are in order."""
     return _well_behaved([row.khat for row in rows], num_draws) if usable else False
+
+
+def _evidence_se_ok(
+    splits: Mapping[Any, Any], rows: Sequence[Decomposition], tolerance: float
+) -> bool | None:
+    """Whether the evidence is known to the tolerance; None without evidence.
+
+    What is called exact must be so in every row. Of estimates, whose noise averages out, the Monte
+    Carlo error of each split's mean counts.
+    """
+    known = [one["evidence"] for one in splits.values() if one["evidence"] is not None]
+    if not known:
+        return None
+    if all(one["kind"] == "exact" for one in known):
+        return all(row.evidence_se <= tolerance for row in rows)
+    return all(one["se_mc"] <= tolerance for one in known)
 
 
 def _validity(rows: Sequence[Decomposition], splits: Mapping[Any, Any]) -> dict[str, Any]:

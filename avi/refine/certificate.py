@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from avi.abilities import AllDistributions, LocationScale, LogConcave
+from avi.abilities import LocationScale, LogConcave, Unrestricted
 from avi.types import Family, Lam, Local, PRNGKey, Scalar
 
 BLOCKS = 4  # sets of draws on each side of the cross-fit
@@ -47,7 +47,7 @@ def certify(local: Local, lam: Lam, key: PRNGKey, *, confirming: bool = False) -
     A gradient cannot see a saddle whose symmetry the draws share. `confirming` looks along random
     directions too, with more draws: twice the cost, for a lam that would be reported.
     """
-    if isinstance(local.family, AllDistributions):
+    if isinstance(local.family, Unrestricted):
         return _exactly(local, lam)
     displaced = coordinates(local.family, lam)
     origin = jnp.zeros_like(lam)
@@ -108,7 +108,7 @@ def _exactly(local: Local, lam: Lam) -> Certificate:
     # Where q has no mass, 0 (log 0 - log p) is 0.
     left = jnp.sum(jnp.where(q > 0, q * (log_q - log_posterior), 0.0))
     no, zero = jnp.array(False), jnp.zeros_like(left)
-    best = family.with_log_weights(log_posterior).astype(lam.dtype)
+    best = family.of_logits(log_posterior).astype(lam.dtype)
     return Certificate(left, zero, best, ~no, no, no, left, jnp.zeros((), jnp.int32))
 
 

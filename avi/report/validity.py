@@ -19,11 +19,17 @@ def entries(run: RunFiles) -> Iterator[Entry]:
         yield (
             improved == 0,
             f"Other starts led higher for {count(improved)} of {plural(audited, 'point')} that "
-            "were tried from several.",
+            "were tried from several" + (f": {_power(audited)}." if improved == 0 else "."),
         )
     yield from _starts(run)
     yield from _again(run)
     yield from _flags(run)
+
+
+def _power(tried: float) -> str:
+    """Return what a sample without a single gain says of all (the exact binomial limit)."""
+    share = 1 - 0.05 ** (1 / tried)
+    return f"with 95 % confidence, fewer than {share:.0%} of all would gain"
 
 
 def _split(name: str, tree: Mapping[str, Any]) -> Iterator[Entry]:
@@ -102,6 +108,12 @@ _FLAGS = (
         "The weights p(x, z) / q(z; λ*) have a light tail (k̂): q at λ* is close to the posterior.",
         "k̂ warns: q at λ* is too far from the posterior to be a proposal, so that importance "
         "weights from it cannot be trusted; annealing does not rest on them.",
+    ),
+    (
+        "evidence_se_ok",
+        "The evidence is known to within the tolerance.",
+        "The evidence is not known to within the tolerance: its own error is larger, and the "
+        "approximation gap with it.",
     ),
     (
         "complete",

@@ -17,6 +17,7 @@ from avi.engine.step import TrainState, init_state
 from avi.errors import CheckpointError, ConfigError, DataError
 from avi.experiment import Experiment, check_batch
 from avi.population import Points
+from avi.problem import require_shapes
 from avi.randomness import key_for
 from avi.rundir import RunDir, checkpoints
 from avi.rundir.trees import unflatten_like
@@ -119,6 +120,7 @@ def open_session(tree: Mapping[str, Any]) -> Session:
     session = Session(experiment, splits, spec)
     check_batch(session.batch_size, spec)
     _require_rows(session)
+    require_shapes(experiment.problem, spec)
     return session
 
 

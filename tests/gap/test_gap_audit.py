@@ -11,10 +11,12 @@ from gap.gaussian_case import LATENT, SETTINGS, make_case
 from avi import gap
 from avi.evidence.none import NoEvidence
 from avi.families.gaussian import DiagonalGaussian
+from avi.gap.audit import Audit
 from avi.gap.endings import Ending
 from avi.gap.measure import Measurement
 from avi.gap.search import Found, Searcher, is_done, surer
 from avi.objectives.elbo import Elbo
+from avi.population import Points
 
 Z = 4.75  # two-sided false alarm 2e-6 for a normal statistic
 AUDITED = dataclasses.replace(SETTINGS, num_points=16, splits=("test",), audit=1.0)
@@ -100,6 +102,36 @@ def test_what_only_score_functions_can_differentiate_is_never_certified(tmp_path
         points = list(csv.DictReader(file))
     assert {one["converged"] for one in points} == {"false"}
     assert min(int(one["gradient_evaluations"]) for one in points) >= settings.budget
+
+
+def audit_of(share):
+    settings = dataclasses.replace(SETTINGS, audit=share)
+    experiment = SimpleNamespace(seed=0)
+    return Audit(SimpleNamespace(settings=settings, experiment=experiment))
+
+
+@pytest.mark.parametrize(("rows", "share", "audited"), [(48, 0.1, 30), (8, 0.1, 8), (48, 0.0, 0)])
+def test_an_audit_looks_at_enough_rows_to_say_something(rows, share, audited):
+    points, of_split = Points(None, np.arange(rows)), ["train"] * rows
+    audit = audit_of(share)
+    chosen = audit._chosen("starts", points, of_split, dict.fromkeys(range(rows)))
+    assert len(chosen) == audited
+    # Its rows are those of a larger share, too: they do not depend on how many are asked for.
+    larger = audit_of(1.0)._chosen("starts", points, of_split, dict.fromkeys(range(rows)))
+    assert set(chosen) <= set(larger)
+
+
+def test_rows_that_are_added_are_audited_as_far_as_their_split_lacks_them():
+    """500 rows by a share of a tenth need no more than that share once 30 have been looked at."""
+    audit, of_split = audit_of(0.1), ["train"] * 250 + ["test"] * 250
+    chosen = []
+    for first in (0, 500):
+        points = Points(None, first + np.arange(500))
+        chosen.append(audit._chosen("starts", points, of_split, dict.fromkeys(range(500))))
+    assert audit.counts["starts", "train"] + audit.counts["starts", "test"] == sum(map(len, chosen))
+    assert min(audit.counts["starts", split] for split in ("train", "test")) >= 30
+    draws = 50  # a binomial of 500 rows at a tenth, within 4.75 of its deviations of 6.7
+    assert abs(len(chosen[1]) - draws) < 32
 
 
 def found(certificate, *, positive=True, error=0.0, ending=Ending.UNCERTIFIED, spent=0):

@@ -179,6 +179,21 @@ def test_a_clock_that_has_run_out_says_what_was_skipped(case, tmp_path):
         gap.check(summary, strict=True)
 
 
+def test_evidence_that_the_model_knows_is_never_short_of_time(case, tmp_path):
+    """It comes before the search: every row that is left in has it, and none is said to lack it."""
+    settings = dataclasses.replace(SETTINGS, seconds=1e-6)
+    summary = gap.report(*case, settings=settings, run=tmp_path)
+    assert not [sentence for sentence in summary["skipped"] if "evidence" in sentence]
+    assert summary["validity"]["evidence_se_ok"] is True
+    with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
+        points = list(csv.DictReader(file))
+    assert len(points) == 16
+    rows = np.concatenate([case.splits.train, case.splits.valid, case.splits.test])
+    x = rows[[int(one["row"]) for one in points]]
+    exact = jax.vmap(case.experiment.problem.model.log_evidence, (None, 0))(case.params.theta, x)
+    np.testing.assert_allclose(column(points, "evidence"), exact, rtol=1e-5)
+
+
 def test_a_gap_that_contradicts_itself_is_an_error():
     validity = {"q_star_converged": False, "khat_ok": None, "n_ok": True, "negative_gap": False}
     summary = {"validity": validity | {"sandwich_ok": None}, "sandwich_due": False}

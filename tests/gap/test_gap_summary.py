@@ -74,12 +74,14 @@ def point(
     ess=np.nan,
     num_weights=None,
     found=FOUND,
+    error=0.01,
+    kind="lower",
 ):
     """Return a row whose bound is -10, whose evidence is 1 nat above the bound at lam*."""
     bound = -10.0 + 0.01 * row
     values = np.full(10, bound), np.full(10, bound + gap) + 1e-3 * np.arange(10)
-    estimate = Estimate(bound + gap + 1, 0.01, ess, evidence_khat)
-    evidence = Evidenced(estimate, "lower", num_weights, khat, 400)
+    estimate = Estimate(bound + gap + 1, error, ess, evidence_khat)
+    evidence = Evidenced(estimate, kind, num_weights, khat, 400, 0.01)
     return decompose(Place(row, split), values, ("mode", found), evidence)
 
 
@@ -109,6 +111,24 @@ def test_khat_that_is_not_defined_is_open(experiment):
     assert summary["validity"]["khat_ok"] is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "errors", "ok"),
+    [
+        ("exact", (0.0, 0.0), True),
+        ("exact", (0.0, 0.011), False),  # one row in 40 is enough: exact is exact
+        ("lower", (0.04, 0.04), True),  # of 20 rows a split: 0.04 / sqrt(20) is below 0.01
+        ("lower", (0.05, 0.05), False),
+    ],
+)
+def test_evidence_that_is_less_certain_than_the_tolerance_is_no_valid_evidence(
+    experiment, kind, errors, ok
+):
+    most, one = errors
+    rows = [*rows_of(38, kind=kind, error=most), *rows_of(2, first=38, kind=kind, error=one)]
+    summary = summarise(measured(experiment, Exact()), rows, SIZES)
+    assert summary["validity"]["evidence_se_ok"] is ok
+
+
 def test_importance_weights_with_a_heavy_tail_are_no_evidence(experiment):
     fine = summarise(measured(experiment, WEIGHTED), rows_of(evidence_khat=0.69), SIZES)
     assert fine["validity"]["khat_ok"] is True
@@ -133,6 +153,8 @@ def test_importance_weights_with_a_heavy_tail_are_no_evidence(experiment):
         ({"found": FOUND._replace(ending=Ending.UNCERTIFIED)}, "unconverged"),
         ({"found": FOUND._replace(ending=Ending.SADDLE)}, "unconverged saddle"),
         ({"gap": np.nan}, "not-finite"),
+        ({"kind": "exact", "error": 0.011}, "evidence-se"),
+        ({"kind": "lower", "error": 0.011}, ""),  # noise that averages out
     ],
 )
 def test_a_point_is_flagged_for_what_is_wrong_with_it(changed, flags):

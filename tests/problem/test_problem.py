@@ -26,7 +26,7 @@ from avi.networks.mlp import MLP
 from avi.objectives import elbo
 from avi.objectives.iwae import ImportanceWeighted
 from avi.optimizers.natural_gradient import NaturalGradient
-from avi.problem import Problem, fit, pose
+from avi.problem import Problem, fit, pose, require_shapes
 from avi.refine.ascent import Ascent
 from avi.types import DataSpec, Latent
 
@@ -142,3 +142,86 @@ def test_problems_are_values():
 
 def test_optimisers_that_know_no_family_are_left_as_they_are():
     Problem(LINEAR, GAUSSIAN, FreeForm(Ascent(optax.adam(0.1), 3, average=False)), PATHWISE)
+
+
+# What a method returns and takes is looked at before anything compiles.
+
+PIXELS = DataSpec(jnp.zeros(4), jnp.full(4, 0.5), "binary", 10)
+
+
+class WithoutSum(Bernoulli):
+    """A likelihood that forgets to add up."""
+
+    def log_prob(self, params, outputs, x):
+        return jnp.broadcast_to(super().log_prob(params, outputs, x) / x.size, x.shape)
+
+
+class PriorPerEntry(LinearGaussian):
+    """A log prior for each column."""
+
+    def log_prior(self, theta):
+        return jnp.zeros_like(theta["mean"])
+
+
+PRIOR_PER_ENTRY = PriorPerEntry(2, "shared", 1e-3)
+
+
+class OtherRows(LinearGaussian):
+    """A simulator of other data than these."""
+
+    def sample(self, theta, key, like):
+        z, x = super().sample(theta, key, like)
+        return z, x[:-1]
+
+
+class FlatDensity(DiagonalGaussian):
+    """log q per coordinate."""
+
+    def log_prob(self, lam, z):
+        return jnp.zeros_like(z)
+
+
+class PerEntry(elbo.Pathwise):
+    """A bound per coordinate."""
+
+    def __call__(self, target, family, lam, key):
+        bound = super().__call__(target, family, lam, key)
+        return type(bound)(bound.value * jnp.ones(2), bound.surrogate)
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (
+            (VAE(2, MLP((), "tanh", 1.0), WithoutSum()), GAUSSIAN, ENCODER, PATHWISE),
+            "VAE.log_joint",
+        ),
+        (
+            (PriorPerEntry(2, "shared", 1e-3), GAUSSIAN, ENCODER, PATHWISE),
+            "PriorPerEntry.log_prior",
+        ),
+        ((LINEAR, FlatDensity(2), ENCODER, PATHWISE), "FlatDensity.log_prob"),
+        ((LINEAR, GAUSSIAN, ENCODER, PerEntry(1, False)), "PerEntry.value"),
+    ],
+)
+def test_a_density_or_bound_that_is_no_number_is_refused(problem, words):
+    with pytest.raises(ConfigError, match=rf"^{words} returned .*return \(\.\.\.\)\.sum\(\)"):
+        require_shapes(Problem(*problem), PIXELS)
+
+
+def test_a_simulator_of_other_data_is_refused():
+    problem = Problem(OtherRows(2, "shared", 1e-3), GAUSSIAN, ENCODER, PATHWISE)
+    with pytest.raises(ConfigError, match=r"OtherRows.sample returned .*\(3,\).*\(4,\)"):
+        require_shapes(problem, PIXELS)
+
+
+def test_data_of_another_structure_are_refused_in_a_sentence():
+    masked = {"mask": jnp.ones(4), "value": jnp.zeros(4)}
+    with pytest.raises(ConfigError, match="does not go with these data"):
+        require_shapes(
+            Problem(MIXTURE, CATEGORY, ENCODER, elbo.Enumerated()), PIXELS._replace(example=masked)
+        )
+
+
+def test_what_keeps_its_protocol_is_let_through():
+    require_shapes(Problem(DECODER, GAUSSIAN, ENCODER, elbo.AnalyticKL(1, False)), PIXELS)
