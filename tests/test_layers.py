@@ -73,6 +73,27 @@ def test_imports_go_down_only():
     assert not up
 
 
+def module_of(path: Path) -> str:
+    """Return the full name of a file's module."""
+    name = ".".join(("avi", *path.relative_to(ROOT).with_suffix("").parts))
+    return name.removesuffix(".__init__")
+
+
+def test_no_module_needs_itself_in_the_end():
+    """Imports under TYPE_CHECKING and inside functions counted."""
+    needs = {module_of(path): set[str]() for path in FILES}
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for name in imported(node):
+                names = getattr(node, "names", []) if isinstance(node, ast.ImportFrom) else []
+                inside = {f"{name}.{alias.name}" for alias in names} & needs.keys()
+                needs[module_of(path)] |= inside or ({name} & needs.keys())
+    left = dict(needs)
+    while leaves := [name for name, others in left.items() if not others & left.keys()]:
+        left = {name: others for name, others in left.items() if name not in leaves}
+    assert not left, sorted(left)
+
+
 def test_heavy_libraries_have_one_door_each():
     doors = {"hydra": "config", "omegaconf": "config", "flax": "networks"}
     for path in FILES:

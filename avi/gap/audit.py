@@ -3,20 +3,18 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 
-from avi.gap.search import Found, Job, Searcher, is_done
-from avi.gap.selection import Lead, Selection, best_of, certain
+from avi.gap.context import Context
+from avi.gap.search import Found, Job, is_done
+from avi.gap.selection import Lead, best_of, certain
 from avi.gap.starts import START_NAMES
 from avi.population import Points
 from avi.randomness import key_for
 from avi.settings import Split
-
-if TYPE_CHECKING:
-    from avi.gap.measure import Measurement
 
 AUDIT_SHARE = 0.75  # of the seconds: later no audit begins
 FEWEST = 30  # rows of a split, or all: with 95 % confidence fewer than 1 in 10 gain if none does
@@ -28,7 +26,7 @@ AGAIN = len(START_NAMES)  # the start number of a search that begins at lam*
 class Audit:
     """Tries other starts and doubled searches, and keeps what they led to."""
 
-    measurement: "Measurement"
+    context: Context
     leads: dict[int, list[Lead]] = field(default_factory=dict)  # row id: per start, over the mode's
     doubled: dict[int, Lead] = field(default_factory=dict)  # row id: a second search, over lam*
     escalated: bool = False  # all points were searched from other starts
@@ -36,53 +34,52 @@ class Audit:
 
     def other_starts(
         self, points: Points, of_split: Sequence[Split], found: dict[int, list[Job]]
-    ) -> None:
-        """Add searches from other starts: of the chosen points, and of all where that pays."""
+    ) -> dict[int, list[Job]]:
+        """Return `found` with searches from other starts: of some points, of all where it pays."""
+        found = {point: list(jobs) for point, jobs in found.items()}
         audited = self._chosen("starts", points, of_split, found)
         if not audited:
-            return
-        if not self.measurement.has_time(AUDIT_SHARE):
-            self.measurement.skipped.append(
-                "no other starts were tried: there was no time for the audit."
-            )
-            return
+            return found
+        if not self.context.clock.has_time(AUDIT_SHARE):
+            self.context.notes.skip("no other starts were tried: there was no time for the audit.")
+            return found
         gains = self._search(points, audited, found)
         paying = {of_split[p] for p in gains if gains[p] > WORTH_A_SEARCH}
         others = [p for p in found if of_split[p] in paying and p not in audited]
         if not others:
-            return
-        if not self.measurement.has_time(AUDIT_SHARE):
-            self.measurement.skipped.append(
+            return found
+        if not self.context.clock.has_time(AUDIT_SHARE):
+            self.context.notes.skip(
                 f"other starts for {len(others)} more rows, where the audit gained: no time left."
             )
-            return
+            return found
         self.escalated = len(self._search(points, others, found)) == len(others)
+        return found
 
     def search_again(
         self, points: Points, of_split: Sequence[Split], winners: dict[int, tuple[str, Found]]
     ) -> None:
         """Give the chosen points as much of a search again, from lam*, and note what it gains."""
-        measurement = self.measurement
-        settings = measurement.settings
+        context = self.context
+        settings = context.settings
         ended = {point: one for point, one in winners.items() if is_done(one[1], settings)}
         chosen = self._chosen("again", points, of_split, ended)
         if not chosen:
             return
-        if not measurement.has_time(AUDIT_SHARE):
-            measurement.skipped.append("a second search from lam*: there was no time for it.")
+        if not context.clock.has_time(AUDIT_SHARE):
+            context.notes.skip("a second search from lam*: there was no time for it.")
             return
-        measurement.on_progress("a second search from lam*", 0.0)
+        context.on_progress("a second search from lam*", 0.0)
         best = np.stack([winners[point][1].lam for point in chosen])
         jobs = [Job(point, AGAIN, lam) for point, lam in zip(chosen, best, strict=True)]
-        arguments = (measurement.kernels, measurement.params.theta, points, settings)
-        Searcher(*arguments).run(jobs, lambda job: None)
+        context.searcher(points).run(jobs, lambda job: None)
         ends = np.stack([job.lam if job.found is None else job.found.lam for job in jobs])
-        leads = Selection(*arguments).lead(chosen, ends, best)
+        leads = context.selection(points).lead(chosen, ends, best)
         self.doubled |= {int(points.ids[p]): lead for p, lead in zip(chosen, leads, strict=True)}
 
     def summary(self) -> dict[str, Any]:
         """Return what other starts and second searches gained, in nats."""
-        settings = self.measurement.settings
+        settings = self.context.settings
         gains = np.array([certain(leads[best_of(leads)]) for leads in self.leads.values()])
         return {
             "share": settings.audit,
@@ -114,7 +111,7 @@ class Audit:
         noise = np.array([error for _, error in self.doubled.values()])
         spread = float(gains.std(ddof=1)) if len(gains) > 1 else float(noise[0])
         mean, se = float(gains.mean()), spread / np.sqrt(len(gains))
-        ok = bool(mean - 2 * se < self.measurement.settings.tolerance)
+        ok = bool(mean - 2 * se < self.context.settings.tolerance)
         return {"n": len(gains), "mean": mean, "se": se, "ok": ok}
 
     def _chosen(
@@ -125,10 +122,10 @@ class Audit:
         The same rows in every report: those whose own draw is small. Of rows that are added later
         only as many as the split still lacks.
         """
-        share = self.measurement.settings.audit
+        share = self.context.settings.audit
         if not share:
             return []
-        key = key_for(self.measurement.experiment.seed, "audit")
+        key = key_for(self.context.experiment.seed, "audit")
         draw = jax.vmap(lambda row: jax.random.uniform(jax.random.fold_in(key, row)))
         draws = np.asarray(draw(points.ids))
         chosen = set()
@@ -148,29 +145,28 @@ class Audit:
         A point of which the clock cut a search off, the mode's own or another, does not count: such
         an end says nothing. Its other searches are candidates for lam* all the same.
         """
-        measurement = self.measurement
-        theta, index = measurement.params.theta, np.array(chosen)
+        context = self.context
+        index = np.array(chosen)
         rows = jax.tree.map(lambda leaf: leaf[index], points.rows)
         jobs = []
-        for start, kernel in enumerate(measurement.kernels.starts, start=1):
-            lams = kernel(theta, rows, points.ids[index])
+        for start, kernel in enumerate(context.kernels.starts, start=1):
+            lams = kernel(rows, points.ids[index])
             jobs += [Job(point, start, lam) for point, lam in zip(chosen, lams, strict=True)]
-        measurement.run_jobs(points, jobs, AUDIT_SHARE, "lam* from other starts")
-        settings = measurement.settings
+        context.search(points, jobs, AUDIT_SHARE, "lam* from other starts")
+        settings = context.settings
         own = [found[point][0] for point in chosen]
         cut_off = {job.point for job in own + jobs if not is_done(job.found, settings)}
         for job in jobs:
             if is_done(job.found, settings):
                 found[job.point].append(job)
         if cut_off:
-            measurement.skipped.append(
+            context.notes.skip(
                 f"other starts of {len(cut_off)} of {len(chosen)} rows do not count: "
                 "there was no time to search to the end."
             )
         whole = [point for point in chosen if point not in cut_off]
         if not whole:
             return {}
-        selection = Selection(measurement.kernels, theta, points, settings)
-        leads = selection.leads({point: found[point] for point in whole})
+        leads = context.selection(points).leads({point: found[point] for point in whole})
         self.leads |= {int(points.ids[point]): leads[point] for point in whole}
         return {point: certain(leads[point][best_of(leads[point])]) for point in whole}

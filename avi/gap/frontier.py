@@ -3,60 +3,56 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from avi.gap.context import Context
 from avi.gap.decomposition import Decomposition, mean_and_error
 from avi.gap.statistics import mean_of
 from avi.population import Points
-from avi.randomness import key_for
 from avi.settings import Split
-
-if TYPE_CHECKING:
-    from avi.gap.measure import Measurement
 
 STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def frontier(
-    measurement: "Measurement", points: Points, split: Split, lams: np.ndarray
+    context: Context, points: Points, split: Split, lams: np.ndarray
 ) -> list[dict[str, Any]]:
     """Return, after each number of steps from the mode's own lam, what the bound has gained.
 
     The steps and draws are those of the search, the bounds on the draws of the report. Milliseconds
     are those of one observation in a batch as wide as the lanes.
     """
-    kernels, theta = measurement.kernels, measurement.params.theta
-    shared = (theta, key_for(measurement.experiment.seed, "score"))
-    at_start = kernels.values(shared, points.rows, points.ids, lams)
-    state = kernels.begin(theta, points.rows, points.ids, lams)
+    kernels, key = context.kernels, context.score_key
+    at_start = kernels.values(key, points.rows, points.ids, lams)
+    state = kernels.begin(points.rows, points.ids, lams)
     lanes = np.zeros(len(points), int)
-    kernels.walk(theta, points.rows, points.ids, lanes, lanes, lanes, state)  # compiles
+    kernels.walk(points.rows, points.ids, lanes, lanes, lanes, state)  # compiles
     curve, seconds = [], 0.0
-    curve.append(_entry(measurement, split, np.zeros_like(at_start), 0, 0.0))
+    curve.append(_entry(context, split, np.zeros_like(at_start), 0, 0.0))
     for before, after in pairwise(STEPS):
         began = perf_counter()
         state, reached = kernels.walk(
-            theta, points.rows, points.ids, lanes, lanes + before, lanes + after, state
+            points.rows, points.ids, lanes, lanes + before, lanes + after, state
         )
         seconds += perf_counter() - began
-        gains = kernels.values(shared, points.rows, points.ids, reached) - at_start
-        curve.append(_entry(measurement, split, gains, after, 1000 * seconds / len(points)))
-        measurement.on_progress("frontier", after / STEPS[-1])
+        gains = kernels.values(key, points.rows, points.ids, reached) - at_start
+        curve.append(_entry(context, split, gains, after, 1000 * seconds / len(points)))
+        context.on_progress("frontier", after / STEPS[-1])
     return curve
 
 
 def _entry(
-    measurement: "Measurement",
+    context: Context,
     split: Split,
     gains: np.ndarray,
     steps: int,
     milliseconds: float,
 ) -> dict[str, Any]:
     means, errors = zip(*(mean_and_error(one) for one in gains), strict=True)
-    size = measurement.sizes[split]
-    mean = mean_of(np.array(means), np.array(errors), size, measurement.experiment.seed)
+    size = context.sizes[split]
+    mean = mean_of(np.array(means), np.array(errors), size, context.experiment.seed)
     return {
         "steps": steps,
         "mean": mean.mean,

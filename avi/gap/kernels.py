@@ -27,14 +27,15 @@ from avi.types import Estimate, Lam, Local, PRNGKey, Scalar, Target, Theta, X
 class Kernels:
     """The compiled functions of one report. Keys fold in a purpose and the row's id: nothing else.
 
-    `view` is the fixed one. All take theta, then arrays with one entry per lane; results are
-    float64 on the host.
+    `view` is the fixed one. All take arrays with one entry per lane; theta is handed on here and
+    nowhere else. Results are float64 on the host.
     """
 
     def __init__(
-        self, experiment: Experiment, settings: GapSettings, view: Callable[..., X]
+        self, experiment: Experiment, settings: GapSettings, theta: Theta, view: Callable[..., X]
     ) -> None:
         self.experiment = experiment
+        self.theta = theta
         self.view = view
         self.family = experiment.problem.family
         self.refine = experiment.refine
@@ -50,16 +51,23 @@ class Kernels:
         # The certificate of such a family leads to its best member from anywhere.
         self.knows_optimum = isinstance(self.family, Unrestricted)
         self.num_khat_pairs = settings.num_draws // 2
-        self.width = width = settings.width
-        self.begin = in_lanes(self._begin, width)
-        self.advance = in_lanes(self._advance, width)
-        self.certify = in_lanes(partial(self._certify, confirming=False), width)
-        self.confirm = in_lanes(partial(self._certify, confirming=True), width)
-        self.values = in_lanes(self._values, width)
-        self.khat = in_lanes(self._khat, width)
-        self.walk = in_lanes(self._walk, width)
+        self.width = settings.width
+        self.begin = self.over_rows(self._begin)
+        self.advance = self.over_rows(self._advance)
+        self.certify = self.over_rows(partial(self._certify, confirming=False))
+        self.confirm = self.over_rows(partial(self._certify, confirming=True))
+        self.values = self.over_rows(self._values, keyed=True)
+        self.khat = self.over_rows(self._khat, keyed=True)
+        self.walk = self.over_rows(self._walk)
         self._evidence_kernels: dict[Any, Callable[..., Estimate]] = {}
-        self.starts = [in_lanes(self._start_of(start), width) for start in STARTS]
+        self.starts = [self.over_rows(self._start_of(start)) for start in STARTS]
+
+    def over_rows(self, function: Callable[..., Any], *, keyed: bool = False) -> Callable[..., Any]:
+        """Return `function` of theta and one row, over rows in lanes; `keyed`: of (theta, key)."""
+        mapped = in_lanes(function, self.width)
+        if keyed:
+            return lambda key, *arrays: mapped((self.theta, key), *arrays)
+        return lambda *arrays: mapped(self.theta, *arrays)
 
     def elbo(self, num_draws: int) -> Any:
         """Return the ELBO's estimator for this model and family, whatever objective was trained."""
@@ -176,7 +184,7 @@ class Kernels:
                 target = self.local(theta, row, number, self.pair_objective).target
                 return evidence(target, self.family, lam, self.key("evidence", number))
 
-            self._evidence_kernels[evidence] = in_lanes(one, self.width)
+            self._evidence_kernels[evidence] = self.over_rows(one)
         return self._evidence_kernels[evidence]
 
     def _start_of(self, start: Callable[..., Lam]) -> Callable[..., Lam]:

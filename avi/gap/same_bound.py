@@ -2,24 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from avi.engine.lanes import in_lanes
+from avi.gap.context import Context
 from avi.gap.decomposition import mean_and_error
 from avi.gap.statistics import mean_of
 from avi.objectives.elbo import Elbo
 from avi.population import Points
 from avi.problem import Problem, fit
-from avi.randomness import key_for
 from avi.settings import Split
 from avi.types import Lam, Theta
-
-if TYPE_CHECKING:
-    from avi.gap.measure import Measurement
 
 
 def reported_bound(problem: Problem) -> str:
@@ -29,16 +25,16 @@ def reported_bound(problem: Problem) -> str:
 
 
 def same_bound(
-    measurement: "Measurement", points: Points, of_split: Sequence[Split], lams: np.ndarray
+    context: Context, points: Points, of_split: Sequence[Split], lams: np.ndarray
 ) -> dict[Split, dict[str, Any]]:
     """Return per split what one call of the local optimiser gains in the bound that was trained.
 
     From the mode's own lam, scored on fresh draws shared by both ends. A lower bound on that gap,
     without a certificate: the Newton decrement is that of the ELBO.
     """
-    kernels, experiment = measurement.kernels, measurement.experiment
+    kernels, experiment = context.kernels, context.experiment
     objective: Any = experiment.problem.objective
-    repeats = max(2, measurement.settings.num_draws // objective.evaluations(kernels.family))
+    repeats = max(2, context.settings.num_draws // objective.evaluations(kernels.family))
 
     def gains(shared: tuple[Theta, Any], row: PyTree, number: Array, lam: Lam) -> Array:
         theta, score_key = shared
@@ -51,13 +47,13 @@ def same_bound(
 
         return jax.lax.map(gain, keys)
 
-    shared = (measurement.params.theta, key_for(experiment.seed, "score"))
-    values = in_lanes(gains, kernels.width)(shared, points.rows, points.ids, lams)
+    mapped = kernels.over_rows(gains, keyed=True)
+    values = mapped(context.score_key, points.rows, points.ids, lams)
     found: dict[Split, dict[str, Any]] = {}
-    for split in measurement.settings.splits:
+    for split in context.settings.splits:
         own = [mean_and_error(values[n]) for n, name in enumerate(of_split) if name == split]
         means, errors = (np.array(column) for column in zip(*own, strict=True))
-        mean = mean_of(means, errors, measurement.sizes[split], experiment.seed)
+        mean = mean_of(means, errors, context.sizes[split], experiment.seed)
         name = f"{experiment.problem.bound_name} gap"
         found[split] = {"name": name, "mean": mean.mean, "se": mean.se, "certified": False}
     return found

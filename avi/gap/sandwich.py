@@ -1,7 +1,7 @@
 """The evidence from both sides, on simulated data: there an upper bound exists too."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,17 +9,13 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from avi.abilities import Bidirectional
-from avi.engine.evaluator import Evaluator
-from avi.engine.lanes import in_lanes
+from avi.gap.context import Context
 from avi.gap.kernels import Kernels
-from avi.gap.search import Job, Searcher
+from avi.gap.search import Job
 from avi.gap.statistics import mean_of
 from avi.population import Points
 from avi.randomness import key_for
 from avi.types import Estimate, Evidence, Lam, Theta
-
-if TYPE_CHECKING:
-    from avi.gap.measure import Measurement
 
 WIDEST = 0.2  # nats between the two bounds, in the mean over simulated data
 LARGEST_DOUBLING = 0.05  # nats that twice the temperatures may still add on the real data
@@ -28,38 +24,37 @@ TRANSFER = 0.5  # share of the simulated data's effective sample size that real 
 
 
 def settle(
-    measurement: "Measurement", points: Points, lams: np.ndarray
+    context: Context, evidence: Any, points: Points, lams: np.ndarray
 ) -> tuple[Evidence, dict[str, Any]]:
     """Return the evidence with enough temperatures, and what the sandwich says of it.
 
     Temperatures double until the bounds on simulated data are close and doubling adds nothing on
     real data, or the estimator's own limit is reached.
     """
-    simulated = _simulated(measurement)
+    simulated = _simulated(context)
     real = np.arange(min(REAL, len(points)))
     real_rows = jax.tree.map(lambda leaf: leaf[real], points.rows)
-    arguments = (measurement.params.theta, real_rows, points.ids[real], lams[real])
-    evidence: Any = measurement.experiment.evidence
-    before = _half(measurement.kernels, evidence, arguments)
+    arguments = (real_rows, points.ids[real], lams[real])
+    before = _half(context.kernels, evidence, arguments)
     history: list[dict[str, Any]] = []
     while True:
-        measurement.on_progress(f"sandwich at {evidence.num_temperatures} temperatures", 0.0)
-        on_real = measurement.kernels.evidence_of(evidence)(*arguments)
+        context.on_progress(f"sandwich at {evidence.num_temperatures} temperatures", 0.0)
+        on_real = context.kernels.evidence_of(evidence)(*arguments)
         history.append(
             {
                 "num_temperatures": evidence.num_temperatures,
-                **_width(measurement, evidence, simulated, on_real),
+                **_width(context, evidence, simulated, on_real),
                 "doubling": float((on_real.value - before.value).mean()),
             }
         )
         close = history[-1]["width"] < WIDEST and history[-1]["doubling"] < LARGEST_DOUBLING
         twice = evidence.doubled()
-        if close or twice is None or not measurement.has_time():
+        if close or twice is None or not context.clock.has_time():
             break
         evidence, before = twice, on_real
     for number in real:
         estimate = Estimate(*(leaf[number] for leaf in on_real))
-        measurement.keep_estimate(points.ids[number], evidence, lams[number], estimate)
+        context.ledger.add_estimate(points.ids[number], evidence, lams[number], estimate)
     transfers = history[-1]["ess_ratio"] >= TRANSFER
     record = {"n": len(simulated.points), "transfers": transfers, "ok": bool(close and transfers)}
     return evidence, {**history[-1], **record, "history": history}
@@ -74,16 +69,16 @@ class Simulated(NamedTuple):
 
 
 def _width(
-    measurement: "Measurement", evidence: Any, simulated: Simulated, on_real: Estimate
+    context: Context, evidence: Any, simulated: Simulated, on_real: Estimate
 ) -> dict[str, Any]:
     """Return how far the two bounds are apart on simulated rows, and how like those real ones are.
 
     A width can come out below zero: its bounds are noisy, hence the interval.
     """
-    lower, upper = _both(measurement, evidence, simulated)
+    lower, upper = _both(context, evidence, simulated)
     noise = np.hypot(lower.standard_error, upper.standard_error)
     apart = np.asarray(upper.value - lower.value)
-    width = mean_of(apart, noise, len(apart), measurement.experiment.seed)
+    width = mean_of(apart, noise, len(apart), context.experiment.seed)
     return {
         "width": width.mean,
         "width_se": width.se,
@@ -98,15 +93,15 @@ def _half(kernels: Kernels, evidence: Any, arguments: tuple) -> Estimate:
     return kernels.evidence_of(replace(evidence, num_temperatures=half))(*arguments)
 
 
-def _simulated(measurement: "Measurement") -> Simulated:
+def _simulated(context: Context) -> Simulated:
     """Return simulated rows with ids beyond all others, their true latents and their lam*."""
-    experiment, settings = measurement.experiment, measurement.settings
-    problem, theta = experiment.problem, measurement.params.theta
-    sizes = measurement.sizes
+    experiment, settings = context.experiment, context.settings
+    problem = experiment.problem
+    sizes = context.sizes
     ids = sum(sizes.values()) + np.arange(settings.simulated)
     # What a row brings beside its values, such as a mask or known scales, is that of real rows.
     index = np.arange(settings.simulated) % sizes["train"]
-    templates = jax.tree.map(lambda leaf: leaf[index], measurement.splits.train)
+    templates = jax.tree.map(lambda leaf: leaf[index], context.splits.train)
     view = experiment.dataset.fixed().view
 
     def draw(shared: tuple[Theta, Any], row: PyTree, number: Array) -> tuple[Array, PyTree]:
@@ -114,24 +109,23 @@ def _simulated(measurement: "Measurement") -> Simulated:
         like = view(row, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
         return problem.model.sample(theta, jax.random.fold_in(key, number), like)
 
-    shared = (theta, key_for(experiment.seed, "simulate"))
-    latents, rows = in_lanes(draw, settings.width)(shared, templates, ids)
+    kernels = context.simulated_kernels
+    key = key_for(experiment.seed, "simulate")
+    latents, rows = kernels.over_rows(draw, keyed=True)(key, templates, ids)
     points = Points(rows, ids)
-    kernels = measurement.simulated_kernels
-    evaluator = Evaluator(problem, kernels.view, sizes["train"])
-    lams = evaluator.lams(measurement.params, points, key_for(experiment.seed, "infer"))
+    lams = context.lams(points, kernels)
     jobs = [Job(number, 0, lam) for number, lam in enumerate(lams)]
-    measurement.on_progress("lam* of simulated data", 0.0)
-    Searcher(kernels, theta, points, settings).run(jobs, lambda job: None)
+    context.on_progress("lam* of simulated data", 0.0)
+    context.searcher(points, kernels=kernels).run(jobs, lambda job: None)
     best = [job.lam if job.found is None else job.found.lam for job in jobs]
     return Simulated(points, latents, np.stack(best))
 
 
 def _both(
-    measurement: "Measurement", evidence: Bidirectional, simulated: Simulated
+    context: Context, evidence: Bidirectional, simulated: Simulated
 ) -> tuple[Estimate, Estimate]:
     """Return the lower and the upper bound of every simulated point."""
-    kernels = measurement.simulated_kernels
+    kernels = context.simulated_kernels
 
     def both(
         theta: Theta, row: PyTree, number: Array, lam: Lam, z: Array
@@ -142,5 +136,4 @@ def _both(
         return evidence(*problem, key), evidence.upper(*problem, z, key)
 
     (rows, ids), latents, lams = simulated
-    mapped = in_lanes(both, measurement.settings.width)
-    return mapped(measurement.params.theta, rows, ids, lams, latents)
+    return kernels.over_rows(both)(rows, ids, lams, latents)

@@ -13,7 +13,6 @@ from avi.gap.endings import Ending
 from avi.gap.kernels import Kernels
 from avi.population import Points
 from avi.settings import GapSettings
-from avi.types import Theta
 
 CONFIDENCE = 2.36  # standard errors: 97.5 % of Student's t with 7 degrees of freedom
 BELOW = 3.5  # the same, 99.5 %: one honest certificate of 200 is refused, and made again
@@ -72,7 +71,6 @@ class Searcher:
     """
 
     kernels: Kernels
-    theta: Theta
     points: Points
     settings: GapSettings
     may_go_on: Callable[[], bool] = field(default=lambda: True)
@@ -163,7 +161,7 @@ class Searcher:
     def _certificates(self, batch: Sequence[Job], *, confirming: bool) -> Iterator[tuple[Job, Any]]:
         start, number = _stack(batch, "start"), _stack(batch, "certified")
         kernel = self.kernels.confirm if confirming else self.kernels.certify
-        result = kernel(self.theta, *self._rows(batch), start, number, _stack(batch, "lam"))
+        result = kernel(*self._rows(batch), start, number, _stack(batch, "lam"))
         for place, job in enumerate(batch):
             one: Any = jax.tree.map(lambda leaf, place=place: leaf[place], result)
             job.certified += 1
@@ -174,12 +172,12 @@ class Searcher:
     def _climb(self, batch: Sequence[Job]) -> None:
         new = [job for job in batch if job.state is None]
         if new:
-            states = self.kernels.begin(self.theta, *self._rows(new), _stack(new, "lam"))
+            states = self.kernels.begin(*self._rows(new), _stack(new, "lam"))
             for place, job in enumerate(new):
                 job.state = jax.tree.map(lambda leaf, place=place: leaf[place], states)
         state = jax.tree.map(lambda *leaves: np.stack(leaves), *(job.state for job in batch))
         start, first = _stack(batch, "start"), _stack(batch, "first")
-        states, lams = self.kernels.advance(self.theta, *self._rows(batch), start, first, state)
+        states, lams = self.kernels.advance(*self._rows(batch), start, first, state)
         for place, job in enumerate(batch):
             job.state = jax.tree.map(lambda leaf, place=place: leaf[place], states)
             job.lam = lams[place]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
@@ -23,7 +22,6 @@ class Selection:
     """Scores candidates on the selection draws of each point."""
 
     kernels: Kernels
-    theta: Any
     points: Points
     settings: GapSettings
 
@@ -31,8 +29,8 @@ class Selection:
         """Return the ELBO of a lam per chosen point on each pair of the selection draws."""
         index = np.array(chosen)
         rows = jax.tree.map(lambda leaf: leaf[index], self.points.rows)
-        shared = (self.theta, key_for(self.kernels.experiment.seed, "select"))
-        return self.kernels.values(shared, rows, self.points.ids[index], lams)
+        key = key_for(self.kernels.experiment.seed, "select")
+        return self.kernels.values(key, rows, self.points.ids[index], lams)
 
     def lead(self, chosen: Sequence[int], lams: np.ndarray, others: np.ndarray) -> list[Lead]:
         """Return how far each chosen point's lam is above its other one."""
@@ -74,7 +72,7 @@ class Selection:
 
     def _certified(self, chosen: Sequence[int], lams: np.ndarray) -> list[Job]:
         jobs = [Job(point, 0, lams[point]) for point in chosen]
-        searcher = Searcher(self.kernels, self.theta, self.points, self.settings)
+        searcher = Searcher(self.kernels, self.points, self.settings)
         for first in range(0, len(jobs), self.settings.width):
             searcher.certify(jobs[first : first + self.settings.width])
         return jobs

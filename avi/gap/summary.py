@@ -4,13 +4,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from avi.abilities import Bidirectional, Weighted
 from avi.errors import NonFiniteError, ValidityError
+from avi.gap.context import Context
 from avi.gap.decomposition import NOT_FINITE, Decomposition
+from avi.gap.endings import SENTENCES, Ending
 from avi.gap.same_bound import reported_bound
 from avi.gap.statistics import (
     FEWEST,
@@ -21,10 +23,8 @@ from avi.gap.statistics import (
     significantly_negative,
 )
 from avi.phi import is_amortized
+from avi.problem import Problem
 from avi.settings import Split
-
-if TYPE_CHECKING:
-    from avi.gap.measure import Measurement
 
 ENOUGH_KHAT = 0.95  # share of points whose importance weights must be well behaved
 WORST = 10
@@ -38,14 +38,26 @@ NO_CERTIFICATE = (
 )
 
 
-def summarise(
-    measurement: "Measurement", rows: Sequence[Decomposition], sizes: Mapping[Split, int]
-) -> dict[str, Any]:
+class Outcome(NamedTuple):
+    """What the parts of a report have returned, beside its rows."""
+
+    context: Context
+    sandwich: dict[str, Any] | None
+    frontiers: dict[str, list[dict[str, Any]]]
+    same_bounds: dict[Split, dict[str, Any]]
+    audit: dict[str, Any]
+    doublings: int
+
+
+def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> dict[str, Any]:
     """Return the content of gap/summary.json."""
-    experiment, settings = measurement.experiment, measurement.settings
-    amortized = is_amortized(experiment.problem.inference, measurement.params.phi)
+    context, audit, sandwich = outcome.context, outcome.audit, outcome.sandwich
+    experiment, settings, notes = context.experiment, context.settings, context.notes
+    amortized = is_amortized(experiment.problem.inference, context.params.phi)
     tables = {
-        split: _Table([row for row in rows if row.split == split], sizes[split], experiment.seed)
+        split: _Table(
+            [row for row in rows if row.split == split], context.sizes[split], experiment.seed
+        )
         for split in settings.splits
     }
     lost = [row for row in rows if NOT_FINITE in row.flags]
@@ -55,29 +67,28 @@ def summarise(
         split: {
             **_split(table, usable),
             "not_finite": sum(row.split == split for row in lost),
-            "same_bound": measurement.same_bounds.get(split),
+            "same_bound": outcome.same_bounds.get(split),
         }
         for split, table in tables.items()
         if table.rows
     }
-    audit = measurement.audit.summary()
     return {
         "gap_name": "amortization gap" if amortized else "optimisation gap",
         "bound": reported_bound(experiment.problem),
         "objective_trained": experiment.problem.bound_name.replace("-", " ").split()[0].lower(),
-        "label": _label(measurement, "encoder" if amortized else "parameters"),
+        "label": _label(experiment.problem, "encoder" if amortized else "parameters"),
         "seed": experiment.seed,
         "num_draws": settings.num_draws,
         "tolerance": settings.tolerance,
         "width": settings.width,
         "half_width": settings.half_width,
-        "doublings": measurement.doublings,
+        "doublings": outcome.doublings,
         "splits": splits,
         "generalisation_gap": _generalisation_gap(splits) if amortized else None,
         "audit": {**audit, "winners": dict(sorted(Counter(row.winner for row in rows).items()))},
-        "sandwich": measurement.sandwich,
+        "sandwich": sandwich,
         "sandwich_due": bool(settings.simulated) and isinstance(experiment.evidence, Bidirectional),
-        "frontier": measurement.frontiers,
+        "frontier": outcome.frontiers,
         "worst": _worst(rows),
         "not_finite": [row.row for row in lost],
         "validity": {
@@ -85,16 +96,16 @@ def summarise(
             "evidence_se_ok": _evidence_se_ok(splits, rows, settings.tolerance),
             "khat_ok": _khat_ok(rows, settings.num_draws, usable),
             "finite": not lost,
-            "complete": measurement.complete,
+            "complete": notes.complete,
             "doubling_ok": audit["doubling"] and audit["doubling"]["ok"],
-            "sandwich_ok": measurement.sandwich and measurement.sandwich["ok"],
+            "sandwich_ok": sandwich and sandwich["ok"],
         },
         "skipped": [
-            *measurement.skipped,
+            *notes.skipped,
             *([] if usable else [HEAVY_TAIL]),
-            *([] if measurement.kernels.certifies else [NO_CERTIFICATE]),
+            *([] if context.kernels.certifies else [NO_CERTIFICATE]),
         ],
-        "seconds": measurement.seconds,
+        "seconds": context.clock.seconds,
     }
 
 
@@ -150,9 +161,8 @@ def _generalisation_gap(splits: Mapping[Any, Mapping[str, Any]]) -> dict[str, An
     }
 
 
-def _label(measurement: "Measurement", subject: str) -> str:
+def _label(problem: Problem, subject: str) -> str:
     """Return the gap's full name, which says so where another bound was trained."""
-    problem = measurement.experiment.problem
     reported = reported_bound(problem)
     if problem.bound_name == reported:
         return f"{reported} gap"
@@ -190,9 +200,24 @@ def _split(table: _Table, evidence_usable: bool) -> dict[str, Any]:
         "size": table.size,
         **(_means(table, evidence_usable) if finite else dict.fromkeys(MEANS)),
         "converged": sum(row.converged for row in table.rows),
+        "endings": _endings(table.rows),
         "negative": int(np.sum(table.column("amortization_gap") < 0)),
         "gradient_evaluations": float(table.column("gradient_evaluations").mean()),
     }
+
+
+def _endings(rows: Sequence[Decomposition]) -> list[dict[str, Any]]:
+    """Return how the searches ended that were not certified: how many, and what it means."""
+    counts = Counter(
+        ending for row in rows for ending in SENTENCES if not row.converged and ending in row.flags
+    )
+    named = sum(counts.values()) - counts[Ending.UNCERTIFIED]
+    counts[Ending.UNCERTIFIED] -= named  # which every one of them is, too
+    return [
+        {"ending": str(ending), "n": number, "sentence": SENTENCES[ending]}
+        for ending, number in counts.items()
+        if number > 0
+    ]
 
 
 def _means(table: _Table, evidence_usable: bool) -> dict[str, Any]:

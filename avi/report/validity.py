@@ -44,6 +44,10 @@ def _split(name: str, tree: Mapping[str, Any]) -> Iterator[Entry]:
                 else "; for the others the gap may be larger than reported."
             ),
         )
+    endings = lookup(tree, "endings")
+    for one in endings if isinstance(endings, list) else []:
+        if (ended := number(one, "n")) > 0:
+            yield None, f"{name}: {plural(ended, 'point')} not certified: {text(one, 'sentence')}"
     lost = number(tree, "not_finite")
     if lost > 0:
         yield (

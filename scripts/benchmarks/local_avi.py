@@ -29,7 +29,9 @@ def set_up() -> tuple[Unit, dict]:
     session = open_session(tree)
     state, _ = restored(session, RunDir.open(folder))
     experiment = session.experiment
-    kernels = Kernels(experiment, experiment.gap, experiment.dataset.fixed().view)
+    kernels = Kernels(
+        experiment, experiment.gap, state.params.theta, experiment.dataset.fixed().view
+    )
     points = session.points("test", number)
     start = np.asarray(experiment.problem.family.init())
 
@@ -39,7 +41,7 @@ def set_up() -> tuple[Unit, dict]:
 
     def search() -> dict:
         jobs = [Job(place, 0, start) for place in next(parts).tolist()]
-        searcher = Searcher(kernels, state.params.theta, points, settings)
+        searcher = Searcher(kernels, points, settings)
         if how == "lanes":
             searcher.run(jobs, lambda job: None)
         else:

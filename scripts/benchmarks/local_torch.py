@@ -29,9 +29,11 @@ def set_up() -> tuple[Unit, dict]:
     session = open_session(read_tree(folder / "config.yaml"))
     state, _ = restored(session, RunDir.open(folder))
     experiment = session.experiment
-    kernels = Kernels(experiment, experiment.gap, experiment.dataset.fixed().view)
+    kernels = Kernels(
+        experiment, experiment.gap, state.params.theta, experiment.dataset.fixed().view
+    )
     points = session.points("test", number)
-    searcher = Searcher(kernels, state.params.theta, points, experiment.gap)
+    searcher = Searcher(kernels, points, experiment.gap)
     size = experiment.problem.model.latent.size
     weights = [
         (torch.tensor(np.asarray(layer["kernel"])), torch.tensor(np.asarray(layer["bias"])))

@@ -12,8 +12,8 @@ from avi import gap
 from avi.evidence.none import NoEvidence
 from avi.families.gaussian import DiagonalGaussian
 from avi.gap.audit import Audit
+from avi.gap.context import Context
 from avi.gap.endings import Ending
-from avi.gap.measure import Measurement
 from avi.gap.search import Found, Searcher, is_done, surer
 from avi.objectives.elbo import Elbo
 from avi.population import Points
@@ -41,9 +41,9 @@ def test_all_starts_of_a_bound_with_one_top_end_there(case, tmp_path):
 
 def cut_off_by_the_clock(monkeypatch, start, points):
     """Let the search of these points from one start end where it began, with no time to go on."""
-    real = Measurement.run_jobs
+    real = Context.search
 
-    def run_jobs(self, points_, jobs, share, what):
+    def search(self, points_, jobs, share, what):
         cut = [job for job in jobs if job.start == start and job.point in points]
         begun = {id(job): job.lam for job in cut}
         real(self, points_, jobs, share, what)
@@ -55,7 +55,7 @@ def cut_off_by_the_clock(monkeypatch, start, points):
                 gradient_evaluations=1,
             )
 
-    monkeypatch.setattr(Measurement, "run_jobs", run_jobs)
+    monkeypatch.setattr(Context, "search", search)
 
 
 @pytest.mark.parametrize("start", [0, 2])  # the mode's own, and that of Laplace
@@ -187,7 +187,7 @@ def certificate(value, error=0.0, *, positive=True, saddle=False, saturated=Fals
 )
 def test_only_a_certificate_that_can_be_believed_ends_a_search_as_certified(one, ending):
     assert SETTINGS.tolerance == 0.01
-    searcher = Searcher(SimpleNamespace(certifies=True), None, None, SETTINGS)
+    searcher = Searcher(SimpleNamespace(certifies=True), None, SETTINGS)
     assert searcher._ending(one) is ending
 
 

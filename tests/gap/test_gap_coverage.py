@@ -9,7 +9,8 @@ import pytest
 from gap.gaussian_case import LATENT, SETTINGS, SIZE, make_case
 
 from avi.families.gaussian import DiagonalGaussian
-from avi.gap.measure import Measurement
+from avi.gap.context import Clock, Context, Ledger
+from avi.gap.measure import measure
 from avi.gap.parts import Parts
 from avi.gap.statistics import bootstrap_t
 from avi.types import Splits
@@ -40,15 +41,16 @@ def replications():
     settings = dataclasses.replace(
         SETTINGS, num_points=len(rows), splits=("train",), num_draws=200, width=2000
     )
-    measurement = Measurement(
+    context = Context(
         case.experiment,
         case.params._replace(phi=phi),
         Splits(rows, rows[:1], rows[:1]),
         settings,
-        Parts(None, ""),
+        Ledger(Parts(None, ""), case.experiment.problem.family.num_params),
         lambda what, share: None,
+        Clock(None),
     )
-    _, found = measurement.run()
+    _, found = measure(context)
     gaps = np.array([row.amortization_gap for row in found])
     return gaps.reshape(REPLICATIONS, POINTS), population
 

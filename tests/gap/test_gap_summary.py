@@ -15,11 +15,12 @@ from avi.evidence.exact import Exact
 from avi.evidence.iwae import ImportanceSampling
 from avi.families.dirichlet import Dirichlet
 from avi.families.gaussian import DiagonalGaussian
+from avi.gap.context import Notes
 from avi.gap.decomposition import Evidenced, Place, decompose, withheld
 from avi.gap.endings import Ending
 from avi.gap.same_bound import reported_bound
 from avi.gap.search import Found
-from avi.gap.summary import MEANS, check, require_finite, summarise
+from avi.gap.summary import MEANS, Outcome, check, require_finite, summarise
 from avi.inference.amortized import Amortized
 from avi.inference.free_form import FreeForm
 from avi.models.lda import LDA
@@ -44,24 +45,18 @@ def experiment():
 
 
 def measured(experiment, evidence, **changed):
-    """Return what `summarise` sees of a measurement that has come to its end."""
-    settings = changed.pop("settings", SETTINGS)
-    known = {
-        "experiment": dataclasses.replace(experiment, evidence=evidence),
-        "settings": settings,
-        "params": SimpleNamespace(phi={"weight": np.zeros(3)}),
-        "evidence": evidence,
-        "same_bounds": {},
-        "sandwich": None,
-        "frontiers": {},
-        "skipped": [],
-        "complete": True,
-        "doublings": 0,
-        "seconds": 1.0,
-        "audit": SimpleNamespace(summary=lambda: AUDIT),
-        "kernels": SimpleNamespace(certifies=True),
-    }
-    return SimpleNamespace(**known | changed)
+    """Return what `summarise` is given of a report that has come to its end."""
+    context = SimpleNamespace(
+        experiment=dataclasses.replace(experiment, evidence=evidence),
+        settings=changed.pop("settings", SETTINGS),
+        params=changed.pop("params", SimpleNamespace(phi={"weight": np.zeros(3)})),
+        sizes=SIZES,
+        notes=Notes(complete=changed.pop("complete", True)),
+        clock=SimpleNamespace(seconds=1.0),
+        kernels=SimpleNamespace(certifies=True),
+    )
+    known = {"sandwich": None, "frontiers": {}, "same_bounds": {}, "audit": AUDIT, "doublings": 0}
+    return Outcome(context, **known | changed)
 
 
 def point(
@@ -100,14 +95,14 @@ SIZES = {"train": 60, "valid": 5, "test": 50}
 def test_khat_acts_whatever_the_evidence(experiment, evidence, heavy, ok):
     """Of 40 points at most two, 5 %, may be above min(1 - 1 / log10 400, 0.7) = 0.616."""
     rows = [*rows_of(heavy, khat=0.63), *rows_of(40 - heavy, first=heavy, khat=0.60)]
-    summary = summarise(measured(experiment, evidence), rows[:40], SIZES)
+    summary = summarise(measured(experiment, evidence), rows[:40])
     assert summary["validity"]["khat_ok"] is ok
     # These weights are not the estimator's own: its value remains evidence.
     assert all(one["evidence"] is not None for one in summary["splits"].values())
 
 
 def test_khat_that_is_not_defined_is_open(experiment):
-    summary = summarise(measured(experiment, Exact()), rows_of(khat=np.nan), SIZES)
+    summary = summarise(measured(experiment, Exact()), rows_of(khat=np.nan))
     assert summary["validity"]["khat_ok"] is None
 
 
@@ -125,15 +120,25 @@ def test_evidence_that_is_less_certain_than_the_tolerance_is_no_valid_evidence(
 ):
     most, one = errors
     rows = [*rows_of(38, kind=kind, error=most), *rows_of(2, first=38, kind=kind, error=one)]
-    summary = summarise(measured(experiment, Exact()), rows, SIZES)
+    summary = summarise(measured(experiment, Exact()), rows)
     assert summary["validity"]["evidence_se_ok"] is ok
 
 
+def test_searches_that_are_not_certified_are_counted_by_how_they_ended(experiment):
+    saddle = rows_of(4, found=FOUND._replace(ending=Ending.SADDLE))
+    spent = rows_of(2, first=4, found=FOUND._replace(ending=Ending.UNCERTIFIED))
+    summary = summarise(measured(experiment, Exact()), [*saddle, *spent, *rows_of(34, first=6)])
+    one = summary["splits"]["test"]
+    assert {end["ending"]: end["n"] for end in one["endings"]} == {"saddle": 2, "unconverged": 1}
+    assert one["converged"] == one["n"] - 3
+    assert all(end["sentence"] for end in one["endings"])
+
+
 def test_importance_weights_with_a_heavy_tail_are_no_evidence(experiment):
-    fine = summarise(measured(experiment, WEIGHTED), rows_of(evidence_khat=0.69), SIZES)
+    fine = summarise(measured(experiment, WEIGHTED), rows_of(evidence_khat=0.69))
     assert fine["validity"]["khat_ok"] is True
     assert fine["splits"]["test"]["importance_bound"] is None
-    heavy = summarise(measured(experiment, WEIGHTED), rows_of(evidence_khat=0.71), SIZES)
+    heavy = summarise(measured(experiment, WEIGHTED), rows_of(evidence_khat=0.71))
     assert heavy["validity"]["khat_ok"] is False
     one = heavy["splits"]["test"]
     assert one["evidence"] is one["approximation_gap"] is one["inference_gap"] is None
@@ -189,14 +194,14 @@ def test_a_sandwich_that_was_asked_for_must_be_there(
     settings = dataclasses.replace(SETTINGS, simulated=simulated)
     rows = rows_of(80)
     found = measured(experiment, evidence, settings=settings, sandwich=sandwich)
-    summary = summarise(found, rows, SIZES)
+    summary = summarise(found, rows)
     check(summary, strict=False)
     with nullcontext() if holds else pytest.raises(ValidityError, match="sandwich_ok"):
         check(summary, strict=True)
 
 
 def test_a_report_that_was_cut_short_says_so(experiment):
-    summary = summarise(measured(experiment, Exact(), complete=False), rows_of(80), SIZES)
+    summary = summarise(measured(experiment, Exact(), complete=False), rows_of(80))
     check(summary, strict=False)
     with pytest.raises(ValidityError, match="complete"):
         check(summary, strict=True)
@@ -204,7 +209,7 @@ def test_a_report_that_was_cut_short_says_so(experiment):
 
 def test_nothing_is_averaged_over_the_finite_part(experiment):
     rows = [*rows_of(), point(40, "test", gap=np.nan), point(42, "test", gap=np.inf)]
-    summary = summarise(measured(experiment, Exact()), rows, SIZES)
+    summary = summarise(measured(experiment, Exact()), rows)
     assert summary["not_finite"] == [40, 42]
     assert summary["splits"]["test"]["not_finite"] == 2
     assert all(summary["splits"]["test"][name] is None for name in MEANS)
@@ -216,7 +221,7 @@ def test_nothing_is_averaged_over_the_finite_part(experiment):
 
 def test_a_report_of_which_nothing_is_finite_is_one_still(experiment):
     rows = rows_of(gap=np.nan)
-    summary = summarise(measured(experiment, Exact()), rows, SIZES)
+    summary = summarise(measured(experiment, Exact()), rows)
     assert summary["splits"]["train"]["bound"] is None
     assert any("40 rows" in line for line in command.lines(summary))
 
@@ -233,7 +238,7 @@ def test_only_the_gap_of_an_encoder_is_one_of_amortization(experiment, inference
     problem = dataclasses.replace(experiment.problem, inference=inference)
     other = dataclasses.replace(experiment, problem=problem)
     found = measured(other, Exact(), params=SimpleNamespace(phi=phi))
-    assert summarise(found, rows_of(), SIZES)["gap_name"] == name
+    assert summarise(found, rows_of())["gap_name"] == name
 
 
 def test_a_report_of_topics_is_in_the_bound_that_they_were_trained_in():
@@ -245,7 +250,7 @@ def test_a_report_of_topics_is_in_the_bound_that_they_were_trained_in():
 def test_the_generalisation_gap_is_that_of_test_over_training_rows(experiment):
     train = [point(row, "train", gap=0.2 + 0.01 * row) for row in range(40)]
     test = [point(row, "test", gap=0.5 + 0.02 * (row - 65)) for row in range(65, 95)]
-    summary = summarise(measured(experiment, Exact()), [*train, *test], SIZES)
+    summary = summarise(measured(experiment, Exact()), [*train, *test])
     lost = summary["generalisation_gap"]
     # Means of 0.2 ... 0.59 and of 0.5 ... 1.08, each 0.0045 higher by the rows' own draws.
     assert lost["mean"] == pytest.approx(0.79 - 0.395)
@@ -259,9 +264,9 @@ def test_without_both_splits_or_an_encoder_there_is_no_generalisation_gap(experi
     alone = dataclasses.replace(SETTINGS, splits=("test",))
     found = measured(experiment, Exact(), settings=alone)
     rows = [row for row in rows_of() if row.split == "test"]
-    assert summarise(found, rows, SIZES)["generalisation_gap"] is None
+    assert summarise(found, rows)["generalisation_gap"] is None
     broken = [*rows_of(), point(40, "test", gap=np.nan)]
     found = measured(experiment, Exact())
-    assert summarise(found, broken, SIZES)["generalisation_gap"] is None
+    assert summarise(found, broken)["generalisation_gap"] is None
     none = measured(experiment, Exact(), params=SimpleNamespace(phi={}))
-    assert summarise(none, rows_of(), SIZES)["generalisation_gap"] is None
+    assert summarise(none, rows_of())["generalisation_gap"] is None

@@ -1,0 +1,158 @@
+"""What every part of a report is given: it goes down and is not written to, values come back."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from avi.engine.evaluator import Evaluator
+from avi.experiment import Experiment
+from avi.gap.kernels import Kernels
+from avi.gap.parts import Parts
+from avi.gap.search import Found, Job, Searcher
+from avi.gap.selection import Selection
+from avi.population import Points, sizes_of
+from avi.randomness import key_for
+from avi.settings import GapSettings, Split
+from avi.types import Estimate, Params, Splits
+
+Progress = Callable[[str, float], None]  # what is going on, and the share of it that is done
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time that a report has."""
+
+    limit: float | None  # seconds; None: for ever
+    began: float = field(default_factory=perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Since the report began."""
+        return perf_counter() - self.began
+
+    def has_time(self, share: float = 1.0) -> bool:
+        """Whether new work may start; `share` of the seconds are for what comes before."""
+        return self.limit is None or self.seconds < share * self.limit
+
+
+@dataclass
+class Notes:
+    """What was left out, in the words that a person reads."""
+
+    skipped: list[str] = field(default_factory=list)
+    complete: bool = True  # no row and no evidence was dropped
+
+    def skip(self, sentence: str) -> None:
+        """Note what was not done."""
+        self.skipped.append(sentence)
+
+    def drop(self, sentence: str) -> None:
+        """Note rows or evidence that a complete report would have."""
+        self.complete = False
+        self.skipped.append(sentence)
+
+
+class Ledger:
+    """What has been found of every row, in this report or in one that was killed."""
+
+    def __init__(self, parts: Parts, num_params: int) -> None:
+        self.parts = parts
+        self._found = {(row, start): found for row, start, found in parts.found(num_params)}
+        self._estimates = {(row, by): (lam, one) for row, by, lam, one in parts.estimates()}
+
+    def found(self, row: int, start: int) -> Found | None:
+        """Return how the search from one start ended, None if it has not."""
+        return self._found.get((int(row), start))
+
+    def add_found(self, row: int, start: int, found: Found) -> None:
+        """Keep how a search ended."""
+        self.parts.add_found(row, start, found)
+
+    def estimate(self, row: int, evidence: Any, lam: np.ndarray) -> Estimate | None:
+        """Return the evidence of one row by this estimator at this lam, None if it is not known."""
+        at, estimate = self._estimates.get((int(row), repr(evidence)), (None, None))
+        return estimate if at == lam.tolist() else None
+
+    def add_estimate(self, row: int, evidence: Any, lam: np.ndarray, estimate: Estimate) -> None:
+        """Keep the evidence of one row."""
+        by = repr(evidence)
+        self._estimates[int(row), by] = (lam.tolist(), estimate)
+        self.parts.add_estimate(row, by, lam, estimate)
+
+
+@dataclass(frozen=True)
+class Context:
+    """One report: what it measures, with what, and where it notes what it could not do."""
+
+    experiment: Experiment
+    params: Params
+    splits: Splits
+    settings: GapSettings
+    ledger: Ledger
+    on_progress: Progress
+    clock: Clock
+    notes: Notes = field(default_factory=Notes)
+
+    @cached_property
+    def kernels(self) -> Kernels:
+        """The functions of recorded rows, with the parameters in them."""
+        view = self.experiment.dataset.fixed().view
+        return Kernels(self.experiment, self.settings, self.params.theta, view)
+
+    @cached_property
+    def simulated_kernels(self) -> Kernels:
+        """The same of rows that are observations already: no view changes them."""
+        theta = self.params.theta
+        return Kernels(self.experiment, self.settings, theta, lambda row, number, visit: row)
+
+    @cached_property
+    def sizes(self) -> dict[Split, int]:
+        """Rows per split."""
+        return sizes_of(self.splits)
+
+    @property
+    def score_key(self) -> Any:
+        """The key of the draws that score every reported bound."""
+        return key_for(self.experiment.seed, "score")
+
+    def lams(self, points: Points, kernels: Kernels | None = None) -> np.ndarray:
+        """Return the mode's own lam of every point."""
+        view = (kernels or self.kernels).view
+        evaluator = Evaluator(self.experiment.problem, view, self.sizes["train"])
+        return evaluator.lams(self.params, points, key_for(self.experiment.seed, "infer"))
+
+    def searcher(
+        self,
+        points: Points,
+        may_go_on: Callable[[], bool] = lambda: True,
+        kernels: Kernels | None = None,
+    ) -> Searcher:
+        """Return the search for lam* of these points."""
+        return Searcher(kernels or self.kernels, points, self.settings, may_go_on)
+
+    def selection(self, points: Points) -> Selection:
+        """Return the choice among candidates of these points."""
+        return Selection(self.kernels, points, self.settings)
+
+    def search(self, points: Points, jobs: Sequence[Job], share: float, what: str) -> None:
+        """Search until all jobs are done, but for those that an earlier, killed report has done."""
+        for job in jobs:
+            job.found = self.ledger.found(points.ids[job.point], job.start)
+        left = [job for job in jobs if job.found is None]
+        done = len(jobs) - len(left)
+
+        def on_found(job: Job) -> None:
+            nonlocal done
+            done += 1
+            assert job.found is not None
+            self.ledger.add_found(points.ids[job.point], job.start, job.found)
+
+        def may_go_on() -> bool:
+            self.on_progress(what, done / len(jobs))
+            return self.clock.has_time(share)
+
+        self.searcher(points, may_go_on).run(left, on_found)

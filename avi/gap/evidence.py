@@ -1,0 +1,87 @@
+"""log p(x) of the points of a report: what the model knows first, estimates at lam*."""
+
+from typing import Any, NamedTuple, cast
+
+import jax
+import numpy as np
+
+from avi.abilities import Bidirectional, Tractable
+from avi.gap.context import Context
+from avi.gap.sandwich import settle
+from avi.population import Points
+from avi.types import Estimate, Evidence
+
+UNKNOWN = Estimate(*4 * [cast(Any, float("nan"))])
+
+
+class Evidences(NamedTuple):
+    """The estimates of some points, with the estimator that made them."""
+
+    by: Evidence
+    estimates: list[Estimate]
+    sandwich: dict[str, Any] | None  # of this estimator, where it has bounds on both sides
+
+
+def known_evidence(context: Context, points: Points) -> list[Estimate] | None:
+    """Return the evidence that the model knows, None if it knows none: no search is needed."""
+    evidence, family = context.experiment.evidence, context.experiment.problem.family
+    if Tractable not in evidence.needs:
+        return None
+    context.on_progress("exact evidence", 0.0)
+    nowhere = np.broadcast_to(np.asarray(family.init()), (len(points), family.num_params))
+    found = context.kernels.evidence_of(evidence)(points.rows, points.ids, nowhere)
+    estimates = [Estimate(*(leaf[n] for leaf in found)) for n in range(len(points))]
+    _note_lost(context, estimates)
+    return estimates
+
+
+def estimated_evidence(
+    context: Context, before: Evidences, points: Points, lams: np.ndarray
+) -> Evidences:
+    """Return the evidence of points at their lam*; temperatures are settled on the first of them.
+
+    Args:
+        context: the report.
+        before: the estimator so far, and its sandwich if that has been made.
+        points: the rows.
+        lams: their lam*.
+    """
+    evidence, _, sandwich = before
+    if evidence.kind == "none":
+        return Evidences(evidence, [UNKNOWN] * len(points), None)
+    due = context.settings.simulated and sandwich is None and context.clock.has_time()
+    if due and isinstance(evidence, Bidirectional):
+        evidence, sandwich = settle(context, evidence, points, lams)
+    estimates = _estimates(context, evidence, points, lams)
+    _note_lost(context, estimates)
+    return Evidences(evidence, estimates, sandwich)
+
+
+def _estimates(
+    context: Context, evidence: Evidence, points: Points, lams: np.ndarray
+) -> list[Estimate]:
+    ledger, kernel = context.ledger, context.kernels.evidence_of(evidence)
+    known = [ledger.estimate(r, evidence, lam) for r, lam in zip(points.ids, lams, strict=True)]
+    result = [UNKNOWN if one is None else one for one in known]
+    left = [number for number, one in enumerate(known) if one is None]
+    width = context.settings.width
+    for first in range(0, len(left), width):
+        context.on_progress("evidence", first / len(left))
+        if not context.clock.has_time():
+            context.notes.drop(
+                f"the evidence of {len(left) - first} of {len(points)} rows: no time left."
+            )
+            break
+        batch = np.array(left[first : first + width])
+        rows = jax.tree.map(lambda leaf, batch=batch: leaf[batch], points.rows)
+        found = kernel(rows, points.ids[batch], lams[batch])
+        for place, number in enumerate(batch):
+            result[number] = Estimate(*(leaf[place] for leaf in found))
+            ledger.add_estimate(points.ids[number], evidence, lams[number], result[number])
+    return result
+
+
+def _note_lost(context: Context, estimates: list[Estimate]) -> None:
+    made = [one for one in estimates if one is not UNKNOWN]
+    if lost := sum(not np.isfinite(one.value) for one in made):
+        context.notes.drop(f"the evidence of {lost} rows: it is not a finite number.")
