@@ -121,8 +121,9 @@ class Loop:
         """
         num_data = len(jax.tree.leaves(data)[0])
         self.steps_per_epoch, self.log_every = num_data // batch_size, log_every
-        step_key, order_key = jax.random.split(key)
-        step = make_step(problem, optimizers, view, num_data, step_key)
+        self.batch_size = batch_size
+        self._step_key, order_key = jax.random.split(key)
+        step = make_step(problem, optimizers, view, num_data, self._step_key)
         buckets = make_buckets(data, batch_size)
         self._run = make_run(step, self.steps_per_epoch, batch_size, buckets)
         self._compiled: Any = None
@@ -139,6 +140,15 @@ class Loop:
         self._order_shape = jax.eval_shape(
             lambda: epoch_order(order_key, 0, num_data, batch_size, buckets)
         )
+
+    def rows_of(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of a step and the data of its key; both empty before the first step."""
+        if step < 0:
+            return np.zeros(0, int), np.zeros(0, np.uint32)
+        epoch, number = divmod(step, self.steps_per_epoch)
+        own = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        key = jax.random.fold_in(self._step_key, step)
+        return np.asarray(self.order_of(epoch))[own], np.asarray(jax.random.key_data(key))
 
     def compile(self, state: PyTree, first_step: int = 0) -> None:
         """Compile for a state of this shape; no step is taken."""

@@ -313,7 +313,7 @@ class _Training:
         ]
         if bad:
             # The last step alone can have done it: the one after it would not have been finite.
-            path = self._dump(params, step - 1, "train", *self._batch(step - 1), np.zeros(0))
+            path = self._dump(params, step - 1, "train", *self.loop.rows_of(step - 1), np.zeros(0))
             raise NonFiniteError(
                 f"{bad[0]} is not finite after step {step}. {path} holds the rows of that step "
                 f"and the norms of the parameters. {self._last_good()} Try a smaller "
@@ -371,7 +371,7 @@ class _Training:
 
     def _non_finite_step(self, chunk: Chunk) -> NonFiniteError:
         step = chunk.first_step + len(chunk.value) - 1
-        rows, key = self._batch(step)
+        rows, key = self.loop.rows_of(step)
         path = self._dump(chunk.state.params, step, "train", rows, key, chunk.value)
         return NonFiniteError(
             f"The bound, its variance or its gradient was not finite at step {step} (epoch "
@@ -391,21 +391,6 @@ class _Training:
             f"{', '.join(map(str, bad[:5]))}). {path} holds all rows and the norms of the "
             f"parameters. {self._last_good()} Try a smaller learning rate."
         )
-
-    def _batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of a step and the data of its key; both empty before the first."""
-        from avi.engine.buckets import make_buckets
-        from avi.engine.loop import epoch_order
-
-        if step < 0:
-            return np.zeros(0, int), np.zeros(0, np.uint32)
-        epoch, number = divmod(step, self.steps_per_epoch)
-        step_key, order_key = jax.random.split(key_for(self.session.experiment.seed, "train"))
-        size = self.session.batch_size
-        buckets = make_buckets(self.session.splits.train, size)
-        order = epoch_order(order_key, epoch, self.session.spec.num_data, size, buckets)
-        rows = np.asarray(order)[number * size : (number + 1) * size]
-        return rows, np.asarray(jax.random.key_data(jax.random.fold_in(step_key, step)))
 
     def _dump(
         self,

@@ -16,7 +16,7 @@ from avi.errors import NonFiniteError, ValidityError
 from avi.evidence.iwae import ImportanceSampling
 from avi.evidence.none import NoEvidence
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
-from avi.gap import measure, selection
+from avi.gap import context, measure, selection
 from avi.gap.files import finite
 from avi.gap.statistics import khat_limit
 from avi.objectives.iwae import ImportanceWeighted
@@ -207,7 +207,7 @@ def test_a_gap_that_contradicts_itself_is_an_error():
 def test_bounds_are_scored_on_draws_that_chose_nothing(monkeypatch):
     """Who asks for which key, in a report of a case that is compiled for no other test."""
     asked = []
-    for module in (measure, selection):
+    for module in (context, selection):
         monkeypatch.setattr(
             module,
             "key_for",
@@ -218,7 +218,7 @@ def test_bounds_are_scored_on_draws_that_chose_nothing(monkeypatch):
     settings = dataclasses.replace(SETTINGS, num_points=2, splits=("test",))
     gap.report(*make_case(DiagonalGaussian(LATENT)), settings=settings, run=None)
     assert {purpose for name, purpose in asked if name == selection.__name__} == {"select"}
-    assert {purpose for name, purpose in asked if name == measure.__name__} == {"infer", "score"}
+    assert {purpose for name, purpose in asked if name == context.__name__} == {"infer", "score"}
     keys = [np.asarray(jax.random.key_data(key_for(0, name))) for name in ("select", "score")]
     assert not np.array_equal(*keys)
 
