@@ -111,7 +111,7 @@ class Audit:
         noise = np.array([error for _, error in self.doubled.values()])
         spread = float(gains.std(ddof=1)) if len(gains) > 1 else float(noise[0])
         mean, se = float(gains.mean()), spread / np.sqrt(len(gains))
-        ok = bool(mean - 2 * se < self.context.settings.tolerance)
+        ok = bool(mean + 2 * se < self.context.settings.tolerance)
         return {"n": len(gains), "mean": mean, "se": se, "ok": ok}
 
     def _chosen(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 
 RESAMPLES = 2000  # B
 LEVEL = 0.95
@@ -72,9 +73,14 @@ def bootstrap_t(
     return float(mean - high * se), float(mean - low * se)
 
 
-def lower_limit(mean: Mean) -> float:
-    """Return the one-sided 95 % limit that the gap exceeds whether or not lam* converged."""
-    return mean.mean - NormalDist().inv_cdf(LEVEL) * mean.se
+def lower_limit(mean: Mean) -> float | None:
+    """Return the one-sided 95 % limit that the gap exceeds whether or not lam* converged.
+
+    By Student's t; None below 30 points, where the skew of gaps is larger than any quantile's care.
+    """
+    if mean.n < FEWEST:
+        return None
+    return mean.mean - float(stats.t.ppf(LEVEL, mean.n - 1)) * mean.se
 
 
 def khat_limit(num_samples: float) -> float:

@@ -134,6 +134,20 @@ def test_rows_that_are_added_are_audited_as_far_as_their_split_lacks_them():
     assert abs(len(chosen[1]) - draws) < 32
 
 
+@pytest.mark.parametrize(
+    ("gains", "ok"),
+    [
+        ([0.001, 0.002, 0.0015], True),
+        ([0.5, -0.1, 0.8], False),  # 0.4 +- 0.3: within two standard errors of nothing
+        ([0.02, 0.021, 0.019], False),
+    ],
+)
+def test_a_second_search_is_no_proof_if_its_own_noise_hides_a_gain(gains, ok):
+    audit = audit_of(1.0)
+    audit.doubled = {row: (gain, 0.0) for row, gain in enumerate(gains)}
+    assert audit._doubling()["ok"] is ok
+
+
 def found(certificate, *, positive=True, error=0.0, ending=Ending.UNCERTIFIED, spent=0):
     return Found(np.zeros(1), certificate, error, positive, np.nan, ending, spent)
 
