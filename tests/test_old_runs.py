@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avi import cli
+from avi.cli import main
 
 RUNS = Path(__file__).resolve().parent / "data" / "runs"
 KINDS = ("vae", "lda", "free_form")
@@ -59,7 +59,7 @@ def test_an_old_run_resumes_after_the_lines_it_had(runs, kind):
     run, steps = runs / kind, record(runs / kind)["steps_per_epoch"]
     *before, final = lines(run)
     assert json.loads(final)["split"] == "test"  # the last word of a run: it moves to the new end
-    assert cli.run(["train", f"resume={kind}", f"train.epochs={EPOCHS + 2}", "gap.audit=0"]) == 0
+    assert main.run(["train", f"resume={kind}", f"train.epochs={EPOCHS + 2}", "gap.audit=0"]) == 0
     after = lines(run)
     assert after[: len(before)] == before
     ends = [(line["epoch"], line["split"]) for line in map(json.loads, after[-2:])]
@@ -77,7 +77,7 @@ def test_the_bounds_of_an_old_run_are_measured_as_they_were(runs, kind):
     run, points = runs / kind, runs / kind / "gap" / "points.csv"
     before = table(points)
     points.unlink()
-    assert cli.run(["gap", f"run={kind}", *QUICK]) == 0
+    assert main.run(["gap", f"run={kind}", *QUICK]) == 0
     after = table(points)
     assert [after[name] for name in ("row", "split")] == [before[name] for name in ("row", "split")]
     # The same rows, parameters and draws: another machine only adds up float32 in another order.
@@ -90,7 +90,7 @@ def test_the_bounds_of_an_old_run_are_measured_as_they_were(runs, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_old_run_infers_finite_posteriors_of_its_family(runs, kind):
-    assert cli.run(["infer", f"run={kind}", "split=train", "limit=3"]) == 0
+    assert main.run(["infer", f"run={kind}", "split=train", "limit=3"]) == 0
     found = table(runs / kind / "infer" / "train" / "posterior.csv")
     size = record(runs / kind)["params_per_datapoint"]
     assert sum(name.startswith("lam") for name in found) == size
@@ -104,7 +104,7 @@ def test_an_old_run_infers_finite_posteriors_of_its_family(runs, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kinds", SEVERAL, ids="-".join)
 def test_old_runs_are_compared_side_by_side(runs, kinds):
-    assert cli.run(["compare", *kinds, "out=beside"]) == 0
+    assert main.run(["compare", *kinds, "out=beside"]) == 0
     found = table(runs / "beside" / "comparison.csv")
     assert found["folder"] == kinds
     assert [float(value) for value in found["test_bound"]] == [bound(runs / one) for one in kinds]
