@@ -16,7 +16,7 @@ from avi.settings import GapSettings
 
 CONFIDENCE = 2.36  # standard errors: 97.5 % of Student's t with 7 degrees of freedom
 BELOW = 3.5  # the same, 99.5 %: one honest certificate of 200 is refused, and made again
-ROUNDING = 1e-6  # nats that single precision may take from a certificate without noise
+ROUNDING = 1e-6  # nats that single precision may be wrong by in a certificate without noise
 NEAR = 1.0  # nats: a certificate below it means that a Newton step may be trusted
 NOISE = 5.0  # tolerances: below, fresh draws for a Newton step help more than further climbing
 
@@ -140,7 +140,7 @@ class Searcher:
         """Certify every job on a few draws: `passed` are those worth a confirmation."""
         for job, one in self._certificates(batch, confirming=False):
             found = self._judge(job, one, Ending.UNCERTIFIED)
-            job.passed = self._passes(one)
+            job.passed = self._passes(one) and not self._knows_better(job, one)
             if job.found is None or self._surer(found, job.found):
                 job.found = found
             job.found = job.found._replace(gradient_evaluations=job.spent)
@@ -200,6 +200,10 @@ class Searcher:
         value, error = float(one.value), float(one.standard_error)
         enough = value + 2 * error < self.settings.tolerance
         return self.kernels.certifies and bool(one.positive) and enough
+
+    def _knows_better(self, job: Job, one: Any) -> bool:
+        """Whether the optimum itself is known and has not been taken yet, however near lam is."""
+        return self.kernels.knows_optimum and job.certified == 1 and one.value > ROUNDING
 
     def _ending(self, one: Any) -> Ending:
         """Return what a confirming certificate says of its lam."""
