@@ -264,9 +264,10 @@ def surer(new: Found, old: Found, *, certifies: bool = True) -> bool:
     """Return whether less can be left to gain at `new`; what is not a number is never surer.
 
     An end that is confirmed comes before one that is not, and a certificate with curvature before
-    one without; where neither can be trusted, the later counts.
+    one without; where neither can be trusted, the later counts. A value below zero is noise: what
+    it leaves in doubt is its error.
     """
-    left, before = (one.certificate + 2 * one.certificate_se for one in (new, old))
+    left, before = (_most(one) for one in (new, old))
     if np.isnan(left) or np.isnan(before):
         return not np.isnan(left)
     if new.converged != old.converged:
@@ -274,6 +275,11 @@ def surer(new: Found, old: Found, *, certifies: bool = True) -> bool:
     if not (certifies and old.positive):
         return True
     return new.positive and left < before
+
+
+def _most(found: Found) -> float:
+    """Return what may be left to gain, two standard errors above a value of at least 0."""
+    return float(np.maximum(found.certificate, 0.0)) + 2 * found.certificate_se
 
 
 def _moved(job: Job) -> np.ndarray:

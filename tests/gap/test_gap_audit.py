@@ -158,6 +158,7 @@ def found(certificate, *, positive=True, error=0.0, ending=Ending.UNCERTIFIED, s
         (found(0.1), found(0.2), True),
         (found(0.2), found(0.1), False),
         (found(0.1, error=0.1), found(0.2), False),  # 0.3 with its doubt
+        (found(0.2), found(-5.35, error=2.14), True),  # below zero by noise, 4 nats in doubt
         (found(np.nan), found(0.2), False),
         (found(np.nan), found(np.nan), False),
         (found(0.2), found(np.nan), True),
