@@ -24,7 +24,7 @@ LAYERS = (
     ("launch",),
     ("run", "verify"),
     ("config", "gap", "report"),
-    ("experiment", "engine"),
+    ("experiment", "engine", "results"),
     ("problem",),
     COMPONENTS,
     ("networks", "conjugate", "phi", "population", "randomness"),
@@ -36,7 +36,7 @@ LAYERS = (
 )
 DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 FILES = sorted(ROOT.rglob("*.py"))
-NO_JAX = ("cli", "launch", "config", "report", "rundir", "process", "errors", "settings")
+NO_JAX = ("cli", "launch", "config", "report", "results", "rundir", "process", "errors", "settings")
 OF_JAX = {"jax", "jaxlib", "flax", "optax", "numpyro", "blackjax"}
 
 
@@ -116,3 +116,11 @@ def test_what_answers_before_training_imports_no_jax():
             assert not tops & OF_JAX, path
     assert imports(ROOT / "cli" / "main.py", anywhere=False) == {"os", "sys"}
     assert imports(ROOT / "__init__.py", anywhere=False) == set()
+
+
+def test_pages_are_made_from_records_only():
+    """No page knows a file's format: it reads no file itself, and decodes none."""
+    of_files = ("csv", "yaml", "avi.rundir", "avi.datasets")
+    for path in (ROOT / "report").rglob("*.py"):
+        assert not [name for name in imports(path) if name.startswith(of_files)], path
+        assert "json.load" not in path.read_text(encoding="utf-8"), path

@@ -14,6 +14,7 @@ from avi.gap.selection import Lead, best_of, certain
 from avi.gap.starts import START_NAMES
 from avi.population import Points
 from avi.randomness import key_for
+from avi.results.gap import AuditRecord, Doubling, StartRecord
 from avi.settings import Split
 
 AUDIT_SHARE = 0.75  # of the seconds: later no audit begins
@@ -77,34 +78,29 @@ class Audit:
         leads = context.selection(points).lead(chosen, ends, best)
         self.doubled |= {int(points.ids[p]): lead for p, lead in zip(chosen, leads, strict=True)}
 
-    def summary(self) -> dict[str, Any]:
+    def record(self) -> AuditRecord:
         """Return what other starts and second searches gained, in nats."""
         settings = self.context.settings
         gains = np.array([certain(leads[best_of(leads)]) for leads in self.leads.values()])
-        return {
-            "share": settings.audit,
-            "points": len(gains),
-            "improved": int(np.sum(gains > settings.tolerance)),
-            "largest": float(gains.max()) if gains.size else None,
-            "all_points": self.escalated,
-            "starts": [self._start(number) for number in range(1, AGAIN)] if self.leads else [],
-            "doubling": self._doubling(),
-        }
+        return AuditRecord(
+            share=settings.audit,
+            points=len(gains),
+            improved=int(np.sum(gains > settings.tolerance)),
+            largest=float(gains.max(initial=-np.inf)),
+            all_points=self.escalated,
+            starts=tuple(map(self._start, range(1, AGAIN))) if self.leads else (),
+            doubling=self._doubling(),
+        )
 
-    def _start(self, number: int) -> dict[str, Any]:
+    def _start(self, number: int) -> StartRecord:
         """Return how often one start ended elsewhere than the mode's own lam, and on which side."""
         ends = [leads[number] for leads in self.leads.values() if number < len(leads)]
         higher = sum(certain(lead) > WORTH_A_SEARCH for lead in ends)
         lower = sum(certain((-lead, error)) > WORTH_A_SEARCH for lead, error in ends)
-        return {
-            "start": START_NAMES[number],
-            "n": len(ends),
-            "higher": higher,
-            "lower": lower,
-            "differ": (higher + lower) / len(ends) if ends else None,
-        }
+        share = (higher + lower) / len(ends) if ends else float("nan")
+        return StartRecord(START_NAMES[number], len(ends), higher, lower, share)
 
-    def _doubling(self) -> dict[str, Any] | None:
+    def _doubling(self) -> Doubling | None:
         if not self.doubled:
             return None
         gains = np.array([lead for lead, _ in self.doubled.values()])
@@ -112,7 +108,7 @@ class Audit:
         spread = float(gains.std(ddof=1)) if len(gains) > 1 else float(noise[0])
         mean, se = float(gains.mean()), spread / np.sqrt(len(gains))
         ok = bool(mean + 2 * se < self.context.settings.tolerance)
-        return {"n": len(gains), "mean": mean, "se": se, "ok": ok}
+        return Doubling(len(gains), mean, float(se), ok)
 
     def _chosen(
         self, what: str, points: Points, of_split: Sequence[Split], candidates: dict[int, Any]

@@ -1,16 +1,14 @@
 """From values on shared draws to the gaps of one datapoint."""
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from avi.gap.search import Found
 from avi.gap.statistics import khat_limit
+from avi.results.points import NOT_FINITE, Decomposition
 from avi.settings import Split
 from avi.types import Estimate
-
-NOT_FINITE = "not-finite"  # the flag of a row with which its split has no means
 
 
 class Place(NamedTuple):
@@ -29,44 +27,6 @@ class Evidenced(NamedTuple):
     khat: float  # of q(z; lam*)
     num_draws: int  # S, of which that is the shape
     tolerance: float  # nats that evidence called exact may be wrong by
-
-
-@dataclass(frozen=True)
-class Decomposition:
-    """One line of gap/points.csv; nats, NaN where unknown.
-
-    evidence - bound = approximation_gap + amortization_gap = inference_gap, identically.
-    """
-
-    row: int
-    split: Split
-    bound: float  # ELBO at the mode's lam
-    bound_star: float  # ELBO at lam*, on the same fresh draws
-    evidence: float
-    evidence_se: float
-    evidence_kind: str
-    approximation_gap: float
-    amortization_gap: float
-    inference_gap: float
-    certificate: float  # nats that lam* still lacks
-    certificate_se: float
-    converged: bool
-    # Where the search that found lam* began; "mode": the mode's own lam stands or started it.
-    winner: str
-    khat: float  # Pareto shape of p(x, z) / q(z; lam*), on the draws of the bounds
-    evidence_khat: float  # that of the evidence's own weights, where these are importance weights
-    ess: float  # effective number of the evidence's weights
-    gradient_evaluations: int
-    flags: str
-    gap_se: float  # Monte Carlo error of the paired difference
-    bound_se: float
-    bound_star_se: float
-    guarantee: float  # limit to what lam* lacks, where theory has one
-    importance_bound: float = float("nan")  # what khat refuses to be called evidence
-
-    def as_row(self) -> dict[str, Any]:
-        """Return the fields in order, as they are written."""
-        return asdict(self)
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
@@ -114,20 +74,6 @@ def decompose(
         bound_se=bound_se,
         bound_star_se=bound_star_se,
         guarantee=found.guarantee,
-    )
-
-
-def withheld(row: Decomposition) -> Decomposition:
-    """Return the row where its weights refuse the estimate the name of evidence: it is a bound."""
-    unknown = float("nan")
-    return replace(
-        row,
-        evidence=unknown,
-        evidence_se=unknown,
-        evidence_kind="none",
-        approximation_gap=unknown,
-        inference_gap=unknown,
-        importance_bound=row.evidence,
     )
 
 

@@ -9,6 +9,7 @@ from avi.abilities import Bidirectional, Tractable
 from avi.gap.context import Context
 from avi.gap.sandwich import settle
 from avi.population import Points
+from avi.results.gap import Sandwich
 from avi.types import Estimate, Evidence
 
 UNKNOWN = Estimate(*4 * [cast(Any, float("nan"))])
@@ -19,7 +20,7 @@ class Evidences(NamedTuple):
 
     by: Evidence
     estimates: list[Estimate]
-    sandwich: dict[str, Any] | None  # of this estimator, where it has bounds on both sides
+    sandwich: Sandwich | None  # of this estimator, where it has bounds on both sides
 
 
 def known_evidence(context: Context, points: Points) -> list[Estimate] | None:

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
 from avi.gap.context import Context
-from avi.gap.decomposition import Decomposition, mean_and_error
+from avi.gap.decomposition import mean_and_error
 from avi.gap.statistics import mean_of
 from avi.population import Points
+from avi.results.gap import FrontierStep
+from avi.results.points import Decomposition
 from avi.settings import Split
 
 STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -18,7 +19,7 @@ STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 def frontier(
     context: Context, points: Points, split: Split, lams: np.ndarray
-) -> list[dict[str, Any]]:
+) -> list[FrontierStep]:
     """Return, after each number of steps from the mode's own lam, what the bound has gained.
 
     The steps and draws are those of the search, the bounds on the draws of the report. Milliseconds
@@ -49,25 +50,20 @@ def _entry(
     gains: np.ndarray,
     steps: int,
     milliseconds: float,
-) -> dict[str, Any]:
+) -> FrontierStep:
     means, errors = zip(*(mean_and_error(one) for one in gains), strict=True)
     size = context.sizes[split]
     mean = mean_of(np.array(means), np.array(errors), size, context.experiment.seed)
-    return {
-        "steps": steps,
-        "mean": mean.mean,
-        "se": mean.se,
-        "milliseconds": milliseconds if steps else 0.0,
-    }
+    return FrontierStep(steps, mean.mean, mean.se, milliseconds if steps else 0.0)
 
 
-def converged(rows: Sequence[Decomposition], curve: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def converged(rows: Sequence[Decomposition]) -> FrontierStep:
     """Return the frontier's end: all of the gap, for the gradient evaluations that it took."""
     gaps = np.array([row.amortization_gap for row in rows])
-    return {
-        "steps": None,  # until every row was certified
-        "mean": float(gaps.mean()),
-        "se": float(gaps.std(ddof=1) / np.sqrt(len(gaps))) if len(gaps) > 1 else float("nan"),
-        "milliseconds": None,
-        "gradient_evaluations": float(np.mean([row.gradient_evaluations for row in rows])),
-    }
+    unknown = float("nan")
+    return FrontierStep(
+        steps=unknown,  # until every row was certified
+        mean=float(gaps.mean()),
+        se=float(gaps.std(ddof=1) / np.sqrt(len(gaps))) if len(gaps) > 1 else unknown,
+        gradient_evaluations=float(np.mean([row.gradient_evaluations for row in rows])),
+    )

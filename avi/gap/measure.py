@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +13,18 @@ from avi.abilities import Reparametrised, Weighted
 from avi.experiment import Experiment
 from avi.gap.audit import Audit
 from avi.gap.context import Clock, Context, Ledger, Progress
-from avi.gap.decomposition import Decomposition, Evidenced, Place, decompose, withheld
+from avi.gap.decomposition import Evidenced, Place, decompose
 from avi.gap.evidence import Evidences, estimated_evidence, known_evidence
-from avi.gap.files import write
 from avi.gap.frontier import converged, frontier
 from avi.gap.parts import Parts, identity_of
 from avi.gap.same_bound import reported_bound, same_bound
 from avi.gap.search import Found, Job
 from avi.gap.summary import Outcome, summarise, usable_evidence
 from avi.population import Points, choose, chosen, rows_at
+from avi.results import gap as summaries
+from avi.results import points as lines
+from avi.results.gap import FrontierStep, GapSummary, SameBound, Worst
+from avi.results.points import Decomposition, Observations
 from avi.rundir import RunDir
 from avi.settings import SPLITS, GapSettings, Split
 from avi.types import Estimate, Params, Splits
@@ -42,7 +45,7 @@ def report(
     run: Path | RunDir | None,
     on_progress: Progress | None = None,
     identity: str | None = None,
-) -> dict[str, Any]:
+) -> GapSummary:
     """Measure the gaps, write gap/points.csv and gap/summary.json in `run`, and return the summary.
 
     Args:
@@ -72,7 +75,8 @@ def report(
     )
     summary, rows = measure(context)
     if folder is not None:
-        write(folder / "gap", summary, rows, observations(context, summary["worst"]))
+        lines.write(folder, rows, observations(context, summary.worst))
+        summaries.write(folder, summary)  # the last: where it stands, the points are complete
     return summary
 
 
@@ -80,7 +84,7 @@ def _silence(what: str, share: float) -> None:
     del what, share
 
 
-def measure(context: Context) -> tuple[dict[str, Any], list[Decomposition]]:
+def measure(context: Context) -> tuple[GapSummary, list[Decomposition]]:
     """Return the summary and the decomposition of every point; rows double for `half_width`."""
     settings = context.settings
     first, last = 0, settings.num_points
@@ -96,31 +100,32 @@ def measure(context: Context) -> tuple[dict[str, Any], list[Decomposition]]:
         under_way.doublings += 1
     rows = under_way.rows
     if not usable_evidence(rows, under_way.evidence.by):
-        rows = [withheld(row) for row in rows]
+        rows = [row.withheld() for row in rows]
     return summary, rows
 
 
-def observations(context: Context, worst: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+def observations(context: Context, worst: Sequence[Worst]) -> Observations:
     """Return the observations themselves of the listed rows; none if x is not one array."""
     sizes, found = list(context.sizes.values()), []
     for one in worst:
-        place = one["row"] - sum(sizes[: SPLITS.index(one["split"])])
-        stored = getattr(context.splits, one["split"])
+        place = int(one.row) - sum(sizes[: SPLITS.index(cast(Split, one.split))])
+        stored = getattr(context.splits, one.split)
         row = jax.tree.map(lambda leaf, place=place: leaf[place], stored)
-        x = context.kernels.view(row, jnp.asarray(one["row"]), jnp.zeros((), jnp.int32))
+        x = context.kernels.view(row, jnp.asarray(one.row), jnp.zeros((), jnp.int32))
         if not isinstance(x, jax.Array):
-            return {}
+            return Observations()
         found.append(np.asarray(x))
-    return {"input_rows": np.array([one["row"] for one in worst]), "inputs": np.stack(found)}
+    if not found:
+        return Observations()
+    return Observations(np.array([one.row for one in worst]), np.stack(found))
 
 
-def _needs_more(context: Context, summary: dict[str, Any], last: int) -> bool:
+def _needs_more(context: Context, summary: GapSummary, last: int) -> bool:
     settings = context.settings
     target, size = settings.half_width, max(context.sizes[split] for split in settings.splits)
-    if target is None or last >= size or not context.clock.has_time() or summary["not_finite"]:
+    if target is None or last >= size or not context.clock.has_time() or summary.not_finite:
         return False
-    intervals = [one["amortization_gap"]["interval"] for one in summary["splits"].values()]
-    return any(one is None or (one[1] - one[0]) / 2 > target for one in intervals)
+    return any(one.amortization_gap.half_width > target for one in summary.splits.values())
 
 
 @dataclass
@@ -129,8 +134,8 @@ class _Measurement:
 
     context: Context
     rows: list[Decomposition] = field(default_factory=list)
-    frontiers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    same_bounds: dict[Split, dict[str, Any]] = field(default_factory=dict)
+    frontiers: dict[Split, tuple[FrontierStep, ...]] = field(default_factory=dict)
+    same_bounds: dict[Split, SameBound] = field(default_factory=dict)
     doublings: int = 0  # of the points, for half_width
 
     def __post_init__(self) -> None:
@@ -144,7 +149,7 @@ class _Measurement:
             self.evidence.sandwich,
             self.frontiers,
             self.same_bounds,
-            self.audit.summary(),
+            self.audit.record(),
             self.doublings,
         )
 
@@ -184,7 +189,7 @@ class _Measurement:
             curve = frontier(context, rows_at(points, index), split, lams[index])
             ids = set(points.ids[index].tolist())
             own = [row for row in rows if row.row in ids]
-            self.frontiers[split] = [*curve, converged(own, curve)] if own else curve
+            self.frontiers[split] = (*curve, *([converged(own)] if own else []))
 
     def _decompose(
         self,

@@ -14,6 +14,7 @@ from avi.gap.statistics import mean_of
 from avi.objectives.elbo import Elbo
 from avi.population import Points
 from avi.problem import Problem, fit
+from avi.results.gap import SameBound
 from avi.settings import Split
 from avi.types import Lam, Theta
 
@@ -26,7 +27,7 @@ def reported_bound(problem: Problem) -> str:
 
 def same_bound(
     context: Context, points: Points, of_split: Sequence[Split], lams: np.ndarray
-) -> dict[Split, dict[str, Any]]:
+) -> dict[Split, SameBound]:
     """Return per split what one call of the local optimiser gains in the bound that was trained.
 
     From the mode's own lam, scored on fresh draws shared by both ends. A lower bound on that gap,
@@ -49,11 +50,11 @@ def same_bound(
 
     mapped = kernels.over_rows(gains, keyed=True)
     values = mapped(context.score_key, points.rows, points.ids, lams)
-    found: dict[Split, dict[str, Any]] = {}
+    found: dict[Split, SameBound] = {}
     for split in context.settings.splits:
         own = [mean_and_error(values[n]) for n, name in enumerate(of_split) if name == split]
         means, errors = (np.array(column) for column in zip(*own, strict=True))
         mean = mean_of(means, errors, context.sizes[split], experiment.seed)
         name = f"{experiment.problem.bound_name} gap"
-        found[split] = {"name": name, "mean": mean.mean, "se": mean.se, "certified": False}
+        found[split] = SameBound(name, mean.mean, mean.se)
     return found

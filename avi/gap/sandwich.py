@@ -15,6 +15,7 @@ from avi.gap.search import Job
 from avi.gap.statistics import mean_of
 from avi.population import Points
 from avi.randomness import key_for
+from avi.results.gap import Sandwich, SandwichStep
 from avi.types import Estimate, Evidence, Lam, Theta
 
 WIDEST = 0.2  # nats between the two bounds, in the mean over simulated data
@@ -25,7 +26,7 @@ TRANSFER = 0.5  # share of the simulated data's effective sample size that real 
 
 def settle(
     context: Context, evidence: Any, points: Points, lams: np.ndarray
-) -> tuple[Evidence, dict[str, Any]]:
+) -> tuple[Evidence, Sandwich]:
     """Return the evidence with enough temperatures, and what the sandwich says of it.
 
     Temperatures double until the bounds on simulated data are close and doubling adds nothing on
@@ -36,18 +37,14 @@ def settle(
     real_rows = jax.tree.map(lambda leaf: leaf[real], points.rows)
     arguments = (real_rows, points.ids[real], lams[real])
     before = _half(context.kernels, evidence, arguments)
-    history: list[dict[str, Any]] = []
+    history: list[SandwichStep] = []
     while True:
         context.on_progress(f"sandwich at {evidence.num_temperatures} temperatures", 0.0)
         on_real = context.kernels.evidence_of(evidence)(*arguments)
-        history.append(
-            {
-                "num_temperatures": evidence.num_temperatures,
-                **_width(context, evidence, simulated, on_real),
-                "doubling": float((on_real.value - before.value).mean()),
-            }
-        )
-        close = history[-1]["width"] < WIDEST and history[-1]["doubling"] < LARGEST_DOUBLING
+        gained = float((on_real.value - before.value).mean())
+        step = _step(context, evidence, simulated, on_real, gained)
+        history.append(step)
+        close = step.width < WIDEST and step.doubling < LARGEST_DOUBLING
         twice = evidence.doubled()
         if close or twice is None or not context.clock.has_time():
             break
@@ -55,9 +52,14 @@ def settle(
     for number in real:
         estimate = Estimate(*(leaf[number] for leaf in on_real))
         context.ledger.add_estimate(points.ids[number], evidence, lams[number], estimate)
-    transfers = history[-1]["ess_ratio"] >= TRANSFER
-    record = {"n": len(simulated.points), "transfers": transfers, "ok": bool(close and transfers)}
-    return evidence, {**history[-1], **record, "history": history}
+    transfers = step.ess_ratio >= TRANSFER
+    return evidence, Sandwich(
+        **vars(step),
+        n=len(simulated.points),
+        transfers=transfers,
+        ok=bool(close and transfers),
+        history=tuple(history),
+    )
 
 
 class Simulated(NamedTuple):
@@ -68,9 +70,9 @@ class Simulated(NamedTuple):
     lams: np.ndarray  # lam* of each
 
 
-def _width(
-    context: Context, evidence: Any, simulated: Simulated, on_real: Estimate
-) -> dict[str, Any]:
+def _step(
+    context: Context, evidence: Any, simulated: Simulated, on_real: Estimate, gained: float
+) -> SandwichStep:
     """Return how far the two bounds are apart on simulated rows, and how like those real ones are.
 
     A width can come out below zero: its bounds are noisy, hence the interval.
@@ -79,12 +81,14 @@ def _width(
     noise = np.hypot(lower.standard_error, upper.standard_error)
     apart = np.asarray(upper.value - lower.value)
     width = mean_of(apart, noise, len(apart), context.experiment.seed)
-    return {
-        "width": width.mean,
-        "width_se": width.se,
-        "width_interval": width.interval and list(width.interval),
-        "ess_ratio": float(np.median(on_real.ess) / np.median(lower.ess)),
-    }
+    return SandwichStep(
+        num_temperatures=evidence.num_temperatures,
+        width=width.mean,
+        width_se=width.se,
+        width_interval=width.interval,
+        ess_ratio=float(np.median(on_real.ess) / np.median(lower.ess)),
+        doubling=gained,
+    )
 
 
 def _half(kernels: Kernels, evidence: Any, arguments: tuple) -> Estimate:

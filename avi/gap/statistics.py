@@ -2,34 +2,17 @@
 
 import math
 from statistics import NormalDist
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from avi.results.gap import Mean
+
 RESAMPLES = 2000  # B
 LEVEL = 0.95
 FEWEST = 30  # points below which a skewed mean has no honest interval
 FALSE_ALARM = 1e-6  # of the largest |z| over all points of a report
-
-
-class Mean(NamedTuple):
-    """The mean over points, in nats, and what is uncertain about it."""
-
-    mean: float
-    se: float  # as an estimate for the population of x: sd / sqrt(n), Monte Carlo noise included
-    se_mc: float  # Monte Carlo noise alone: these x, this model
-    se_split: float  # as an estimate for this finite split: 0 noise of choice if all rows are in
-    interval: tuple[float, float] | None  # bootstrap-t for the population; None below 30 points
-    n: int
-
-    @property
-    def half_width(self) -> float:
-        """Half the interval's length, infinite without one."""
-        if self.interval is None:
-            return float("inf")
-        return (self.interval[1] - self.interval[0]) / 2
 
 
 def mean_of(
@@ -50,7 +33,7 @@ def mean_of(
     # Without replacement from split_size rows the choice of x matters less, the noise as much.
     choice = max(se**2 - monte_carlo**2, 0.0) * (1 - number / split_size)
     interval = bootstrap_t(values, seed) if number >= FEWEST else None
-    return Mean(mean, se, monte_carlo, float(np.sqrt(choice + monte_carlo**2)), interval, number)
+    return Mean(mean, float(se), monte_carlo, float(np.sqrt(choice + monte_carlo**2)), interval)
 
 
 def bootstrap_t(
@@ -73,14 +56,14 @@ def bootstrap_t(
     return float(mean - high * se), float(mean - low * se)
 
 
-def lower_limit(mean: Mean) -> float | None:
+def lower_limit(mean: Mean, number: int) -> float:
     """Return the one-sided 95 % limit that the gap exceeds whether or not lam* converged.
 
-    By Student's t; None below 30 points, where the skew of gaps is larger than any quantile's care.
+    By Student's t; NaN below 30 points, where the skew of gaps is larger than any quantile's care.
     """
-    if mean.n < FEWEST:
-        return None
-    return mean.mean - float(stats.t.ppf(LEVEL, mean.n - 1)) * mean.se
+    if number < FEWEST:
+        return float("nan")
+    return mean.mean - float(stats.t.ppf(LEVEL, number - 1)) * mean.se
 
 
 def khat_limit(num_samples: float) -> float:

@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +11,10 @@ import numpy as np
 from avi.abilities import Bidirectional, Weighted
 from avi.errors import NonFiniteError, ValidityError
 from avi.gap.context import Context
-from avi.gap.decomposition import NOT_FINITE, Decomposition
 from avi.gap.endings import SENTENCES, Ending
 from avi.gap.same_bound import reported_bound
 from avi.gap.statistics import (
     FEWEST,
-    Mean,
     khat_limit,
     lower_limit,
     mean_of,
@@ -24,6 +22,23 @@ from avi.gap.statistics import (
 )
 from avi.phi import is_amortized
 from avi.problem import Problem
+from avi.results.gap import (
+    AuditRecord,
+    Ended,
+    EvidenceMean,
+    FrontierStep,
+    GapMean,
+    GapSummary,
+    Generalisation,
+    Mean,
+    SameBound,
+    Sandwich,
+    Sizes,
+    SplitSummary,
+    Validity,
+    Worst,
+)
+from avi.results.points import NOT_FINITE, Decomposition, worst_first
 from avi.settings import Split
 
 ENOUGH_KHAT = 0.95  # share of points whose importance weights must be well behaved
@@ -42,14 +57,14 @@ class Outcome(NamedTuple):
     """What the parts of a report have returned, beside its rows."""
 
     context: Context
-    sandwich: dict[str, Any] | None
-    frontiers: dict[str, list[dict[str, Any]]]
-    same_bounds: dict[Split, dict[str, Any]]
-    audit: dict[str, Any]
+    sandwich: Sandwich | None
+    frontiers: Mapping[Split, tuple[FrontierStep, ...]]
+    same_bounds: Mapping[Split, SameBound]
+    audit: AuditRecord
     doublings: int
 
 
-def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> dict[str, Any]:
+def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
     """Return the content of gap/summary.json."""
     context, audit, sandwich = outcome.context, outcome.audit, outcome.sandwich
     experiment, settings, notes = context.experiment, context.settings, context.notes
@@ -64,57 +79,58 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> dict[str, Any]
     rows = [row for row in rows if NOT_FINITE not in row.flags]
     usable = usable_evidence(rows, experiment.evidence)
     splits = {
-        split: {
-            **_split(table, usable),
-            "not_finite": sum(row.split == split for row in lost),
-            "same_bound": outcome.same_bounds.get(split),
-        }
+        split: _split(table, usable, outcome.same_bounds.get(split))
         for split, table in tables.items()
         if table.rows
     }
-    return {
-        "gap_name": "amortization gap" if amortized else "optimisation gap",
-        "bound": reported_bound(experiment.problem),
-        "objective_trained": experiment.problem.bound_name.replace("-", " ").split()[0].lower(),
-        "label": _label(experiment.problem, "encoder" if amortized else "parameters"),
-        "seed": experiment.seed,
-        "num_draws": settings.num_draws,
-        "tolerance": settings.tolerance,
-        "width": settings.width,
-        "half_width": settings.half_width,
-        "doublings": outcome.doublings,
-        "splits": splits,
-        "generalisation_gap": _generalisation_gap(splits) if amortized else None,
-        "audit": {**audit, "winners": dict(sorted(Counter(row.winner for row in rows).items()))},
-        "sandwich": sandwich,
-        "sandwich_due": bool(settings.simulated) and isinstance(experiment.evidence, Bidirectional),
-        "frontier": outcome.frontiers,
-        "worst": _worst(rows),
-        "not_finite": [row.row for row in lost],
-        "validity": {
-            **_validity(rows, splits),
-            "evidence_se_ok": _evidence_se_ok(splits, rows, settings.tolerance),
-            "khat_ok": _khat_ok(rows, settings.num_draws, usable),
-            "finite": not lost,
-            "complete": notes.complete,
-            "doubling_ok": audit["doubling"] and audit["doubling"]["ok"],
-            "sandwich_ok": sandwich and sandwich["ok"],
-        },
-        "skipped": [
+    half_width = settings.half_width
+    return GapSummary(
+        gap_name="amortization gap" if amortized else "optimisation gap",
+        bound=reported_bound(experiment.problem),
+        objective_trained=experiment.problem.bound_name.replace("-", " ").split()[0].lower(),
+        label=_label(experiment.problem, "encoder" if amortized else "parameters"),
+        seed=experiment.seed,
+        num_draws=settings.num_draws,
+        tolerance=settings.tolerance,
+        width=settings.width,
+        half_width=float("nan") if half_width is None else half_width,
+        doublings=outcome.doublings,
+        splits=splits,
+        generalisation_gap=_generalisation_gap(splits) if amortized else None,
+        audit=replace(audit, winners=dict(sorted(Counter(row.winner for row in rows).items()))),
+        sandwich=sandwich,
+        sandwich_due=bool(settings.simulated) and isinstance(experiment.evidence, Bidirectional),
+        frontier=outcome.frontiers,
+        worst=tuple(
+            Worst(row.row, row.split, row.amortization_gap) for row in worst_first(rows, WORST)
+        ),
+        not_finite=tuple(row.row for row in lost),
+        validity=Validity(
+            q_star_converged=all(row.converged for row in rows),
+            n_ok=all(one.n >= FEWEST for one in splits.values()),
+            negative_gap=_negative_gap(rows, splits),
+            evidence_se_ok=_evidence_se_ok(splits, rows, settings.tolerance),
+            khat_ok=_khat_ok(rows, settings.num_draws, usable),
+            finite=not lost,
+            complete=notes.complete,
+            doubling_ok=audit.doubling.ok if audit.doubling else None,
+            sandwich_ok=sandwich.ok if sandwich else None,
+        ),
+        skipped=(
             *notes.skipped,
-            *([] if usable else [HEAVY_TAIL]),
-            *([] if context.kernels.certifies else [NO_CERTIFICATE]),
-        ],
-        "seconds": context.clock.seconds,
-    }
+            *(() if usable else (HEAVY_TAIL,)),
+            *(() if context.kernels.certifies else (NO_CERTIFICATE,)),
+        ),
+        seconds=context.clock.seconds,
+    )
 
 
-def not_finite(summary: Mapping[str, Any]) -> list[str]:
+def not_finite(summary: GapSummary) -> list[str]:
     """Return a sentence on the rows whose bound is not a finite number, if there are any."""
-    rows = summary["not_finite"]
+    rows = summary.not_finite
     if not rows:
         return []
-    splits = [name for name, one in summary["splits"].items() if one["not_finite"]]
+    splits = [name for name, one in summary.splits.items() if one.not_finite]
     return [
         f"The bound of {len(rows)} rows is not a finite number (row ids "
         f"{', '.join(map(str, rows[:5]))}{', ...' if len(rows) > 5 else ''}): gap/points.csv flags "
@@ -122,7 +138,7 @@ def not_finite(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def require_finite(summary: Mapping[str, Any]) -> None:
+def require_finite(summary: GapSummary) -> None:
     """Raise NonFiniteError if the bound of a row is not a finite number."""
     for sentence in not_finite(summary):
         raise NonFiniteError(
@@ -130,35 +146,34 @@ def require_finite(summary: Mapping[str, Any]) -> None:
         )
 
 
-def check(summary: Mapping[str, Any], *, strict: bool) -> None:
+def check(summary: GapSummary, *, strict: bool) -> None:
     """Raise ValidityError if the report contradicts itself or, if strict, if any flag is false."""
-    validity = summary["validity"]
-    if validity["negative_gap"]:
+    validity = summary.validity
+    if validity.negative_gap:
         raise ValidityError(
             "A gap that cannot be negative is, beyond its noise: the bound at lam* is below that "
             "at lam, or above the evidence. gap/points.csv shows where."
         )
-    false = [name for name, value in validity.items() if value is False and name != "negative_gap"]
-    if summary["sandwich_due"] and validity["sandwich_ok"] is None:
-        false.append("sandwich_ok (there was no time for it)")
-    if strict and false:
+    failed = validity.failed()
+    if summary.sandwich_due and validity.sandwich_ok is None:
+        failed.append("sandwich_ok (there was no time for it)")
+    if strict and failed:
         raise ValidityError(
-            f"gap.strict=true, and {', '.join(false)} did not hold: see gap/summary.json."
+            f"gap.strict=true, and {', '.join(failed)} did not hold: see gap/summary.json."
         )
 
 
-def _generalisation_gap(splits: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any] | None:
+def _generalisation_gap(splits: Mapping[Split, SplitSummary]) -> Generalisation | None:
     """Return what an encoder loses by not having seen a row; None without both splits."""
     ends = [splits[split] for split in ("train", "test") if split in splits]
-    gaps = [one["amortization_gap"] for one in ends]
-    if len(gaps) < 2 or None in gaps:
+    if len(ends) < 2 or not all(one.amortization_gap.known for one in ends):
         return None
-    train, test = gaps
-    return {
-        "mean": test["mean"] - train["mean"],
-        "se": math.hypot(train["se"], test["se"]),  # of different rows: independent
-        "n": {"train": ends[0]["n"], "test": ends[1]["n"]},
-    }
+    train, test = (one.amortization_gap for one in ends)
+    return Generalisation(
+        mean=test.mean - train.mean,
+        se=math.hypot(train.se, test.se),  # of different rows: independent
+        n=Sizes(ends[0].n, ends[1].n),
+    )
 
 
 def _label(problem: Problem, subject: str) -> str:
@@ -186,81 +201,76 @@ class _Table:
         return mean_of(self.column(name), noise, self.size, self.seed)
 
 
-MEANS = (
-    "bound bound_star evidence importance_bound amortization_gap approximation_gap inference_gap"
-    " certificate"
-).split()
-
-
-def _split(table: _Table, evidence_usable: bool) -> dict[str, Any]:
+def _split(table: _Table, evidence_usable: bool, same_bound: SameBound | None) -> SplitSummary:
     """Return the means of one split and their errors: none over the finite part only."""
-    finite = not any(NOT_FINITE in row.flags for row in table.rows)
-    return {
-        "n": len(table.rows),
-        "size": table.size,
-        **(_means(table, evidence_usable) if finite else dict.fromkeys(MEANS)),
-        "converged": sum(row.converged for row in table.rows),
-        "endings": _endings(table.rows),
-        "negative": int(np.sum(table.column("amortization_gap") < 0)),
-        "gradient_evaluations": float(table.column("gradient_evaluations").mean()),
-    }
+    lost = sum(NOT_FINITE in row.flags for row in table.rows)
+    return SplitSummary(
+        n=len(table.rows),
+        size=table.size,
+        **(_NO_MEANS if lost else _means(table, evidence_usable)),
+        converged=sum(bool(row.converged) for row in table.rows),
+        endings=tuple(_endings(table.rows)),
+        negative=int(np.sum(table.column("amortization_gap") < 0)),
+        gradient_evaluations=float(table.column("gradient_evaluations").mean()),
+        not_finite=lost,
+        same_bound=same_bound,
+    )
 
 
-def _endings(rows: Sequence[Decomposition]) -> list[dict[str, Any]]:
-    """Return how the searches ended that were not certified: how many, and what it means."""
+def _endings(rows: Sequence[Decomposition]) -> Iterable[Ended]:
+    """Yield how the searches ended that were not certified: how many, and what it means."""
     counts = Counter(
         ending for row in rows for ending in SENTENCES if not row.converged and ending in row.flags
     )
     named = sum(counts.values()) - counts[Ending.UNCERTIFIED]
     counts[Ending.UNCERTIFIED] -= named  # which every one of them is, too
-    return [
-        {"ending": str(ending), "n": number, "sentence": SENTENCES[ending]}
-        for ending, number in counts.items()
-        if number > 0
-    ]
+    for ending, number in counts.items():
+        if number > 0:
+            yield Ended(str(ending), number, SENTENCES[ending])
+
+
+_NO_MEANS: dict[str, Any] = {
+    "bound": Mean(),
+    "bound_star": Mean(),
+    "evidence": EvidenceMean(),
+    "importance_bound": EvidenceMean(),
+    "amortization_gap": GapMean(),
+    "approximation_gap": Mean(),
+    "inference_gap": Mean(),
+    "certificate": Mean(),
+}
 
 
 def _means(table: _Table, evidence_usable: bool) -> dict[str, Any]:
     complete = bool(np.isfinite(table.column("evidence")).all())
-    kind = table.rows[0].evidence_kind
-    evidence = {**_fields(table.mean("evidence", "evidence_se")), "kind": kind}
-    usable = complete and evidence_usable
-    return {
-        "bound": _fields(table.mean("bound", "bound_se")),
-        "bound_star": _fields(table.mean("bound_star", "bound_star_se")),
-        "evidence": evidence if usable else None,
-        "importance_bound": evidence if complete and not evidence_usable else None,
+    mean = table.mean("evidence", "evidence_se")
+    evidence = EvidenceMean(**vars(mean), kind=table.rows[0].evidence_kind)
+    found = {
+        "bound": table.mean("bound", "bound_se"),
+        "bound_star": table.mean("bound_star", "bound_star_se"),
         "amortization_gap": _gap(table),
-        **{
-            name: _fields(table.mean(name, "evidence_se", error)) if usable else None
-            for name, error in (
-                ("approximation_gap", "bound_star_se"),
-                ("inference_gap", "bound_se"),
-            )
-        },
-        "certificate": _fields(table.mean("certificate", "certificate_se")),
+        "certificate": table.mean("certificate", "certificate_se"),
     }
+    if complete and evidence_usable:
+        found |= {
+            "evidence": evidence,
+            "approximation_gap": table.mean("approximation_gap", "evidence_se", "bound_star_se"),
+            "inference_gap": table.mean("inference_gap", "evidence_se", "bound_se"),
+        }
+    elif complete:
+        found |= {"importance_bound": evidence}
+    return _NO_MEANS | found
 
 
-def _gap(table: _Table) -> dict[str, Any]:
+def _gap(table: _Table) -> GapMean:
     gap, values = table.mean("amortization_gap", "gap_se"), table.column("amortization_gap")
-    return {
-        **_fields(gap),
-        "median": float(np.median(values)),
-        "p95": float(np.quantile(values, 0.95)),
-        "max": float(values.max()),
-        "guaranteed": lower_limit(gap),
-    }
-
-
-def _fields(mean: Mean) -> dict[str, Any]:
-    return {
-        "mean": mean.mean,
-        "se": mean.se,
-        "se_mc": mean.se_mc,
-        "se_split": mean.se_split,
-        "interval": None if mean.interval is None else list(mean.interval),
-    }
+    return GapMean(
+        **vars(gap),
+        median=float(np.median(values)),
+        p95=float(np.quantile(values, 0.95)),
+        max=float(values.max()),
+        guaranteed=lower_limit(gap, len(values)),
+    )
 
 
 def _well_behaved(khats: Sequence[float], num_weights: int) -> bool | None:
@@ -285,33 +295,29 @@ def _khat_ok(rows: Sequence[Decomposition], num_draws: int, usable: bool) -> boo
 
 
 def _evidence_se_ok(
-    splits: Mapping[Any, Any], rows: Sequence[Decomposition], tolerance: float
+    splits: Mapping[Split, SplitSummary], rows: Sequence[Decomposition], tolerance: float
 ) -> bool | None:
     """Whether the evidence is known to the tolerance; None without evidence.
 
     What is called exact must be so in every row. Of estimates, whose noise averages out, the Monte
     Carlo error of each split's mean counts.
     """
-    known = [one["evidence"] for one in splits.values() if one["evidence"] is not None]
+    known = [one.evidence for one in splits.values() if one.evidence.known]
     if not known:
         return None
-    if all(one["kind"] == "exact" for one in known):
+    if all(one.kind == "exact" for one in known):
         return all(row.evidence_se <= tolerance for row in rows)
-    return all(one["se_mc"] <= tolerance for one in known)
+    return all(one.se_mc <= tolerance for one in known)
 
 
-def _validity(rows: Sequence[Decomposition], splits: Mapping[Any, Any]) -> dict[str, Any]:
-    return {
-        "q_star_converged": all(row.converged for row in rows),
-        "n_ok": all(one["n"] >= FEWEST for one in splits.values()),
-        "negative_gap": any(
-            _contradicts([row for row in rows if row.split == split], one)
-            for split, one in splits.items()
-        ),
-    }
+def _negative_gap(rows: Sequence[Decomposition], splits: Mapping[Split, SplitSummary]) -> bool:
+    return any(
+        _contradicts([row for row in rows if row.split == split], one)
+        for split, one in splits.items()
+    )
 
 
-def _contradicts(rows: Sequence[Decomposition], summary: Mapping[str, Any]) -> bool:
+def _contradicts(rows: Sequence[Decomposition], summary: SplitSummary) -> bool:
     if not rows:
         return False
 
@@ -321,12 +327,7 @@ def _contradicts(rows: Sequence[Decomposition], summary: Mapping[str, Any]) -> b
     # Single precision loses a few units in the last place of a bound.
     rounding = 8 * float(np.finfo(np.float32).eps) * float(np.abs(column("bound")).mean())
     gap = significantly_negative(column("amortization_gap"), column("gap_se"), rounding)
-    if summary["evidence"] is None:
+    if not summary.evidence.known:
         return gap
     noise = np.hypot(column("evidence_se"), column("bound_star_se"))
     return gap or significantly_negative(column("approximation_gap"), noise, rounding)
-
-
-def _worst(rows: Sequence[Decomposition]) -> list[dict[str, Any]]:
-    ranked = sorted(rows, key=lambda row: -row.amortization_gap)[:WORST]
-    return [{"row": row.row, "split": row.split, "gap": row.amortization_gap} for row in ranked]

@@ -4,9 +4,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from avi.report.files import Value
 from avi.report.runs import Row, mean_and_deviation
 from avi.report.wording import count, milliseconds, plural, plus_minus
+from avi.results.record import Value
 
 _WIDTH = re.compile(r"^inference\..*(width|hidden)")
 
@@ -56,20 +56,22 @@ def _weights(mode: str, group: Sequence[Row]) -> str:
 
 
 def _new_observation(rows: Sequence[Row]) -> str:
-    forward = _cheapest(row for row in rows if row.new_kind == "forward pass")
+    forward = _cheapest(row for row in rows if row.new_observation == "forward pass")
     sentences = []
-    for mode, group in _by_mode(row for row in rows if row.new_kind):
+    for mode, group in _by_mode(row for row in rows if row.new_observation):
         row = group[0]
         gradients = [each.new_gradient_evaluations for each in group]
         known = sorted({value for value in gradients if value > 0})
         price = [plural(value, "gradient evaluation") for value in known[-1:]]
-        times = [each.new_milliseconds for each in group if math.isfinite(each.new_milliseconds)]
+        times = [
+            each.new_milliseconds_one for each in group if math.isfinite(each.new_milliseconds_one)
+        ]
         if times:
             price.append(milliseconds(min(times)))
-        words = f"{mode} pays one {row.new_kind}"
+        words = f"{mode} pays one {row.new_observation}"
         if price:
             words += f" ({', '.join(price)})"
-        if times and forward and row.new_kind != "forward pass":
+        if times and forward and row.new_observation != "forward pass":
             ratio = min(times) / forward
             shown = f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}"
             words += f", {shown} times the time of a forward pass"
@@ -80,7 +82,7 @@ def _new_observation(rows: Sequence[Row]) -> str:
 
 
 def _cheapest(rows: Iterable[Row]) -> float | None:
-    times = [row.new_milliseconds for row in rows if row.new_milliseconds > 0]
+    times = [row.new_milliseconds_one for row in rows if row.new_milliseconds_one > 0]
     return min(times, default=None)
 
 
@@ -97,7 +99,7 @@ def _capacity(rows: Sequence[Row]) -> str:
 
 def _capacity_of(family: Sequence[Row]) -> str:
     widths = _widths(family)
-    gaps = [mean_and_deviation([row.gap.mean for row in group]) for group in widths.values()]
+    gaps = [mean_and_deviation([row.gap for row in group]) for group in widths.values()]
     runs = [len(group) for group in widths.values()]
     shown = ", ".join(
         f"{width}: {_with_spread(value, group)}"
@@ -121,14 +123,14 @@ def _capacity_of(family: Sequence[Row]) -> str:
 
 
 def _with_spread(value: Value, group: Sequence[Row]) -> str:
-    return plus_minus(value if len(group) > 1 else group[0].gap)
+    return plus_minus(value if len(group) > 1 else group[0].gap_value)
 
 
 def _width_families(rows: Sequence[Row]) -> list[list[Row]]:
     """Return groups of encoder runs that share every setting but the encoder's width."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        if row.amortized and row.gap.known:
+        if row.amortized and row.gap_value.known:
             rest = {key: value for key, value in row.settings.items() if not _WIDTH.match(key)}
             groups.setdefault(repr(sorted(rest.items(), key=repr)), []).append(row)
     return list(groups.values())
@@ -160,7 +162,7 @@ def _caveats(rows: Sequence[Row]) -> list[str]:
         )
     unfinished = [row for row in rows if row.status not in ("done", "")]
     if unfinished:
-        names = ", ".join(sorted({f"{row.folder.name} ({row.status})" for row in unfinished}))
+        names = ", ".join(sorted({f"{row.path.name} ({row.status})" for row in unfinished}))
         caveats.append(f"Caution: not finished: {names}.")
     return caveats
 

@@ -1,8 +1,7 @@
 """Images as PNG bytes: pixels repeated, never smoothed."""
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -63,13 +62,12 @@ def _encode(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def shape_of(snapshot: Mapping[str, np.ndarray], recorded: Any) -> tuple[int, ...] | None:
+def shape_of(stated: np.ndarray | None, recorded: Sequence[float]) -> tuple[int, ...] | None:
     """Return the image shape that a snapshot or run.json states, None for what is no image."""
-    stated = snapshot.get("image_shape")
-    sizes = stated.ravel().tolist() if stated is not None else recorded
-    if not isinstance(sizes, list) or len(sizes) not in (2, 3):
+    sizes = list(recorded) if stated is None else stated.ravel().tolist()
+    if len(sizes) not in (2, 3) or not all(isinstance(s, int | float) for s in sizes):
         return None
-    return tuple(int(size) for size in sizes)
+    return tuple(int(size) for size in sizes) if np.isfinite(sizes).all() else None
 
 
 def stack(rows: np.ndarray | None, shape: tuple[int, ...] | None) -> np.ndarray | None:

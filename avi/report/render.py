@@ -1,112 +1,78 @@
-"""The pieces of a self-contained page: no scripts, nothing fetched, all words escaped."""
+"""Pages from their templates: self-contained, no scripts, nothing fetched, all words escaped."""
 
 import base64
-from collections.abc import Iterable, Sequence
-from html import escape
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-# Even a page that somebody tampered with cannot fetch or run anything.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+from avi.report import wording
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_FOLDER = Path(__file__).with_name("templates")
+_FILTERS = (
+    wording.plus_minus,
+    wording.between,
+    wording.digits,
+    wording.three_digits,
+    wording.percent,
+    wording.count,
+    wording.duration,
+    wording.milliseconds,
+    wording.plural,
+    wording.price,
+)
 
 
-def page(title: str, *body: str) -> str:
-    """Return a whole page; `body` is markup, `title` is plain words."""
-    css = Path(__file__).with_name("page.css").read_text("utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{css}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(part for part in body if part)
-        + "\n</main>\n</body>\n</html>\n"
+def page(template: str, **values: Any) -> str:
+    """Return the page of a template; a value that it names and does not get is an error."""
+    return _environment().get_template(template).render(**values)
+
+
+def markup(drawing: str) -> str:
+    """Mark what we drew ourselves, which is not to be escaped."""
+    from markupsafe import Markup
+
+    return Markup(drawing)  # noqa: S704
+
+
+@cache
+def _environment() -> "Environment":
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    environment.filters.update({each.__name__: each for each in _FILTERS})
+    environment.filters.update(png=_png, known=_known, heading=_heading, subject=_subject)
+    environment.globals.update(style=markup((_FOLDER / "page.css").read_text("utf-8")))
+    return environment
 
 
-def paragraph(words: str, kind: str = "") -> str:
-    """Return plain words as a paragraph."""
-    return f"<p{_class(kind)}>{escape(words)}</p>" if words else ""
+def _png(content: bytes) -> str:
+    """Return a PNG as an address that carries its own bytes."""
+    return f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def link(address: str, words: str) -> str:
-    """Return a paragraph that leads to a file beside the page."""
-    return f'<p><a href="{escape(address)}">{escape(words)}</a></p>'
+def _known(value: Any) -> bool:
+    """Say whether a number, an estimate or a text is there."""
+    if isinstance(value, float | int):
+        return value == value and abs(value) != float("inf")
+    return bool(getattr(value, "known", value))
 
 
-def claim(words: str) -> str:
-    """Return "Subject: what is said" as a paragraph that begins with its subject set off."""
+def _heading(words: str) -> str:
+    """Return words that begin with a capital and are otherwise as they are."""
+    return words[:1].upper() + words[1:]
+
+
+def _subject(words: str) -> tuple[str, str]:
+    """Return "Subject: what is said" as its two parts."""
     subject, _, rest = words.partition(": ")
-    return f"<p><strong>{escape(subject)}:</strong> {escape(rest)}</p>"
-
-
-def banner(sentences: Iterable[str]) -> str:
-    """Return sentences that must not be overlooked."""
-    inside = "".join(paragraph(sentence) for sentence in sentences)
-    return f'<div class="banner" role="note">{inside}</div>' if inside else ""
-
-
-def section(heading: str, *body: str) -> str:
-    """Return a section; an empty one leaves no heading behind."""
-    inside = "\n".join(part for part in body if part)
-    return f"<section>\n<h2>{escape(heading)}</h2>\n{inside}\n</section>" if inside else ""
-
-
-def figure(markup: str, caption: str = "", kind: str = "") -> str:
-    """Return inline markup as a figure with a plain caption."""
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f"<figure{_class(kind)}>{markup}{below}</figure>"
-
-
-def image(png: bytes, alternative: str) -> str:
-    """Return a PNG as an image that carries its own bytes."""
-    encoded = base64.b64encode(png).decode("ascii")
-    return f'<img alt="{escape(alternative)}" src="data:image/png;base64,{encoded}">'
-
-
-def facts(entries: Iterable[tuple[str, str, str]]) -> str:
-    """Return (term, fact, remark) triples as a list; entries without a fact are left out."""
-    cells = [
-        f"<div><dt>{escape(term)}</dt><dd>{escape(fact)}"
-        + (f"<small>{escape(remark)}</small>" if remark else "")
-        + "</dd></div>"
-        for term, fact, remark in entries
-        if fact
-    ]
-    return f'<dl class="facts">{"".join(cells)}</dl>' if cells else ""
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], kinds: Sequence[str]) -> str:
-    """Return plain cells as a table; `kinds` gives each column's class."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "\n".join(
-        "<tr>"
-        + "".join(
-            f"<td{_class(kind)}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>\n{body}\n</tbody></table></div>"
-    )
-
-
-def checks(entries: Iterable[tuple[bool | None, str]]) -> str:
-    """Return (holds, sentence) pairs as a ticked list; None is a question left open."""
-    marks = {True: "yes", False: "no", None: "open"}
-    items = "".join(f'<li class="{marks[holds]}">{escape(words)}</li>' for holds, words in entries)
-    return f'<ul class="checks">{items}</ul>' if items else ""
-
-
-def code(text: str) -> str:
-    """Return text set as it would be typed."""
-    return f"<pre>{escape(text)}</pre>"
-
-
-def folded(summary: str, *body: str) -> str:
-    """Return markup that opens when the reader asks for it."""
-    return f"<details><summary>{escape(summary)}</summary>\n{''.join(body)}</details>"
-
-
-def _class(kind: str) -> str:
-    return f' class="{kind}"' if kind else ""
+    return subject, rest

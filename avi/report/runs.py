@@ -9,87 +9,37 @@ from typing import Any
 import numpy as np
 
 from avi.errors import ConfigError
-from avi.report import gap_page as gaps
-from avi.report.files import (
-    NAN,
-    SPLITS,
-    UNKNOWN,
-    Curve,
-    RunFiles,
-    Value,
-    estimate,
-    is_run,
-    lookup,
-    number,
-    read_run,
-    splits,
-    text,
-)
-from avi.report.wording import (
-    choice,
-    gap_name,
-    is_amortized,
-    is_incidental,
-    objective_name,
-    override_key,
-)
-from avi.settings import WITHOUT_EFFECT
+from avi.report.wording import is_incidental, override_key
+from avi.results.comparison import COMPARISON, Compared, Seeds
+from avi.results.gap import EvidenceMean, Mean
+from avi.results.metrics import Curve
+from avi.results.record import NAN, UNKNOWN, Value, number, whole
+from avi.results.run import Run, is_run, read
+from avi.settings import SPLITS, WITHOUT_EFFECT, Split
 
 _GROUPS = ("model", "inference", "family", "objective", "dataset")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One run in a comparison; bounds and gaps in nats per datapoint, costs as run.json states."""
+class Row(Compared):
+    """One run in a comparison, with what its files say beyond the numbers that are written."""
 
-    folder: Path
-    label: str  # what tells its configuration apart from the others; runs that share it are seeds
-    seed: float
-    status: str
-    inference: str
+    path: Path
     amortized: bool
-    bound_name: str
-    bounds: Mapping[str, Value]  # split -> the last measurement
-    gap_name: str
-    gap: Value
-    gap_split: str
-    evidence: Value
-    evidence_kind: str
-    num_variational_parameters: float
-    params_per_datapoint: float
-    num_data: float
-    new_kind: str
-    new_gradient_evaluations: float
-    new_milliseconds: float
-    new_milliseconds_batch: float
-    epochs: float
-    seconds: float
-    gradient_evaluations: float
     settings: Mapping[str, Any]  # flat configuration without what is incidental
-    curves: Mapping[str, Curve]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Several seeds of one configuration: means, and standard deviations over the runs."""
-
-    label: str
-    num_runs: int
-    split: str
-    bound: Value  # its second part, too, is a standard deviation over runs
-    gap: Value
+    curves: Mapping[Split, Curve]
 
 
 def collect(folders: Iterable[Path]) -> list[Row]:
     """Read every run among `folders`; a folder of runs, such as a sweep's, stands for its runs."""
-    runs = [read_run(folder) for folder in _run_folders(folders)]
+    runs = [read(folder) for folder in _run_folders(folders)]
     for run in runs:
-        if not run.facts:
+        if not run.facts.known:
             raise ConfigError(
                 f"{run.folder} has no readable run.json, so it cannot be compared. "
                 "Leave it out, or train it again."
             )
-        if not any(curve.points for curve in run.curves.values()):
+        if not run.measured:
             raise ConfigError(
                 f"{run.folder} has no metrics yet: metrics.jsonl is empty or missing. "
                 "Let it train for a while, or leave it out."
@@ -99,29 +49,25 @@ def collect(folders: Iterable[Path]) -> list[Row]:
     return [_row(*each) for each in zip(runs, settings, labels, strict=True)]
 
 
-def held_out_split(rows: Sequence[Row]) -> str:
+def held_out_split(rows: Sequence[Row]) -> Split:
     """Return the split that every run measured last: test, else valid, else train."""
     for split in reversed(SPLITS):
-        if all(row.bounds[split].known for row in rows):
+        if all(row.bound(split).known for row in rows):
             return split
     return "train"
 
 
-def summaries(rows: Sequence[Row]) -> list[Summary]:
+def summaries(rows: Sequence[Row]) -> list[Seeds]:
     """Return mean and standard deviation over the runs of every label that has several."""
     split = held_out_split(rows)
     groups = [[row for row in rows if row.label == label] for label in _unique(rows)]
-    return [
-        Summary(
-            label=group[0].label,
-            num_runs=len(group),
-            split=split,
-            bound=mean_and_deviation([row.bounds[split].mean for row in group]),
-            gap=mean_and_deviation([row.gap.mean for row in group]),
-        )
-        for group in groups
-        if len(group) > 1
-    ]
+    found = []
+    for group in groups:
+        if len(group) > 1:
+            bound = mean_and_deviation([row.bound(split).mean for row in group])
+            gap = mean_and_deviation([row.gap for row in group])
+            found.append(Seeds(group[0].label, len(group), split, *bound, *gap))
+    return found
 
 
 def mean_and_deviation(values: Sequence[float]) -> Value:
@@ -138,7 +84,7 @@ def _unique(rows: Sequence[Row]) -> list[str]:
 def _run_folders(folders: Iterable[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for folder in map(Path, folders):
-        if (folder / "comparison.csv").is_file() and not is_run(folder):
+        if (folder / COMPARISON).is_file() and not is_run(folder):
             continue  # of runs beside it: `avi compare outputs/train/*` names it too
         inside = sorted(child for child in _children(folder) if is_run(child))
         for run in [folder] if is_run(folder) or not inside else inside:
@@ -155,47 +101,48 @@ def _children(folder: Path) -> list[Path]:
     return [child for child in folder.iterdir() if child.is_dir()] if folder.is_dir() else []
 
 
-def _row(run: RunFiles, settings: Mapping[str, Any], label: str) -> Row:
-    measured = splits(run)
-    split = next((name for name in ("test", "valid", "train") if name in measured), "")
-    train = run.curves["train"].last or next(
-        curve.last for curve in run.curves.values() if curve.last is not None
-    )
-    seconds = np.concatenate([curve.axis("seconds") for curve in run.curves.values()])
-    seconds = seconds[np.isfinite(seconds)]
+def _row(run: Run, settings: Mapping[str, Any], label: str) -> Row:
+    facts, new = run.facts, run.facts.new_observation
+    split: Split | None = next((name for name in reversed(SPLITS) if name in run.splits), None)
+    gap = run.splits[split].amortization_gap if split else Mean()
+    evidence = run.splits[split].evidence if split else EvidenceMean()
+    lasts = {name: curve.last for name, curve in run.curves.items()}
+    train = lasts["train"] or next(last for last in lasts.values() if last is not None)
+    bounds = {name: last.bound if last is not None else UNKNOWN for name, last in lasts.items()}
     return Row(
-        folder=run.folder,
+        folder=str(run.folder),
         label=label,
-        seed=number(run.config, "seed"),
-        status=text(run.facts, "status"),
-        inference=choice(run, "inference"),
-        amortized=is_amortized(run),
-        bound_name=objective_name(run),
-        bounds={
-            name: curve.last.bound if curve.last is not None else UNKNOWN
-            for name, curve in run.curves.items()
-        },
-        gap_name=gap_name(run),
-        gap=gaps.gap_value(run, split),
-        gap_split=split,
-        evidence=estimate(measured.get(split), "evidence"),
-        evidence_kind=text(measured.get(split), "evidence", "kind"),
-        num_variational_parameters=number(run.facts, "num_variational_parameters"),
-        params_per_datapoint=number(run.facts, "params_per_datapoint"),
-        num_data=number(run.facts, "num_data"),
-        new_kind=text(run.facts, "new_observation", "kind"),
-        new_gradient_evaluations=number(run.facts, "new_observation", "gradient_evaluations"),
-        new_milliseconds=number(run.facts, "new_observation", "milliseconds_one"),
-        new_milliseconds_batch=number(run.facts, "new_observation", "milliseconds_batch"),
-        epochs=train.epoch,
-        seconds=float(seconds.max()) if seconds.size else NAN,
+        inference=run.choice("inference"),
+        seed=whole(number(run.setting("seed"))),
+        status=facts.status,
+        bound_name=run.bound_name,
+        **{f"{name}_bound": value.mean for name, value in bounds.items()},
+        **{f"{name}_bound_se": value.se for name, value in bounds.items()},
+        gap_name=run.gap_name,
+        gap_split=split or "",
+        gap=gap.mean,
+        gap_se=gap.se,
+        evidence=evidence.mean,
+        evidence_se=evidence.se,
+        evidence_kind=evidence.kind,
+        num_variational_parameters=facts.num_variational_parameters,
+        params_per_datapoint=facts.params_per_datapoint,
+        num_data=facts.num_data,
+        new_observation=new.kind,
+        new_gradient_evaluations=new.gradient_evaluations,
+        new_milliseconds_one=new.milliseconds_one,
+        new_milliseconds_batch=new.milliseconds_batch,
+        epochs=whole(train.epoch),
+        seconds=run.seconds,
         gradient_evaluations=train.gradient_evaluations,
+        path=run.folder,
+        amortized=run.amortized,
         settings=settings,
         curves=run.curves,
     )
 
 
-def _settings(run: RunFiles) -> dict[str, Any]:
+def _settings(run: Run) -> dict[str, Any]:
     apart = {*WITHOUT_EFFECT, "seed"}
     kept = {key: value for key, value in run.config.items() if key not in apart}
     # A component that was given the run's seed does not make another experiment of it.
@@ -207,7 +154,7 @@ def _settings(run: RunFiles) -> dict[str, Any]:
     }
     # A configuration that cannot be read is taken by its words: better told apart too often.
     if not flat:
-        flat = {"overrides": [word for word in _overrides(run) if not word.startswith("seed=")]}
+        flat = {"overrides": [word for word in run.facts.overrides if not word.startswith("seed=")]}
     return flat
 
 
@@ -219,19 +166,14 @@ def _leaves(tree: Any, path: str) -> Iterable[tuple[str, Any]]:
         yield path, tree
 
 
-def _overrides(run: RunFiles) -> list[str]:
-    words = run.fact("overrides")
-    return [str(word) for word in words] if isinstance(words, list) else []
-
-
-def _labels(runs: Sequence[RunFiles], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+def _labels(runs: Sequence[Run], settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name each run by the choices and overrides in which the runs differ, and no others."""
     groups = [
         group
         for group in _GROUPS
-        if group == "inference" or len({choice(run, group) for run in runs}) > 1
+        if group == "inference" or len({run.choice(group) for run in runs}) > 1
     ]
-    chosen = [[choice(run, group) for group in groups] for run in runs]
+    chosen = [[run.choice(group) for group in groups] for run in runs]
     keys = list(dict.fromkeys(key for run in runs for key in _override_keys(run)))
     for key in keys:
         shown = [_shown(run, key) for run in runs]
@@ -242,18 +184,20 @@ def _labels(runs: Sequence[RunFiles], settings: Sequence[Mapping[str, Any]]) -> 
     return _told_apart(labels, settings)
 
 
-def _override_keys(run: RunFiles) -> Iterable[str]:
-    for word in _overrides(run):
+def _override_keys(run: Run) -> Iterable[str]:
+    for word in run.facts.overrides:
         key = override_key(word)
         if not is_incidental(word) and key != "seed" and key not in _GROUPS:
             yield key
 
 
-def _shown(run: RunFiles, key: str) -> str:
-    value = lookup(run.config, *key.split("."))
+def _shown(run: Run, key: str) -> str:
+    value = run.setting(key)
     if value is None or isinstance(value, Mapping):
         # A group (`experiment=mnist_vae`) is known by the word that was typed.
-        typed = [word.partition("=")[2] for word in _overrides(run) if override_key(word) == key]
+        typed = [
+            word.partition("=")[2] for word in run.facts.overrides if override_key(word) == key
+        ]
         return typed[-1] if typed else ""
     return Path(value).name if key == "train.start" else _compact(value)
 

@@ -1,14 +1,12 @@
 """A comparison as a table for the terminal, for Markdown and for programs."""
 
-import csv
-import io
 import math
 import textwrap
 from collections.abc import Sequence
 
-from avi.report.files import SPLITS, Value
 from avi.report.runs import Row, held_out_split, summaries
 from avi.report.wording import MINUS, MISSING, count, duration, milliseconds, plus_minus
+from avi.settings import SPLITS, Split
 
 WIDTH = 80
 Cells = Sequence[Sequence[str]]
@@ -26,9 +24,10 @@ def result_cells(rows: Sequence[Row]) -> list[list[str]]:
         [
             row.label,
             count(row.seed),
-            *(plus_minus(row.bounds[name]) for name in SPLITS if _shown(rows, name)),
+            *(plus_minus(row.bound(name)) for name in SPLITS if _shown(rows, name)),
             _gap(row),
-            {"lower": "≥ ", "upper": "≤ "}.get(row.evidence_kind, "") + plus_minus(row.evidence),
+            {"lower": "≥ ", "upper": "≤ "}.get(row.evidence_kind, "")
+            + plus_minus(row.evidence_value),
         ]
         for row in rows
     ]
@@ -49,7 +48,7 @@ def cost_cells(rows: Sequence[Row]) -> list[list[str]]:
             count(row.num_variational_parameters),
             count(row.num_data),
             count(row.new_gradient_evaluations),
-            milliseconds(row.new_milliseconds),
+            milliseconds(row.new_milliseconds_one),
             f"{row.epochs:g}" if math.isfinite(row.epochs) else MISSING,
             duration(row.seconds),
             count(row.gradient_evaluations),
@@ -64,12 +63,12 @@ def bound_name(rows: Sequence[Row]) -> str:
     return names.pop() if len(names) == 1 else "bound"
 
 
-def _shown(rows: Sequence[Row], name: str) -> bool:
-    return any(row.bounds[name].known for row in rows)
+def _shown(rows: Sequence[Row], name: Split) -> bool:
+    return any(row.bound(name).known for row in rows)
 
 
 def _gap(row: Row) -> str:
-    words = plus_minus(row.gap)
+    words = plus_minus(row.gap_value)
     return words if row.gap_split in ("test", "") else f"{words} ({row.gap_split})"
 
 
@@ -81,7 +80,7 @@ def seed_header(rows: Sequence[Row]) -> list[str]:
 def seed_cells(rows: Sequence[Row]) -> list[list[str]]:
     """Return every configuration that ran several times, as words."""
     return [
-        [each.label, str(each.num_runs), plus_minus(each.bound), plus_minus(each.gap)]
+        [each.label, str(each.runs), plus_minus(each.bound), plus_minus(each.gap)]
         for each in summaries(rows)
     ]
 
@@ -92,11 +91,11 @@ def terminal(rows: Sequence[Row], paragraphs: Sequence[str] = ()) -> str:
     body = [
         [
             _seeded(row, rows),
-            plus_minus(row.bounds[split]),
+            plus_minus(row.bound(split)),
             _gap(row),
             _short(row.num_variational_parameters),
             _short(row.new_gradient_evaluations),
-            milliseconds(row.new_milliseconds),
+            milliseconds(row.new_milliseconds_one),
         ]
         for row in rows
     ]
@@ -190,83 +189,3 @@ def _markdown_words(words: str) -> str:
     for letter in "\\`*_[]|":
         words = words.replace(letter, f"\\{letter}")
     return _plain(words.replace("\n", " ")).replace("&", "&amp;").replace("<", "&lt;")
-
-
-def as_csv(rows: Sequence[Row]) -> str:
-    """Return every number of every run, unrounded; what is not known is empty."""
-    return _csv([_record(row) for row in rows])
-
-
-def seeds_as_csv(rows: Sequence[Row]) -> str:
-    """Return mean and standard deviation over runs, unrounded."""
-    return _csv(
-        [
-            {
-                "label": each.label,
-                "runs": each.num_runs,
-                "split": each.split,
-                "bound_mean": _number(each.bound.mean),
-                "bound_sd": _number(each.bound.standard_error),
-                "gap_mean": _number(each.gap.mean),
-                "gap_sd": _number(each.gap.standard_error),
-            }
-            for each in summaries(rows)
-        ]
-    )
-
-
-def _record(row: Row) -> dict[str, object]:
-    return {
-        "folder": str(row.folder),
-        "label": row.label,
-        "inference": row.inference,
-        "seed": _number(row.seed),
-        "status": row.status,
-        "bound_name": row.bound_name,
-        **{key: _number(value) for key, value in _bounds(row)},
-        "gap_name": row.gap_name,
-        "gap_split": row.gap_split,
-        **_estimate("gap", row.gap),
-        **_estimate("evidence", row.evidence),
-        "evidence_kind": row.evidence_kind,
-        "num_variational_parameters": _number(row.num_variational_parameters),
-        "params_per_datapoint": _number(row.params_per_datapoint),
-        "num_data": _number(row.num_data),
-        "new_observation": row.new_kind,
-        "new_gradient_evaluations": _number(row.new_gradient_evaluations),
-        "new_milliseconds_one": _number(row.new_milliseconds),
-        "new_milliseconds_batch": _number(row.new_milliseconds_batch),
-        "epochs": _number(row.epochs),
-        "seconds": _number(row.seconds),
-        "gradient_evaluations": _number(row.gradient_evaluations),
-    }
-
-
-def _bounds(row: Row) -> list[tuple[str, float]]:
-    return [
-        entry
-        for split in SPLITS
-        for entry in (
-            (f"{split}_bound", row.bounds[split].mean),
-            (f"{split}_bound_se", row.bounds[split].standard_error),
-        )
-    ]
-
-
-def _estimate(name: str, value: Value) -> dict[str, str]:
-    return {name: _number(value.mean), f"{name}_se": _number(value.standard_error)}
-
-
-def _number(value: float) -> str:
-    if not math.isfinite(value):
-        return ""
-    return str(int(value)) if value.is_integer() else repr(value)
-
-
-def _csv(records: Sequence[dict[str, object]]) -> str:
-    buffer = io.StringIO()
-    if records:
-        writer = csv.DictWriter(buffer, list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-    return buffer.getvalue()

@@ -1,29 +1,46 @@
 """What a reader needs in order to believe a gap report, as ticked sentences."""
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from avi.report.files import RunFiles, estimate, lookup, number, splits, text
 from avi.report.wording import count, plural, plus_minus
+from avi.results.gap import AuditRecord, SplitSummary, Validity
+from avi.results.run import Run
 
 Entry = tuple[bool | None, str]  # whether it holds, None where that is open, and the sentence
 
 
-def entries(run: RunFiles) -> Iterator[Entry]:
+def entries(run: Run) -> Iterator[Entry]:
     """Yield every check of the report."""
-    for name, tree in splits(run).items():
-        yield from _split(name, tree)
-    audited, improved = number(run.gap, "audit", "points"), number(run.gap, "audit", "improved")
-    if audited > 0:
-        yield (
-            improved == 0,
-            f"Other starts led higher for {count(improved)} of {plural(audited, 'point')} that "
-            "were tried from several" + (f": {_power(audited)}." if improved == 0 else "."),
-        )
-    yield from _starts(run)
-    yield from _again(run)
-    yield from _flags(run)
+    if run.gap is None:
+        return
+    for name, one in run.gap.splits.items():
+        yield from _split(name, one)
+    yield from _audited(run.gap.audit)
+    yield from _starts(run.gap.audit)
+    yield from _again(run.gap.audit)
+    yield from _flags(run.gap.validity)
+
+
+def _audited(audit: AuditRecord) -> Iterator[Entry]:
+    """Yield how many points another start led higher, and by how much."""
+    if not audit.points > 0:
+        return
+    words = (
+        f"Other starts led higher for {count(audit.improved)} of {plural(audit.points, 'point')} "
+        "that were tried from several"
+    )
+    if audit.improved == 0:
+        yield True, f"{words}: {_power(audit.points)}."
+    else:
+        most = f", by up to {audit.largest:.2g} nats" if math.isfinite(audit.largest) else ""
+        then = "; all points were then searched from all of them" if audit.all_points else ""
+        yield False, f"{words}{most}{then}."
+    won = [
+        f"{START_WORDS.get(name, name)} {count(n)}" for name, n in audit.winners.items() if n > 0
+    ]
+    if len(won) > 1:
+        yield None, f"λ* of so many points was found from each start: {', '.join(won)}."
 
 
 def _power(tried: float) -> str:
@@ -32,46 +49,36 @@ def _power(tried: float) -> str:
     return f"with 95 % confidence, fewer than {share:.0%} of all would gain"
 
 
-def _split(name: str, tree: Mapping[str, Any]) -> Iterator[Entry]:
-    points, converged = number(tree, "n"), number(tree, "converged")
-    if math.isfinite(points) and math.isfinite(converged):
-        yield (
-            converged >= points,
-            f"{name}: λ* converged for {count(converged)} of {plural(points, 'point')}"
-            + (
-                "."
-                if converged >= points
-                else "; for the others the gap may be larger than reported."
-            ),
-        )
-    endings = lookup(tree, "endings")
-    for one in endings if isinstance(endings, list) else []:
-        if (ended := number(one, "n")) > 0:
-            yield None, f"{name}: {plural(ended, 'point')} not certified: {text(one, 'sentence')}"
-    lost = number(tree, "not_finite")
-    if lost > 0:
+def _split(name: str, one: SplitSummary) -> Iterator[Entry]:
+    if math.isfinite(one.n) and math.isfinite(one.converged):
+        held = one.converged >= one.n
+        words = f"{name}: λ* converged for {count(one.converged)} of {plural(one.n, 'point')}"
+        rest = "." if held else "; for the others the gap may be larger than reported."
+        yield held, words + rest
+    for end in one.endings:
+        if end.n > 0:
+            yield None, f"{name}: {plural(end.n, 'point')} not certified: {end.sentence}"
+    if one.not_finite > 0:
         yield (
             False,
-            f"{name}: the bound of {plural(lost, 'point')} is not a finite number: there are no "
-            "means; gap/points.csv flags them.",
+            f"{name}: the bound of {plural(one.not_finite, 'point')} is not a finite number: there "
+            "are no means; gap/points.csv flags them.",
         )
-    negative = number(tree, "negative")
-    if negative > 0:
+    if one.negative > 0:
         yield (
             None,
-            f"{name}: the gap of {plural(negative, 'point')} came out below zero; "
+            f"{name}: the gap of {plural(one.negative, 'point')} came out below zero; "
             "a few near zero are noise of the draws.",
         )
 
 
-def _starts(run: RunFiles) -> Iterator[Entry]:
+def _starts(audit: AuditRecord) -> Iterator[Entry]:
     """Yield how often each other start ended elsewhere than the mode's own λ."""
-    found = lookup(run.gap, "audit", "starts")
     ends = [
-        f"{share:.0%} from the {START_WORDS.get(text(one, 'start'), 'other')} start "
-        f"({count(number(one, 'higher'))} higher, {count(number(one, 'lower'))} lower)"
-        for one in (found if isinstance(found, list) else [])
-        if math.isfinite(share := number(one, "differ"))
+        f"{one.differ:.0%} from the {START_WORDS.get(one.start, 'other')} start "
+        f"({count(one.higher)} higher, {count(one.lower)} lower)"
+        for one in audit.starts
+        if math.isfinite(one.differ)
     ]
     if ends:
         yield (
@@ -81,31 +88,33 @@ def _starts(run: RunFiles) -> Iterator[Entry]:
         )
 
 
-def _again(run: RunFiles) -> Iterator[Entry]:
+def _again(audit: AuditRecord) -> Iterator[Entry]:
     """Yield what a second search from λ* gained."""
-    again = estimate(run.gap, "audit", "doubling")
-    if again.known:
-        points = plural(number(run.gap, "audit", "doubling", "n"), "point")
+    again = audit.doubling
+    if again is not None and again.known:
         yield (
-            lookup(run.gap, "audit", "doubling", "ok") is True,
-            f"As much of a search again, from λ*, changed the bound of {points} by "
-            f"{plus_minus(again)} nats in the mean.",
+            again.ok is True,
+            f"As much of a search again, from λ*, changed the bound of {plural(again.n, 'point')} "
+            f"by {plus_minus(again)} nats in the mean.",
         )
 
 
-def _flags(run: RunFiles) -> Iterator[Entry]:
+def _flags(flags: Validity) -> Iterator[Entry]:
     """Yield the flags of the report's own validity block."""
+    failed = flags.failed()
     for key, good, bad in _FLAGS:
-        flag = lookup(run.gap, "validity", key)
-        if isinstance(flag, bool):
-            # The one flag whose name states the trouble instead of the virtue.
-            holds = not flag if key == "negative_gap" else flag
-            yield holds, good if holds else bad
+        if getattr(flags, key) is not None:
+            yield key not in failed, bad if key in failed else good
         elif key == "khat_ok":
             yield None, "k̂ is not defined for this family, or there were too few draws for it."
 
 
-START_WORDS = {"family": "family's", "laplace": "Laplace", "random": "random"}
+START_WORDS = {
+    "mode": "the mode's own",
+    "family": "family's",
+    "laplace": "Laplace",
+    "random": "random",
+}
 _FLAGS = (
     (
         "khat_ok",

@@ -2,32 +2,41 @@
 
 import math
 import shlex
-from typing import Any
+from typing import Protocol
 
-from avi.report.files import RunFiles, Value, number, text
+from avi.results.facts import Cost
+from avi.results.record import Interval
+from avi.results.run import Run
 from avi.settings import WITHOUT_EFFECT
 
 MISSING = "—"
 MINUS = "\N{MINUS SIGN}"
 
 
-def plus_minus(value: Value) -> str:
+class Estimated(Protocol):
+    """A number and its standard error."""
+
+    @property
+    def mean(self) -> float: ...
+    @property
+    def se(self) -> float: ...
+
+
+def plus_minus(value: Estimated | None) -> str:
     """Return `value` with as many digits as its standard error deserves: −97.8 ± 0.3."""
-    if not value.known:
+    if value is None or not math.isfinite(value.mean):
         return MISSING
-    if not math.isfinite(value.standard_error):
+    if not math.isfinite(value.se):
         return signed(f"{value.mean:.2f}")
-    decimals = _decimals(value.standard_error)
-    return signed(f"{value.mean:.{decimals}f} ± {value.standard_error:.{decimals}f}")
+    decimals = _decimals(value.se)
+    return signed(f"{value.mean:.{decimals}f} ± {value.se:.{decimals}f}")
 
 
-def between(interval: Any) -> str:
-    """Return [low, high] with the digits that its length deserves, empty where it is not known."""
-    if not isinstance(interval, list) or len(interval) != 2:
+def between(interval: Interval) -> str:
+    """Return both ends with the digits that the length deserves, empty where it is not known."""
+    if interval is None:
         return ""
-    low, high = (number({"end": end}, "end") for end in interval)
-    if not math.isfinite(high - low):
-        return ""
+    low, high = interval
     decimals = _decimals((high - low) / 4)
     return signed(f"{low:.{decimals}f} to {high:.{decimals}f}")
 
@@ -37,9 +46,19 @@ def signed(digits: str) -> str:
     return digits.replace("-", MINUS)
 
 
+def digits(value: float, form: str) -> str:
+    """Return a number in one of Python's forms, such as `.1f`, with a true minus sign."""
+    return signed(format(value, form))
+
+
 def three_digits(value: float) -> str:
     """Return a number with three significant digits, trailing zeros kept: 0.150."""
     return signed(f"{value:#.3g}".rstrip(".")) if math.isfinite(value) else MISSING
+
+
+def percent(share: float) -> str:
+    """Return a share of one in per cent."""
+    return f"{100 * share:.1f} %" if math.isfinite(share) else ""
 
 
 def _decimals(standard_error: float) -> int:
@@ -85,24 +104,6 @@ def plural(amount: float, noun: str) -> str:
     return f"{count(amount)} {noun}{'' if amount == 1 else 's'}"
 
 
-def is_amortized(run: RunFiles) -> bool:
-    """Say whether an encoder finds λ: only then is the gap an amortization gap."""
-    known = run.fact("mode_amortized")
-    if isinstance(known, bool):
-        return known
-    return text(run.gap, "gap_name") == "amortization gap"
-
-
-def gap_name(run: RunFiles) -> str:
-    """Return the name of bound(λ*) − bound(λ) for this mode."""
-    return "amortization gap" if is_amortized(run) else "optimisation gap"
-
-
-def choice(run: RunFiles, group: str) -> str:
-    """Return what the run chose for `group`, empty where the file does not say."""
-    return text(run.facts, "choices", group)
-
-
 def override_key(word: str) -> str:
     """Return the key of a command line word: `inference` for `+inference=svi`."""
     return word.partition("=")[0].lstrip("+~").partition("@")[0]
@@ -114,39 +115,12 @@ def is_incidental(word: str) -> bool:
     return key in WITHOUT_EFFECT or key.startswith("hydra.")
 
 
-def objective_name(run: RunFiles) -> str:
-    """Return the name of the bound that was trained and that the curves show."""
-    named = text(run.facts, "bound")
-    if named:
-        return named
-    chosen = choice(run, "objective") or text(run.gap, "objective_trained") or "elbo"
-    if "iwae" not in chosen.lower():
-        return "ELBO"
-    draws = [number(run.config, "objective", key) for key in ("num_draws", "num_samples", "k")]
-    known = [value for value in draws if math.isfinite(value)]
-    return f"IWAE-{round(known[0])}" if known else "IWAE bound"
-
-
-def reported_bound(run: RunFiles) -> str:
-    """Return the name of the bound that the gap report is in."""
-    return text(run.gap, "bound") or "ELBO"
-
-
-def gap_command(run: RunFiles) -> str:
+def gap_command(run: Run) -> str:
     """Return the command that makes the full gap report of the run."""
     return f"avi gap {shlex.quote(f'run={run.folder}')}"
 
 
-def gap_title(run: RunFiles) -> str:
-    """Return the heading of the gap section; it names the bound whenever two are in play."""
-    trained, reported = objective_name(run), reported_bound(run)
-    if trained == reported:
-        return gap_name(run).capitalize()
-    who = "encoder" if is_amortized(run) else "mode"
-    return f"{reported} gap, {who} trained on {trained}"
-
-
-def loser(run: RunFiles) -> str:
+def loser(run: Run) -> str:
     """Return who loses the nats of the gap."""
     names = {
         "amortized": "the encoder",
@@ -154,37 +128,30 @@ def loser(run: RunFiles) -> str:
         "free_form": "the free-form optimisation",
         "svi": "the local optimisation",
     }
-    return names.get(choice(run, "inference"), "inference")
+    return names.get(run.choice("inference"), "inference")
 
 
-def growth(run: RunFiles) -> str:
+def growth(run: Run) -> str:
     """Return in words how the number of variational parameters depends on N."""
-    stored = number(run.facts, "num_variational_parameters")
-    each = number(run.facts, "params_per_datapoint")
+    stored, each = run.facts.num_variational_parameters, run.facts.params_per_datapoint
     if not math.isfinite(stored):
         return ""
     if stored == 0:
         return "nothing is kept per observation, whatever N"
-    if is_amortized(run):
+    if run.amortized:
         return "the weights of the encoder: the same for any N"
-    if math.isfinite(each) and stored == each * number(run.facts, "num_data"):
+    if math.isfinite(each) and stored == each * run.facts.num_data:
         return f"N × {count(each)}: grows with every observation"
     return ""
 
 
-def new_observation(run: RunFiles) -> tuple[str, str]:
-    """Return what one observation outside the training set costs: the kind of work, its price."""
-    kind = text(run.facts, "new_observation", "kind")
-    if not kind:
-        return "", ""
-    gradients = number(run.facts, "new_observation", "gradient_evaluations")
-    one = number(run.facts, "new_observation", "milliseconds_one")
-    batch = number(run.facts, "new_observation", "milliseconds_batch")
-    price = []
-    if gradients > 0:
-        price.append(plural(gradients, "gradient evaluation"))
-    if math.isfinite(one):
-        price.append(f"{milliseconds(one)} alone")
-    if math.isfinite(batch):
-        price.append(f"{milliseconds(batch)} each in a batch")
-    return f"one {kind}", " · ".join(price)
+def price(cost: Cost) -> str:
+    """Return what one observation outside the training set costs, empty where it is not known."""
+    parts = []
+    if cost.gradient_evaluations > 0:
+        parts.append(plural(cost.gradient_evaluations, "gradient evaluation"))
+    if math.isfinite(cost.milliseconds_one):
+        parts.append(f"{milliseconds(cost.milliseconds_one)} alone")
+    if math.isfinite(cost.milliseconds_batch):
+        parts.append(f"{milliseconds(cost.milliseconds_batch)} each in a batch")
+    return " · ".join(parts)

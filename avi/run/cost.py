@@ -1,7 +1,6 @@
 """What one observation that was not trained on costs: the second claim of amortized inference."""
 
 from time import perf_counter
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -9,20 +8,14 @@ import numpy as np
 from avi.engine.evaluator import Evaluator
 from avi.population import Points
 from avi.randomness import key_for
+from avi.results import facts
+from avi.results.facts import Cost
+from avi.run.product import End, Made, Product
 from avi.run.session import Session
 from avi.types import Params
 
 BATCH = 1000  # observations at once
 REPEATS = 20  # of one observation at a time; the median counts
-
-
-class Cost(NamedTuple):
-    """Time from x to lam per observation, compilation apart, and the reverse passes it takes."""
-
-    kind: str  # "forward pass" or "optimisation"
-    gradient_evaluations: int
-    milliseconds_one: float
-    milliseconds_batch: float
 
 
 def measure(session: Session, params: Params) -> Cost:
@@ -59,3 +52,11 @@ def _milliseconds(
         evaluator.lams(params, points, key, width=width)
         seconds.append(perf_counter() - started)
     return 1000 * float(np.median(seconds))
+
+
+def _make(end: End) -> Made:
+    facts.record(end.run, new_observation=measure(end.session, end.params))
+    return Made()
+
+
+PRODUCT = Product(files=(), due=lambda session: session.experiment.train.report, make=_make)

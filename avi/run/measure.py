@@ -10,6 +10,8 @@ from avi.engine import devices
 from avi.errors import ConfigError
 from avi.process.signals import Stop
 from avi.process.terminal import say
+from avi.results.gap import GapSummary
+from avi.run.product import End, Made, Product
 from avi.run.session import Session, open_session, require_same_data, restored
 from avi.rundir import RunDir, instruction_set, versions
 
@@ -69,25 +71,49 @@ def identity(session: Session, tree: Mapping[str, Any]) -> str:
     return json.dumps(known)
 
 
-def lines(summary: Mapping[str, Any]) -> list[str]:
+def lines(summary: GapSummary) -> list[str]:
     """Return what the terminal shows of a report."""
     shown = []
-    for split, one in summary["splits"].items():
-        for name, key in (
-            (summary["bound"], "bound"),
-            (summary["gap_name"], "amortization_gap"),
-            ("approximation gap", "approximation_gap"),
+    for split, one in summary.splits.items():
+        for name, value in (
+            (summary.bound, one.bound),
+            (summary.gap_name, one.amortization_gap),
+            ("approximation gap", one.approximation_gap),
         ):
-            if one[key] is not None:
-                mean, error = one[key]["mean"], one[key]["se"]
+            if value.known:
                 shown.append(
-                    f"{split:5} {name:18} {mean:10.3f} +- {error:.3f} nats, n = {one['n']}"
+                    f"{split:5} {name:18} {value.mean:10.3f} +- {value.se:.3f} nats, n = {one.n}"
                 )
-        shown.append(f"{split:5} {'converged':18} {one['converged']} of {one['n']} rows")
-    if (lost := summary["generalisation_gap"]) is not None:
+        shown.append(f"{split:5} {'converged':18} {one.converged} of {one.n} rows")
+    if (lost := summary.generalisation_gap) is not None:
         shown.append(
-            f"test - train {'amortization gap':18} {lost['mean']:.3f} +- {lost['se']:.3f} nats: "
+            f"test - train {'amortization gap':18} {lost.mean:.3f} +- {lost.se:.3f} nats: "
             "the encoder's generalisation gap"
         )
-    shown += [f"skipped: {sentence}" for sentence in summary["skipped"]]
+    shown += [f"skipped: {sentence}" for sentence in summary.skipped]
     return [*shown, *gap.not_finite(summary)]
+
+
+def _make(end: End) -> Made:
+    experiment = end.session.experiment
+    summary = gap.report(
+        experiment,
+        end.params,
+        end.session.splits,
+        settings=experiment.gap,
+        run=end.run,
+        on_progress=lambda *_: end.stop(),
+    )
+    # The training is done whatever its report found: a remark here, exit 5 of `avi gap`.
+    return Made(
+        lines(summary),
+        gap.not_finite(summary),
+        lambda: gap.check(summary, strict=experiment.gap.strict),
+    )
+
+
+PRODUCT = Product(
+    files=("gap",),
+    due=lambda session: bool(session.experiment.gap.num_points),
+    make=_make,
+)

@@ -1,14 +1,11 @@
 """`avi infer`: the posteriors of a run's rows, or of a person's own data."""
 
-import csv
-import io
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from avi.abilities import Incomplete
 from avi.engine.evaluator import Evaluator
@@ -19,9 +16,10 @@ from avi.population import Points
 from avi.process.terminal import say
 from avi.ragged import Document
 from avi.randomness import key_for
+from avi.results.posterior import Posterior, write
 from avi.run.cost import measure
 from avi.run.session import Session, open_session, require_same_data, restored
-from avi.rundir import RunDir, atomic_write, make_folder
+from avi.rundir import RunDir, make_folder
 from avi.rundir.bounded import read_tree
 from avi.settings import SPLITS, Split
 from avi.types import Params, X
@@ -60,13 +58,10 @@ def main(
         raise ConfigError(f"the {name} split of this data set is empty. Try split=train.")
     out = out if out is not None else run / "infer" / name
     make_folder(out)
-    arrays = _posteriors(session, evaluator, state.params, points)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    atomic_write(out / "posterior.npz", buffer.getvalue())
-    atomic_write(out / "posterior.csv", _table(arrays).encode())
-    _tell(session, state.params, arrays, step)
-    say(str(out / "posterior.csv"))
+    found = posteriors(session, evaluator, state.params, points)
+    table = write(out, found)
+    _tell(session, state.params, found, step)
+    say(str(table))
 
 
 def _of_file(session: Session, data: Path, limit: int | None) -> tuple[Evaluator, Points, str]:
@@ -125,42 +120,22 @@ def _plain_rows(session: Session, data: Path, limit: int | None) -> tuple[np.nda
     return rows, dataset.view if masks else plain
 
 
-def _posteriors(
-    session: Session, evaluator: Evaluator, params: Params, points: Points
-) -> dict[str, np.ndarray]:
+def posteriors(session: Session, evaluator: Evaluator, params: Params, points: Points) -> Posterior:
+    """Return q(z | x) of the points under the trained mode, and the bound of each."""
     family = session.experiment.problem.family
     key = key_for(session.experiment.seed, "infer")
     lam = evaluator.lams(params, points, key)
-    return {
-        "row": points.ids,
-        "lam": lam,
-        "mean": in_lanes(lambda _, one: family.mean(one))(None, lam),
-        "standard_deviation": in_lanes(lambda _, one: family.standard_deviation(one))(None, lam),
-        "bound": evaluator.bounds(params, points, key),
-    }
+    return Posterior(
+        row=points.ids,
+        lam=lam,
+        mean=in_lanes(lambda _, one: family.mean(one))(None, lam),
+        standard_deviation=in_lanes(lambda _, one: family.standard_deviation(one))(None, lam),
+        bound=evaluator.bounds(params, points, key),
+    )
 
 
-def _table(arrays: dict[str, np.ndarray]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = [array[:, None] if array.ndim == 1 else array for array in arrays.values()]
-    header = [
-        name if array.ndim == 1 else f"{name}_{number}"
-        for (name, array), column in zip(arrays.items(), columns, strict=True)
-        for number in range(column.shape[1])
-    ]
-    writer.writerow(header)
-    for row in zip(*columns, strict=True):
-        writer.writerow([_plain(value) for part in row for value in part])
-    return text.getvalue()
-
-
-def _plain(value: Any) -> str:
-    return str(int(value)) if isinstance(value, np.integer) else f"{value:.9g}"
-
-
-def _tell(session: Session, params: Params, arrays: dict[str, PyTree], step: int) -> None:
-    bound = arrays["bound"]
+def _tell(session: Session, params: Params, found: Posterior, step: int) -> None:
+    bound = found.bound
     error = bound.std(ddof=1) / np.sqrt(len(bound)) if len(bound) > 1 else float("nan")
     name = session.experiment.problem.bound_name
     say(f"{len(bound)} posteriors from step {step}")

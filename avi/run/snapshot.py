@@ -1,9 +1,5 @@
 """The arrays that a report draws: observations, reconstructions, samples, the latent space."""
 
-import io
-from pathlib import Path
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,32 +9,32 @@ from avi.abilities import Decodable
 from avi.engine.lanes import in_lanes
 from avi.population import Points
 from avi.randomness import key_for
+from avi.results.snapshot import SNAPSHOT, Snapshot, write
+from avi.run.product import End, Made, Product
 from avi.run.session import Session
-from avi.rundir import atomic_write
+from avi.settings import SPLITS
 from avi.types import Params, X
 
 SHOWN = 20  # observations and samples
 SCATTERED = 1000  # points of the latent space
 
 
-def write_snapshot(session: Session, params: Params, folder: Path) -> None:
-    """Write snapshot.npz, all float32: what the figures of the report are made of."""
+def snapshot(session: Session, params: Params) -> Snapshot:
+    """Return what the figures of the report are made of."""
     problem, dataset = session.experiment.problem, session.experiment.dataset
     key = key_for(session.experiment.seed, "figures")
     points = session.points("test", SCATTERED)
     if not len(points):
         points = session.points("train", SCATTERED)
     lams = session.evaluator().lams(params, points, key)
-    arrays: dict[str, Any] = {
-        "rows": points.ids,
-        "latent_mean": in_lanes(lambda _, lam: problem.family.mean(lam))(None, lams),
-        "latent_std": in_lanes(lambda _, lam: problem.family.standard_deviation(lam))(None, lams),
-        "image_shape": np.array(dataset.image_shape or ()),
-    }
-    arrays |= _labels(session, points) | _observations(session, params, points, lams, key)
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name: _single(array) for name, array in arrays.items()})  # type: ignore[arg-type]
-    atomic_write(folder / "snapshot.npz", buffer.getvalue())
+    return Snapshot(
+        rows=points.ids,
+        latent_mean=in_lanes(lambda _, lam: problem.family.mean(lam))(None, lams),
+        latent_std=in_lanes(lambda _, lam: problem.family.standard_deviation(lam))(None, lams),
+        image_shape=np.array(dataset.image_shape or ()),
+        labels=_labels(session, points),
+        **_observations(session, params, points, lams, key),
+    )
 
 
 def _observations(
@@ -71,12 +67,16 @@ def _observations(
     }
 
 
-def _labels(session: Session, points: Points) -> dict[str, np.ndarray]:
+def _labels(session: Session, points: Points) -> np.ndarray | None:
     labels = session.splits.labels
-    if labels is None:
-        return {}
-    return {"labels": np.concatenate([labels[s] for s in ("train", "valid", "test")])[points.ids]}
+    return None if labels is None else np.concatenate([labels[s] for s in SPLITS])[points.ids]
 
 
-def _single(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array
+def _make(end: End) -> Made:
+    write(end.run.path, snapshot(end.session, end.params))
+    return Made()
+
+
+PRODUCT = Product(
+    files=(SNAPSHOT,), due=lambda session: session.experiment.train.report, make=_make
+)

@@ -1,13 +1,9 @@
 """What a topic model has learned: its topics, how coherent they are, and how well it predicts."""
 
-import csv
-import io
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +15,11 @@ from avi.families.dirichlet import Dirichlet
 from avi.models.lda import LDA
 from avi.objectives.elbo import Exact
 from avi.ragged import Document
+from avi.randomness import key_for
 from avi.refine.coordinate import CoordinateAscent
+from avi.results.topics import HeldOut, Term, Topic, Topics, WordBound, write
+from avi.run.product import End, Made, Product
 from avi.run.session import Session
-from avi.rundir import atomic_write
 from avi.types import Local, Params, Splits, Target, Theta
 
 TOP_TERMS = 20  # listed of each topic
@@ -57,28 +55,14 @@ DEFINITIONS = {
 }
 
 
-class HeldOut(NamedTuple):
-    """A held-out figure: total nats and the tokens it is about."""
-
-    nats: float
-    tokens: int
-
-    @property
-    def per_word(self) -> float:
-        """Nats per token."""
-        return self.nats / max(self.tokens, 1)
-
-    @property
-    def perplexity(self) -> float:
-        """exp(-nats per token)."""
-        return float(np.exp(-self.per_word))
-
-
-def held_out(model: LDA, theta: Theta, rows: Document) -> tuple[HeldOut, HeldOut]:
+def held_out(model: LDA, theta: Theta, rows: Document) -> tuple[WordBound, WordBound]:
     """Return the full-document bound and the completion of stored documents (DEFINITIONS)."""
     padded = jax.tree.map(lambda column: column[np.arange(len(column))], rows)
     nats, tokens, hidden_nats, hidden_tokens = _held_out_lanes(model)(theta, padded).sum(0)
-    return HeldOut(nats, int(tokens)), HeldOut(hidden_nats, int(hidden_tokens))
+    return (
+        WordBound.over(float(nats), int(tokens)),
+        WordBound.over(float(hidden_nats), int(hidden_tokens)),
+    )
 
 
 @lru_cache
@@ -140,11 +124,11 @@ def told_apart(topics: Float[np.ndarray, "V K"], shares: Float[np.ndarray, " K"]
     return float(np.exp(np.sum(shares * topics * ratio)))
 
 
-def one_topic(model: LDA, train: Document, rows: Document) -> HeldOut:
+def one_topic(model: LDA, train: Document, rows: Document) -> WordBound:
     """Return what a single topic predicts of the documents `rows` (DEFINITIONS)."""
     seen, held = _term_counts(train), _term_counts(rows)
     nats = held @ np.log((seen + model.eta) / (seen.sum() + model.eta * len(seen)))
-    return HeldOut(float(nats), int(held.sum()))
+    return WordBound.over(float(nats), int(held.sum()))
 
 
 def _term_counts(rows: Document) -> Float[np.ndarray, " V"]:
@@ -161,57 +145,43 @@ def _positions(column: Any) -> Int[np.ndarray, " L"]:
     return first + np.arange(len(first))
 
 
-def write_topics(session: Session, params: Params, folder: Path) -> None:
-    """Write topics.csv, topics.json and proportions.csv; nothing unless the model has topics."""
-    model, splits = session.experiment.problem.model, session.splits
-    if not isinstance(model, LDA) or splits.vocabulary is None:
-        return
-    topics = np.asarray(model.mean_globals(params.theta)["topics"], np.float64)
-    tokens = token_shares(model, np.asarray(params.theta["topics"], np.float64))
-    proportions, ids = _proportions(session, params)
+def learned(
+    model: LDA, theta: Theta, splits: Splits, proportions: Float[np.ndarray, "n K"]
+) -> Topics:
+    """Return what a topic model has learned, given E[z] of the held-out documents."""
+    topics = np.asarray(model.mean_globals(theta)["topics"], np.float64)
+    tokens = token_shares(model, np.asarray(theta["topics"], np.float64))
+    words = splits.vocabulary or ()
     top = top_terms(topics, min(TOP_TERMS, len(topics)))
     coherent = coherence(splits.train, top[:, :COHERENT_TERMS])
-    terms = [
-        [(splits.vocabulary[term], float(topics[term, number])) for term in row]
-        for number, row in enumerate(top)
-    ]
-    summary = {
-        "definitions": DEFINITIONS,
-        "coherence": float(coherent.mean()),
-        "told_apart": told_apart(topics, tokens),
-        "held_out": _held_out_summary(model, params.theta, splits),
-        "topics": [
-            {"topic": k, "share": share, "tokens": part, "coherence": value, "terms": row}
-            for k, (share, part, value, row) in enumerate(
-                zip(
-                    proportions.mean(0).tolist(),
-                    tokens.tolist(),
-                    coherent.tolist(),
-                    terms,
-                    strict=True,
-                )
+    shares = proportions.mean(0)
+    bound, completion = held_out(model, theta, splits.test)
+    return Topics(
+        definitions=DEFINITIONS,
+        coherence=float(coherent.mean()),
+        told_apart=told_apart(topics, tokens),
+        held_out=HeldOut(
+            split="test",
+            documents=len(splits.test.ids),
+            full_document=bound,
+            completion=completion,
+            one_topic=one_topic(model, splits.train, splits.test),
+        ),
+        topics=tuple(
+            Topic(
+                topic=k,
+                share=float(shares[k]),
+                tokens=float(tokens[k]),
+                coherence=float(coherent[k]),
+                terms=tuple(Term(words[term], float(topics[term, k])) for term in top[k]),
             )
-        ],
-    }
-    atomic_write(folder / "topics.json", (json.dumps(summary, indent=1) + "\n").encode())
-    header = ("topic", "rank", "term", "weight")
-    lines = [
-        (k, rank, term, f"{weight:.6g}")
-        for k, row in enumerate(terms)
-        for rank, (term, weight) in enumerate(row, 1)
-    ]
-    atomic_write(folder / "topics.csv", _csv(header, lines))
-    shares = [
-        (row, *(f"{share:.5f}" for share in own)) for row, own in zip(ids, proportions, strict=True)
-    ]
-    names = ("row", *(f"topic{k}" for k in range(model.latent_size)))
-    atomic_write(folder / "proportions.csv", _csv(names, shares))
+            for k in range(model.latent_size)
+        ),
+    )
 
 
 def _proportions(session: Session, params: Params) -> tuple[np.ndarray, np.ndarray]:
     """Return E[z] of the held-out documents as the trained mode infers it, and their row ids."""
-    from avi.randomness import key_for
-
     points = session.points("test")
     key = key_for(session.experiment.seed, "infer")
     lams = session.evaluator().lams(params, points, key)
@@ -219,23 +189,17 @@ def _proportions(session: Session, params: Params) -> tuple[np.ndarray, np.ndarr
     return in_lanes(lambda _, lam: family.mean(lam))(None, lams), points.ids
 
 
-def _held_out_summary(model: LDA, theta: Theta, splits: Splits) -> dict[str, Any]:
-    rows = splits.test
-    summary: dict[str, Any] = {"split": "test", "documents": len(rows.ids)}
-    found = (*held_out(model, theta, rows), one_topic(model, splits.train, rows))
-    for name, figure in zip(("full_document", "completion", "one_topic"), found, strict=True):
-        summary[name] = {
-            "nats": figure.nats,
-            "tokens": figure.tokens,
-            "nats_per_word": figure.per_word,
-            "perplexity": figure.perplexity,
-        }
-    return summary
+def _due(session: Session) -> bool:
+    topical = isinstance(session.experiment.problem.model, LDA)
+    return topical and session.splits.vocabulary is not None
 
 
-def _csv(header: tuple[str, ...], lines: list[tuple]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    return buffer.getvalue().encode()
+def _make(end: End) -> Made:
+    proportions, rows = _proportions(end.session, end.params)
+    model: Any = end.session.experiment.problem.model
+    topics = learned(model, end.params.theta, end.session.splits, proportions)
+    write(end.run.path, topics, rows, proportions)
+    return Made()
+
+
+PRODUCT = Product(files=("topics.json", "topics.csv", "proportions.csv"), due=_due, make=_make)

@@ -11,8 +11,8 @@ from conjugate.test_infer import lines
 from avi.config.compose import compose
 from avi.engine.loop import Loop
 from avi.randomness import key_for
+from avi.run.remarks import cold_start
 from avi.run.session import open_session
-from avi.run.train import _cold_start
 
 MODES = ("svi", "cavi", "free_form", "amortized", "semi_amortized")
 
@@ -100,6 +100,6 @@ def test_an_encoder_that_starts_with_its_topics_is_told_to_start_from_svi(words,
     session = opened(documents, *words)
     experiment = session.experiment
     cold = replace(experiment, train=replace(experiment.train, start=None))
-    sentences = _cold_start(session, session._replace(experiment=cold).initial_state())
+    sentences = cold_start(session, session._replace(experiment=cold).initial_state())
     assert bool(sentences) == warned
     assert all("inference=svi" in sentence for sentence in sentences)

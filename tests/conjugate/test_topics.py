@@ -11,19 +11,22 @@ from oracles import topics as oracle
 
 from avi.config.compose import compose
 from avi.models.lda import LDA
-from avi.report.files import read_run
-from avi.report.topics import section
+from avi.report.run_page import report
+from avi.results.folder import Files
+from avi.results.run import read as read_run
+from avi.results.topics import read
+from avi.run.product import End
 from avi.run.session import open_session
 from avi.run.topics import (
+    PRODUCT,
     coherence,
     held_out,
     one_topic,
     token_shares,
     told_apart,
     top_terms,
-    write_topics,
 )
-from avi.rundir.folder import CONTENTS
+from avi.rundir import RunDir
 
 
 def documents(number, seed=0):
@@ -86,18 +89,18 @@ def test_topics_of_a_run_are_written_as_tables(tmp_path):
     session = open_session(compose(words.split())[0].tree)
     params = session.initial_state().params
     before = set(tmp_path.iterdir())
-    write_topics(session, params, tmp_path)
+    assert PRODUCT.due(session)
+    PRODUCT.make(End(session, params, RunDir(tmp_path), lambda: None))
     written = {path.name for path in set(tmp_path.iterdir()) - before}
-    assert written == {"topics.csv", "topics.json", "proportions.csv"}
-    assert written <= set(CONTENTS)  # or overwrite=true refuses them
+    assert written == set(PRODUCT.files)
     table = list(csv.DictReader((tmp_path / "topics.csv").read_text().splitlines()))
-    summary = json.loads((tmp_path / "topics.json").read_text())
+    topics = read(Files(tmp_path))
     weights = np.asarray(session.experiment.problem.model.mean_globals(params.theta)["topics"])
     assert len(table) == 3 * 20
     assert table[0]["term"] == f"word{weights[:, 0].argmax()}"
     np.testing.assert_allclose(float(table[0]["weight"]), weights[:, 0].max(), rtol=1e-5)
-    assert [row["term"] for row in table[:20]] == [t for t, _ in summary["topics"][0]["terms"]]
-    np.testing.assert_allclose(sum(topic["share"] for topic in summary["topics"]), 1, rtol=1e-6)
+    assert [row["term"] for row in table[:20]] == [t for t, _ in topics.topics[0].terms]
+    np.testing.assert_allclose(sum(topic.share for topic in topics.topics), 1, rtol=1e-6)
     shares = list(csv.reader((tmp_path / "proportions.csv").read_text().splitlines()))
     assert len(shares) == 1 + len(session.splits.test.ids)
     np.testing.assert_allclose(np.sum(np.array(shares[1:], float)[:, 1:], 1), 1, atol=1e-4)
@@ -148,7 +151,7 @@ def test_a_page_shows_topics_bounds_and_a_collapse(tmp_path):
         }
         (tmp_path / "run.json").write_text("{}")
         (tmp_path / "topics.json").write_text(json.dumps(found))
-        return section(read_run(tmp_path))
+        return report(read_run(tmp_path))
 
     healthy, collapsed = page(-3.0), page(-3.495)
     assert "&lt;b&gt; 50.0" in healthy

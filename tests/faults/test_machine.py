@@ -171,9 +171,9 @@ def test_a_run_that_goes_on_with_other_cores_says_that_its_bits_may_differ(tmp_p
 
 
 def test_the_second_process_is_refused_and_the_death_of_the_first_lets_it_in(tmp_path):
-    slow = Slow("avi.run.train", "_train_lines", 30)
+    slow = Slow("avi.run.recorder", "Recorder.train_lines", 30)
     first = Avi(WORDS, tmp_path, (without_report, slow))
-    first.wait_for("_train_lines begins")
+    first.wait_for("Recorder.train_lines begins")
     for words in (WORDS, [*WORDS, "overwrite=true"]):
         second = avi(words, tmp_path, (without_report,))
         assert second.process.exitcode == BusyError.exit_code, second.output

@@ -14,7 +14,6 @@ from faults.hooks import (
 from faults.processes import MODES, TINY, avi
 
 from avi.randomness import key_for
-from avi.run import train
 from avi.rundir import RunDir, checkpoints
 from avi.types import Splits
 
@@ -106,7 +105,7 @@ def test_test_rows_that_were_trained_on_are_remarked(repeated):
             return getattr(Session.splits, split)
 
     expected = ["2 of the 3 test rows are also training rows."] if repeated else []
-    assert train._repeated(Session) == expected
+    assert repeated(Session) == expected
 
 
 SMALL_GAP = (

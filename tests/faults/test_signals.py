@@ -36,10 +36,10 @@ def end_within_the_limit(running):
 @pytest.mark.parametrize(
     ("number", "phase"),
     [
-        (signal.SIGTERM, Slow("avi.run.train", "_train_lines", 0.2)),  # a step
+        (signal.SIGTERM, Slow("avi.run.recorder", "Recorder.train_lines", 0.2)),  # a step
         (signal.SIGINT, Slow("avi.rundir.checkpoints", "_encode_state", 0.2)),  # a save
         (signal.SIGUSR1, Slow("avi.run.train", "open_session", 0.2)),  # loading data
-        (signal.SIGUSR2, Slow("avi.run.train", "_remarks", 0.2)),  # after the last step
+        (signal.SIGUSR2, Slow("avi.run.train", "remarks", 0.2)),  # after the last step
     ],
 )
 def test_a_signal_saves_and_the_same_command_goes_on(number, phase, uninterrupted, tmp_path):

@@ -22,6 +22,7 @@ from avi.cli import main
 from avi.errors import Refusal
 from avi.process.outcome import explain
 from avi.report.run_page import write_report
+from avi.run.product import Product
 from avi.run.session import Session, _started, open_session
 from avi.rundir.bounded import read_tree
 
@@ -130,8 +131,8 @@ def reading(monkeypatch):
 
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")  # no folder of avi's own
     monkeypatch.setattr(train._Training, "run", lambda self, state: state)
-    monkeypatch.setattr(train, "measure", done)
-    monkeypatch.setattr(infer, "_posteriors", done)
+    monkeypatch.setattr(train, "PRODUCTS", (Product((), lambda _: True, done),))
+    monkeypatch.setattr(infer, "posteriors", done)
     monkeypatch.setattr(avi.gap, "report", report)
     for module in (train, gap, infer):
         monkeypatch.setattr(module, "open_session", _open_once)

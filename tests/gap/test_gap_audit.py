@@ -29,14 +29,14 @@ def case():
 
 def test_all_starts_of_a_bound_with_one_top_end_there(case, tmp_path):
     """The ELBO of a linear model has one top: no start leads elsewhere, a second search nowhere."""
-    audit = gap.report(*case, settings=AUDITED, run=tmp_path)["audit"]
-    assert [one["start"] for one in audit["starts"]] == ["family", "laplace", "random"]
-    assert all((one["n"], one["differ"]) == (16, 0.0) for one in audit["starts"])
-    doubling = audit["doubling"]
-    assert doubling["n"] == 16
-    assert doubling["ok"] is True
+    audit = gap.report(*case, settings=AUDITED, run=tmp_path).audit
+    assert [one.start for one in audit.starts] == ["family", "laplace", "random"]
+    assert all((one.n, one.differ) == (16, 0.0) for one in audit.starts)
+    doubling = audit.doubling
+    assert doubling.n == 16
+    assert doubling.ok is True
     # A certified point lacks less than the tolerance, and so can neither gain nor lose more.
-    assert abs(doubling["mean"]) < SETTINGS.tolerance + Z * doubling["se"]
+    assert abs(doubling.mean) < SETTINGS.tolerance + Z * doubling.se
 
 
 def cut_off_by_the_clock(monkeypatch, start, points):
@@ -61,22 +61,22 @@ def cut_off_by_the_clock(monkeypatch, start, points):
 @pytest.mark.parametrize("start", [0, 2])  # the mode's own, and that of Laplace
 def test_points_with_a_search_that_was_cut_off_do_not_count(start, case, tmp_path, monkeypatch):
     """Their other searches end at the top all the same, and one of them is lam*."""
-    whole = gap.report(*case, settings=AUDITED, run=None)["splits"]["test"]["amortization_gap"]
+    whole = gap.report(*case, settings=AUDITED, run=None).splits["test"].amortization_gap
     cut_off_by_the_clock(monkeypatch, start, range(6))
     summary = gap.report(*case, settings=AUDITED, run=tmp_path)
-    audit = summary["audit"]
-    assert audit["points"] == 10
-    assert {one["n"] for one in audit["starts"]} == {10}
-    assert audit["improved"] == 0  # the others' gains are those of the bound, not of the clock
-    assert [words for words in summary["skipped"] if words.startswith("other starts")] == [
+    audit = summary.audit
+    assert audit.points == 10
+    assert {one.n for one in audit.starts} == {10}
+    assert audit.improved == 0  # the others' gains are those of the bound, not of the clock
+    assert [words for words in summary.skipped if words.startswith("other starts")] == [
         "other starts of 6 of 16 rows do not count: there was no time to search to the end."
     ]
     with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
         points = list(csv.DictReader(file))
     assert {one["converged"] for one in points} == {"true"}
-    found = summary["splits"]["test"]["amortization_gap"]
+    found = summary.splits["test"].amortization_gap
     # Two searches of one top, both certified to lack less than the tolerance, on the same draws.
-    assert found["mean"] == pytest.approx(whole["mean"], abs=SETTINGS.tolerance)
+    assert found.mean == pytest.approx(whole.mean, abs=SETTINGS.tolerance)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +96,8 @@ def test_what_only_score_functions_can_differentiate_is_never_certified(tmp_path
     case = make_case(Opaque(), evidence=NoEvidence(), objective=Elbo(2, antithetic=False))
     settings = dataclasses.replace(AUDITED, num_points=4, budget=2000, search_draws=2, audit=0.0)
     summary = gap.report(*case, settings=settings, run=tmp_path)
-    assert summary["validity"]["q_star_converged"] is False
-    assert [words for words in summary["skipped"] if words.startswith("certificates")]
+    assert summary.validity.q_star_converged is False
+    assert [words for words in summary.skipped if words.startswith("certificates")]
     with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
         points = list(csv.DictReader(file))
     assert {one["converged"] for one in points} == {"false"}
@@ -145,7 +145,7 @@ def test_rows_that_are_added_are_audited_as_far_as_their_split_lacks_them():
 def test_a_second_search_is_no_proof_if_its_own_noise_hides_a_gain(gains, ok):
     audit = audit_of(1.0)
     audit.doubled = {row: (gain, 0.0) for row, gain in enumerate(gains)}
-    assert audit._doubling()["ok"] is ok
+    assert audit._doubling().ok is ok
 
 
 def found(certificate, *, positive=True, error=0.0, ending=Ending.UNCERTIFIED, spent=0):

@@ -91,8 +91,8 @@ def test_the_report_of_a_nonlinear_decoder_agrees_with_quadrature(tanh, tmp_path
         missing = best - float(one["bound_star"])
         noise = 4.75 * float(one["bound_star_se"])
         assert -noise - 1e-3 < missing < noise + 2 * settings.tolerance
-    assert summary["validity"]["q_star_converged"]
-    assert summary["audit"]["points"] == 30
+    assert summary.validity.q_star_converged
+    assert summary.audit.points == 30
     assert {one["evidence_kind"] for one in points} == {"exact"}
 
 

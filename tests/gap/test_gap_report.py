@@ -2,7 +2,7 @@
 
 import csv
 import dataclasses
-import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -17,11 +17,15 @@ from avi.evidence.iwae import ImportanceSampling
 from avi.evidence.none import NoEvidence
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
 from avi.gap import context, measure, selection
-from avi.gap.files import finite
 from avi.gap.statistics import khat_limit
 from avi.objectives.iwae import ImportanceWeighted
 from avi.population import Points, choose
 from avi.randomness import key_for
+from avi.results.folder import Files
+from avi.results.gap import Validity
+from avi.results.gap import read as read_summary
+from avi.results.points import read as read_points
+from avi.results.record import plain
 
 Z = 4.75  # two-sided false alarm 2e-6 for a normal statistic
 
@@ -67,10 +71,10 @@ def test_the_amortization_gap_of_every_point_is_that_of_the_closed_form(reported
 def test_the_approximation_gap_is_that_of_the_closed_form(reported):
     case, summary, points, _ = reported
     expected = truth(case, *lams_of(case, points)).approximation
-    for split in summary["splits"].values():
-        found = split["approximation_gap"]
-        lacking = split["certificate"]["mean"]
-        assert abs(found["mean"] - expected - lacking) < Z * found["se_mc"] + 1e-3
+    for split in summary.splits.values():
+        found = split.approximation_gap
+        lacking = split.certificate.mean
+        assert abs(found.mean - expected - lacking) < Z * found.se_mc + 1e-3
 
 
 def test_the_gaps_add_up_identically(reported):
@@ -95,14 +99,14 @@ def test_khat_at_the_optimum_is_that_of_theory(reported):
     if diagonal:
         assert khats.mean() > 1 - smallest - 0.3  # of 400 draws the farthest are missing
     share = np.mean(khats < khat_limit(SETTINGS.num_draws))
-    assert summary["validity"]["khat_ok"] is bool(share >= 0.95)
+    assert summary.validity.khat_ok is bool(share >= 0.95)
 
 
 def test_every_point_is_certified_and_no_gap_is_negative_beyond_noise(reported):
     _, summary, points, _ = reported
-    assert summary["validity"]["q_star_converged"]
-    assert summary["validity"]["complete"] is True
-    assert not summary["validity"]["negative_gap"]
+    assert summary.validity.q_star_converged
+    assert summary.validity.complete is True
+    assert not summary.validity.negative_gap
     assert {one["converged"] for one in points} == {"true"}
     gaps, errors = column(points, "amortization_gap"), column(points, "gap_se")
     assert np.all(gaps > -Z * errors - 1e-5)
@@ -110,15 +114,14 @@ def test_every_point_is_certified_and_no_gap_is_negative_beyond_noise(reported):
 
 def test_the_mean_of_the_table_is_that_of_the_summary(reported):
     _, summary, points, folder = reported
-    for split, one in summary["splits"].items():
+    for split, one in summary.splits.items():
         gaps = column(points, "amortization_gap", split)
-        assert one["n"] == len(gaps) == 40
-        np.testing.assert_allclose(one["amortization_gap"]["mean"], gaps.mean(), rtol=1e-12)
+        assert one.n == len(gaps) == 40
+        np.testing.assert_allclose(one.amortization_gap.mean, gaps.mean(), rtol=1e-12)
         se = gaps.std(ddof=1) / np.sqrt(len(gaps))
-        np.testing.assert_allclose(one["amortization_gap"]["se"], se, rtol=1e-12)
-    assert json.loads((folder / "gap" / "summary.json").read_text()) == json.loads(
-        json.dumps(finite(summary))
-    )
+        np.testing.assert_allclose(one.amortization_gap.se, se, rtol=1e-12)
+    assert plain(read_summary(Files(folder))) == plain(summary)
+    assert len(read_points(Files(folder))) == len(points)
 
 
 def test_points_do_not_depend_on_which_others_were_asked_for(case, reported, tmp_path):
@@ -171,9 +174,9 @@ def test_more_rows_contain_the_fewer():
 def test_a_clock_that_has_run_out_says_what_was_skipped(case, tmp_path):
     settings = dataclasses.replace(SETTINGS, seconds=1e-6)
     summary = gap.report(*case, settings=settings, run=tmp_path)
-    assert {split: one["n"] for split, one in summary["splits"].items()} == {"train": 8, "test": 8}
-    assert any("64 of 80 rows were not searched" in sentence for sentence in summary["skipped"])
-    assert summary["validity"]["complete"] is False
+    assert {split: one.n for split, one in summary.splits.items()} == {"train": 8, "test": 8}
+    assert any("64 of 80 rows were not searched" in sentence for sentence in summary.skipped)
+    assert summary.validity.complete is False
     gap.check(summary, strict=False)
     with pytest.raises(ValidityError, match="complete"):
         gap.check(summary, strict=True)
@@ -183,8 +186,8 @@ def test_evidence_that_the_model_knows_is_never_short_of_time(case, tmp_path):
     """It comes before the search: every row that is left in has it, and none is said to lack it."""
     settings = dataclasses.replace(SETTINGS, seconds=1e-6)
     summary = gap.report(*case, settings=settings, run=tmp_path)
-    assert not [sentence for sentence in summary["skipped"] if "evidence" in sentence]
-    assert summary["validity"]["evidence_se_ok"] is True
+    assert not [sentence for sentence in summary.skipped if "evidence" in sentence]
+    assert summary.validity.evidence_se_ok is True
     with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
         points = list(csv.DictReader(file))
     assert len(points) == 16
@@ -195,13 +198,13 @@ def test_evidence_that_the_model_knows_is_never_short_of_time(case, tmp_path):
 
 
 def test_a_gap_that_contradicts_itself_is_an_error():
-    validity = {"q_star_converged": False, "khat_ok": None, "n_ok": True, "negative_gap": False}
-    summary = {"validity": validity | {"sandwich_ok": None}, "sandwich_due": False}
+    validity = Validity(q_star_converged=False, n_ok=True, negative_gap=False)
+    summary = SimpleNamespace(validity=validity, sandwich_due=False)
     gap.check(summary, strict=False)
     with pytest.raises(ValidityError, match="q_star_converged"):
         gap.check(summary, strict=True)
     with pytest.raises(ValidityError, match="cannot be negative"):
-        gap.check({"validity": validity | {"negative_gap": True}}, strict=False)
+        gap.check(SimpleNamespace(validity=Validity(negative_gap=True)), strict=False)
 
 
 def test_bounds_are_scored_on_draws_that_chose_nothing(monkeypatch):
@@ -234,21 +237,21 @@ def weighted(tmp_path_factory):
 
 
 def test_the_decomposition_is_in_the_elbo_whatever_was_trained(weighted):
-    assert weighted["bound"] == "ELBO"
-    assert weighted["objective_trained"] == "iwae"
-    assert weighted["label"] == "ELBO gap, encoder trained on IWAE-20"
-    same = weighted["splits"]["test"]["same_bound"]
-    assert same["name"] == "IWAE-20 gap"
-    assert same["certified"] is False
+    assert weighted.bound == "ELBO"
+    assert weighted.objective_trained == "iwae"
+    assert weighted.label == "ELBO gap, encoder trained on IWAE-20"
+    same = weighted.splits["test"].same_bound
+    assert same.name == "IWAE-20 gap"
+    assert same.certified is False
     # IWAE-20 lies between the ELBO and the evidence: there is less to gain in it.
-    assert same["mean"] < weighted["splits"]["test"]["amortization_gap"]["mean"] + 0.05
+    assert same.mean < weighted.splits["test"].amortization_gap.mean + 0.05
 
 
 def test_without_evidence_the_amortization_gap_stands_alone(weighted):
-    one = weighted["splits"]["test"]
-    assert one["evidence"] is one["approximation_gap"] is one["inference_gap"] is None
-    assert one["amortization_gap"]["interval"] is None  # eight points
-    assert not weighted["validity"]["n_ok"]
+    one = weighted.splits["test"]
+    assert not any(each.known for each in (one.evidence, one.approximation_gap, one.inference_gap))
+    assert one.amortization_gap.interval is None  # eight points
+    assert not weighted.validity.n_ok
 
 
 def test_a_row_that_is_not_finite_is_named_and_leaves_its_split_without_means(tmp_path):
@@ -260,15 +263,15 @@ def test_a_row_that_is_not_finite_is_named_and_leaves_its_split_without_means(tm
     rows[lost - len(case.splits.train) - len(case.splits.valid), 0] = np.nan
     broken = case._replace(splits=case.splits._replace(test=rows))
     summary = gap.report(*broken, settings=settings, run=tmp_path)
-    one = summary["splits"]["test"]
-    assert (one["n"], one["not_finite"]) == (8, 1)
+    one = summary.splits["test"]
+    assert (one.n, one.not_finite) == (8, 1)
     names = ("bound", "bound_star", "evidence", "amortization_gap", "approximation_gap")
-    assert all(one[name] is None for name in (*names, "inference_gap", "certificate"))
+    assert not any(getattr(one, name).known for name in (*names, "inference_gap", "certificate"))
     # Rows do not depend on which others were asked for.
-    assert summary["splits"]["train"] == whole["splits"]["train"]
-    assert summary["not_finite"] == [lost]
-    assert summary["validity"]["finite"] is False
-    assert whole["validity"]["finite"] is True
+    assert plain(summary.splits["train"]) == plain(whole.splits["train"])
+    assert summary.not_finite == (lost,)
+    assert summary.validity.finite is False
+    assert whole.validity.finite is True
     gap.require_finite(whole)
     with pytest.raises(NonFiniteError, match=f"row ids {lost}"):
         gap.require_finite(summary)
@@ -286,22 +289,23 @@ def test_weights_that_refuse_the_name_of_evidence_leave_it_empty_in_the_table(tm
     case = make_case(DiagonalGaussian(LATENT), evidence=weighted)
     settings = dataclasses.replace(SETTINGS, num_points=8, splits=("test",), budget=2000)
     summary = gap.report(*case, settings=settings, run=tmp_path)
-    assert summary["splits"]["test"]["evidence"] is None
+    assert not summary.splits["test"].evidence.known
     with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
         points = list(csv.DictReader(file))
     assert {(one["evidence"], one["approximation_gap"]) for one in points} == {("", "")}
     bound = column(points, "importance_bound").mean()
-    assert bound == pytest.approx(summary["splits"]["test"]["importance_bound"]["mean"], rel=1e-12)
+    assert bound == pytest.approx(summary.splits["test"].importance_bound.mean, rel=1e-12)
 
 
 def test_the_frontier_begins_at_nothing_and_ends_at_the_gap(weighted):
-    curve = weighted["frontier"]["test"]
-    assert [one["steps"] for one in curve] == [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, None]
-    assert curve[0]["mean"] == 0
-    assert curve[-1]["mean"] == weighted["splits"]["test"]["amortization_gap"]["mean"]
+    curve = weighted.frontier["test"]
+    assert [one.steps for one in curve[:-1]] == [0, 1, 2, 5, 10, 20, 50, 100, 200, 500]
+    assert np.isnan(curve[-1].steps)  # until every row was certified
+    assert curve[0].mean == 0
+    assert curve[-1].mean == weighted.splits["test"].amortization_gap.mean
     # 500 steps, averaged, come close to the end, and no further: the end is the best there is.
-    assert curve[-2]["mean"] > 0.97 * curve[-1]["mean"]
-    assert curve[-2]["mean"] < curve[-1]["mean"] + 0.05
+    assert curve[-2].mean > 0.97 * curve[-1].mean
+    assert curve[-2].mean < curve[-1].mean + 0.05
 
 
 @pytest.mark.parametrize(("num_points", "first"), [(10, 100), (50, 10)])
@@ -313,8 +317,8 @@ def test_points_are_doubled_until_the_interval_is_narrow(num_points, first, tmp_
         SETTINGS, num_points=num_points, splits=("test",), half_width=50.0
     )
     summary = gap.report(*case, settings=settings, run=tmp_path)
-    one = summary["splits"]["test"]
-    assert one["n"] == 40
-    low, high = one["amortization_gap"]["interval"]
+    one = summary.splits["test"]
+    assert one.n == 40
+    low, high = one.amortization_gap.interval
     assert (high - low) / 2 <= 50.0
-    assert (summary["half_width"], summary["doublings"]) == (50.0, 2)
+    assert (summary.half_width, summary.doublings) == (50.0, 2)

@@ -33,23 +33,23 @@ def reported(request):
 
 def test_the_evidence_of_real_rows_is_exact_within_its_own_error_and_the_width(reported):
     _, exact, summary = reported
-    found, sandwich = summary["splits"]["test"]["evidence"], summary["sandwich"]
-    assert found["kind"] == "lower"
+    found, sandwich = summary.splits["test"].evidence, summary.sandwich
+    assert found.kind == "lower"
     # Five standard errors: fails by chance once in a million.
-    assert found["mean"] - exact.mean() < 5 * found["se_mc"]
-    assert exact.mean() - found["mean"] < 5 * found["se_mc"] + sandwich["width_interval"][1]
+    assert found.mean - exact.mean() < 5 * found.se_mc
+    assert exact.mean() - found.mean < 5 * found.se_mc + sandwich.width_interval[1]
 
 
 def test_the_two_bounds_are_the_right_way_round_and_temperatures_double_until_they_agree(reported):
     start, _, summary = reported
-    sandwich = summary["sandwich"]
-    steps = [one["num_temperatures"] for one in sandwich["history"]]
+    sandwich = summary.sandwich
+    steps = [one.num_temperatures for one in sandwich.history]
     assert steps == [2**number for number in range(len(steps))]
-    assert sandwich["ok"]
-    assert sandwich["n"] == NUM
-    assert abs(sandwich["width"]) < 0.2
+    assert sandwich.ok
+    assert sandwich.n == NUM
+    assert abs(sandwich.width) < 0.2
     if start == "prior":  # one step from there is plain importance sampling: far too wide
-        first = sandwich["history"][0]
+        first = sandwich.history[0]
         assert len(steps) > 1
-        assert first["width"] > 3 * first["width_se"]
-        assert first["width"] > sandwich["width"]
+        assert first.width > 3 * first.width_se
+        assert first.width > sandwich.width

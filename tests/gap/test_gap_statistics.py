@@ -45,13 +45,13 @@ def test_the_guaranteed_limit_is_one_sided():
     values = np.random.default_rng(3).normal(1.0, 1.0, 400)
     mean = mean_of(values, np.zeros(400), 10**6, 0)
     # The 95 % quantile of Student's t with 399 degrees of freedom.
-    np.testing.assert_allclose(lower_limit(mean), mean.mean - 1.64868 * mean.se, rtol=1e-5)
+    np.testing.assert_allclose(lower_limit(mean, 400), mean.mean - 1.64868 * mean.se, rtol=1e-5)
 
 
 def test_nothing_is_guaranteed_from_fewer_than_thirty_points():
     values = np.random.default_rng(3).normal(1.0, 1.0, 30)
-    assert lower_limit(mean_of(values[:29], np.zeros(29), 10**6, 0)) is None
-    assert lower_limit(mean_of(values, np.zeros(30), 10**6, 0)) is not None
+    assert np.isnan(lower_limit(mean_of(values[:29], np.zeros(29), 10**6, 0), 29))
+    assert np.isfinite(lower_limit(mean_of(values, np.zeros(30), 10**6, 0), 30))
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from avi.evidence.iwae import ImportanceSampling
 from avi.families.dirichlet import Dirichlet
 from avi.families.gaussian import DiagonalGaussian
 from avi.gap.context import Notes
-from avi.gap.decomposition import Evidenced, Place, decompose, withheld
+from avi.gap.decomposition import Evidenced, Place, decompose
 from avi.gap.endings import Ending
 from avi.gap.same_bound import reported_bound
 from avi.gap.search import Found
-from avi.gap.summary import MEANS, Outcome, check, require_finite, summarise
+from avi.gap.summary import Outcome, check, require_finite, summarise
 from avi.inference.amortized import Amortized
 from avi.inference.free_form import FreeForm
 from avi.models.lda import LDA
@@ -28,11 +28,12 @@ from avi.networks.mlp import MLP
 from avi.objectives.elbo import Exact as ExactElbo
 from avi.problem import Problem
 from avi.refine.ascent import Ascent
+from avi.results.gap import AuditRecord, Mean, Sandwich, SandwichStep, Sizes
 from avi.run import measure as command
 from avi.types import Estimate
 
 FOUND = Found(np.zeros(6), 1e-3, 1e-4, True, float("nan"), Ending.CERTIFIED, 100)
-AUDIT = {"share": 0.0, "points": 0, "doubling": None}
+AUDIT = AuditRecord(0.0, 0, 0, np.nan, False, (), None)
 ANNEALED = AnnealedImportanceSampling(16, 10, 10, 2, 0.65, 1, "posterior_approximation")
 ENCODER = Amortized(MLP((), "tanh", 0.2))
 FREE = FreeForm(Ascent(optax.adam(0.03), steps=10, average=False))
@@ -96,14 +97,14 @@ def test_khat_acts_whatever_the_evidence(experiment, evidence, heavy, ok):
     """Of 40 points at most two, 5 %, may be above min(1 - 1 / log10 400, 0.7) = 0.616."""
     rows = [*rows_of(heavy, khat=0.63), *rows_of(40 - heavy, first=heavy, khat=0.60)]
     summary = summarise(measured(experiment, evidence), rows[:40])
-    assert summary["validity"]["khat_ok"] is ok
+    assert summary.validity.khat_ok is ok
     # These weights are not the estimator's own: its value remains evidence.
-    assert all(one["evidence"] is not None for one in summary["splits"].values())
+    assert all(one.evidence.known for one in summary.splits.values())
 
 
 def test_khat_that_is_not_defined_is_open(experiment):
     summary = summarise(measured(experiment, Exact()), rows_of(khat=np.nan))
-    assert summary["validity"]["khat_ok"] is None
+    assert summary.validity.khat_ok is None
 
 
 @pytest.mark.parametrize(
@@ -121,29 +122,29 @@ def test_evidence_that_is_less_certain_than_the_tolerance_is_no_valid_evidence(
     most, one = errors
     rows = [*rows_of(38, kind=kind, error=most), *rows_of(2, first=38, kind=kind, error=one)]
     summary = summarise(measured(experiment, Exact()), rows)
-    assert summary["validity"]["evidence_se_ok"] is ok
+    assert summary.validity.evidence_se_ok is ok
 
 
 def test_searches_that_are_not_certified_are_counted_by_how_they_ended(experiment):
     saddle = rows_of(4, found=FOUND._replace(ending=Ending.SADDLE))
     spent = rows_of(2, first=4, found=FOUND._replace(ending=Ending.UNCERTIFIED))
     summary = summarise(measured(experiment, Exact()), [*saddle, *spent, *rows_of(34, first=6)])
-    one = summary["splits"]["test"]
-    assert {end["ending"]: end["n"] for end in one["endings"]} == {"saddle": 2, "unconverged": 1}
-    assert one["converged"] == one["n"] - 3
-    assert all(end["sentence"] for end in one["endings"])
+    one = summary.splits["test"]
+    assert {end.ending: end.n for end in one.endings} == {"saddle": 2, "unconverged": 1}
+    assert one.converged == one.n - 3
+    assert all(end.sentence for end in one.endings)
 
 
 def test_importance_weights_with_a_heavy_tail_are_no_evidence(experiment):
     fine = summarise(measured(experiment, WEIGHTED), rows_of(evidence_khat=0.69))
-    assert fine["validity"]["khat_ok"] is True
-    assert fine["splits"]["test"]["importance_bound"] is None
+    assert fine.validity.khat_ok is True
+    assert not fine.splits["test"].importance_bound.known
     heavy = summarise(measured(experiment, WEIGHTED), rows_of(evidence_khat=0.71))
-    assert heavy["validity"]["khat_ok"] is False
-    one = heavy["splits"]["test"]
-    assert one["evidence"] is one["approximation_gap"] is one["inference_gap"] is None
-    assert one["importance_bound"]["mean"] == fine["splits"]["test"]["evidence"]["mean"]
-    assert any("evidence=ais" in sentence for sentence in heavy["skipped"])
+    assert heavy.validity.khat_ok is False
+    one = heavy.splits["test"]
+    assert not any(each.known for each in (one.evidence, one.approximation_gap, one.inference_gap))
+    assert one.importance_bound.mean == fine.splits["test"].evidence.mean
+    assert any("evidence=ais" in sentence for sentence in heavy.skipped)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_a_point_is_flagged_for_what_is_wrong_with_it(changed, flags):
 
 def test_a_bound_that_is_no_evidence_does_not_stand_under_its_name():
     before = point(7, "test", evidence_khat=0.9, ess=20.0, num_weights=5000)
-    after = withheld(before)
+    after = before.withheld()
     assert after.importance_bound == before.evidence
     assert after.evidence_kind == "none"
     for name in ("evidence", "evidence_se", "approximation_gap", "inference_gap"):
@@ -180,8 +181,8 @@ def test_a_bound_that_is_no_evidence_does_not_stand_under_its_name():
 @pytest.mark.parametrize(
     ("evidence", "simulated", "sandwich", "holds"),
     [
-        (ANNEALED, 100, {"ok": True}, True),
-        (ANNEALED, 100, {"ok": False}, False),
+        (ANNEALED, 100, True, True),
+        (ANNEALED, 100, False, False),
         (ANNEALED, 100, None, False),  # asked for, and there was no time
         (ANNEALED, 0, None, True),  # not asked for
         (WEIGHTED, 100, None, True),  # there is none for this estimator
@@ -193,7 +194,13 @@ def test_a_sandwich_that_was_asked_for_must_be_there(
 ):
     settings = dataclasses.replace(SETTINGS, simulated=simulated)
     rows = rows_of(80)
-    found = measured(experiment, evidence, settings=settings, sandwich=sandwich)
+    last = SandwichStep(100, 0.1, 0.01, None, 1.0, 0.0)
+    made = (
+        None
+        if sandwich is None
+        else Sandwich(**vars(last), n=100, transfers=sandwich, ok=sandwich, history=(last,))
+    )
+    found = measured(experiment, evidence, settings=settings, sandwich=made)
     summary = summarise(found, rows)
     check(summary, strict=False)
     with nullcontext() if holds else pytest.raises(ValidityError, match="sandwich_ok"):
@@ -210,11 +217,13 @@ def test_a_report_that_was_cut_short_says_so(experiment):
 def test_nothing_is_averaged_over_the_finite_part(experiment):
     rows = [*rows_of(), point(40, "test", gap=np.nan), point(42, "test", gap=np.inf)]
     summary = summarise(measured(experiment, Exact()), rows)
-    assert summary["not_finite"] == [40, 42]
-    assert summary["splits"]["test"]["not_finite"] == 2
-    assert all(summary["splits"]["test"][name] is None for name in MEANS)
-    assert summary["splits"]["train"]["amortization_gap"]["mean"] == pytest.approx(0.5045)
-    assert all(np.isfinite(one["gap"]) for one in summary["worst"])
+    assert summary.not_finite == (40, 42)
+    assert summary.splits["test"].not_finite == 2
+    means = [each for each in vars(summary.splits["test"]).values() if isinstance(each, Mean)]
+    assert len(means) == 8
+    assert not any(mean.known for mean in means)
+    assert summary.splits["train"].amortization_gap.mean == pytest.approx(0.5045)
+    assert all(np.isfinite(one.gap) for one in summary.worst)
     with pytest.raises(NonFiniteError, match="row ids 40, 42.*over the test rows"):
         require_finite(summary)
 
@@ -222,7 +231,7 @@ def test_nothing_is_averaged_over_the_finite_part(experiment):
 def test_a_report_of_which_nothing_is_finite_is_one_still(experiment):
     rows = rows_of(gap=np.nan)
     summary = summarise(measured(experiment, Exact()), rows)
-    assert summary["splits"]["train"]["bound"] is None
+    assert not summary.splits["train"].bound.known
     assert any("40 rows" in line for line in command.lines(summary))
 
 
@@ -238,7 +247,7 @@ def test_only_the_gap_of_an_encoder_is_one_of_amortization(experiment, inference
     problem = dataclasses.replace(experiment.problem, inference=inference)
     other = dataclasses.replace(experiment, problem=problem)
     found = measured(other, Exact(), params=SimpleNamespace(phi=phi))
-    assert summarise(found, rows_of())["gap_name"] == name
+    assert summarise(found, rows_of()).gap_name == name
 
 
 def test_a_report_of_topics_is_in_the_bound_that_they_were_trained_in():
@@ -251,12 +260,12 @@ def test_the_generalisation_gap_is_that_of_test_over_training_rows(experiment):
     train = [point(row, "train", gap=0.2 + 0.01 * row) for row in range(40)]
     test = [point(row, "test", gap=0.5 + 0.02 * (row - 65)) for row in range(65, 95)]
     summary = summarise(measured(experiment, Exact()), [*train, *test])
-    lost = summary["generalisation_gap"]
+    lost = summary.generalisation_gap
     # Means of 0.2 ... 0.59 and of 0.5 ... 1.08, each 0.0045 higher by the rows' own draws.
-    assert lost["mean"] == pytest.approx(0.79 - 0.395)
+    assert lost.mean == pytest.approx(0.79 - 0.395)
     spreads = 0.01 * np.arange(40).std(ddof=1), 0.02 * np.arange(30).std(ddof=1)
-    assert lost["se"] == pytest.approx(np.hypot(spreads[0] / 40**0.5, spreads[1] / 30**0.5))
-    assert lost["n"] == {"train": 40, "test": 30}
+    assert lost.se == pytest.approx(np.hypot(spreads[0] / 40**0.5, spreads[1] / 30**0.5))
+    assert lost.n == Sizes(train=40, test=30)
     assert any("0.395 +- 0.037 nats" in line for line in command.lines(summary))
 
 
@@ -264,9 +273,9 @@ def test_without_both_splits_or_an_encoder_there_is_no_generalisation_gap(experi
     alone = dataclasses.replace(SETTINGS, splits=("test",))
     found = measured(experiment, Exact(), settings=alone)
     rows = [row for row in rows_of() if row.split == "test"]
-    assert summarise(found, rows)["generalisation_gap"] is None
+    assert summarise(found, rows).generalisation_gap is None
     broken = [*rows_of(), point(40, "test", gap=np.nan)]
     found = measured(experiment, Exact())
-    assert summarise(found, broken)["generalisation_gap"] is None
+    assert summarise(found, broken).generalisation_gap is None
     none = measured(experiment, Exact(), params=SimpleNamespace(phi={}))
-    assert summarise(none, rows_of())["generalisation_gap"] is None
+    assert summarise(none, rows_of()).generalisation_gap is None

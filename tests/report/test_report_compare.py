@@ -81,15 +81,15 @@ def test_seeds_are_summarised_as_numpy_does(modes):
     rows = collect(modes)
     for summary in summaries(rows):
         group = [row for row in rows if row.label == summary.label]
-        bounds = [row.bounds["test"].mean for row in group]
-        gaps = [row.gap.mean for row in group]
-        assert summary.num_runs == 3
+        bounds = [row.test_bound for row in group]
+        gaps = [row.gap for row in group]
+        assert summary.runs == 3
         assert summary.bound == (np.mean(bounds), np.std(bounds, ddof=1))
         assert summary.gap == (np.mean(gaps), np.std(gaps, ddof=1))
 
 
 def test_one_run_has_no_deviation():
-    assert np.isnan(mean_and_deviation([1.0]).standard_error)
+    assert np.isnan(mean_and_deviation([1.0]).se)
     assert not mean_and_deviation([float("nan")]).known
     assert not mean_and_deviation([1.0, 2.0, float("nan")]).known
 
@@ -97,7 +97,7 @@ def test_one_run_has_no_deviation():
 def test_a_comparison_among_the_runs_is_not_one_of_them(modes, written):
     table = written[1] / "comparison.csv"
     assert table.is_file()
-    assert [row.folder for row in collect([*modes, written[1]])] == modes
+    assert [row.path for row in collect([*modes, written[1]])] == modes
     with pytest.raises(ConfigError, match="nothing to compare"):
         collect([written[1]])
 
@@ -168,8 +168,7 @@ def test_the_gap_against_width_is_read_off_in_the_order_of_capacity(widths):
     rows = collect(list(reversed(widths)))
     words = claims(rows)[2]
     gaps = [
-        np.mean([row.gap.mean for row in rows if f"[{width}," in row.label])
-        for width in (4, 32, 256)
+        np.mean([row.gap for row in rows if f"[{width}," in row.label]) for width in (4, 32, 256)
     ]
     assert words.startswith("Gap against encoder width, on one frozen decoder")
     assert words.index("[4,4]") < words.index("[32,32]") < words.index("[256,256]")
@@ -247,6 +246,6 @@ def test_a_run_without_gap_and_timing_still_has_its_row(tmp_path, make_run):
     shutil.rmtree(folder / "gap")
     (folder / "timing.jsonl").unlink()
     comparison = write_comparison([folder], tmp_path / "out")
-    assert comparison.rows[0].bounds["test"].mean == -20.0
-    assert not comparison.rows[0].gap.known
+    assert comparison.rows[0].test_bound == -20.0
+    assert not comparison.rows[0].gap_value.known
     assert np.isnan(comparison.rows[0].seconds)

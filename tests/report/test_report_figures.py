@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from avi.report.figures import most_active, smoothed
-from avi.report.files import Value
+from avi.report.figures.curves import smoothed
+from avi.report.figures.latent import most_active
 from avi.report.images import mosaic
 from avi.report.wording import duration, milliseconds, plus_minus
+from avi.results.record import Value
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import yaml
 from matplotlib.image import imread
 
 from avi.errors import ConfigError, ResourceError
-from avi.report.files import read_run
 from avi.report.run_page import headline, report, write_report
+from avi.results.run import read as read_run
 
 HOSTILE = "<script>alert('x')</script> $\\frac{$ \u4e00"
 
@@ -143,9 +143,8 @@ def test_what_a_run_remarked_and_how_to_repeat_it_stand_in_the_page(finished):
 def test_the_worst_observations_are_shown_as_the_images_of_their_rows(run):
     tiles = re.compile(r'<img alt="row (\d+)" src="data:image/png;base64,([^"]+)"')
     shown = dict(tiles.findall(report(read_run(run))))
-    points = [row for row in read_run(run).gap_points if float(row["amortization_gap"]) > 0]
-    points.sort(key=lambda row: -float(row["amortization_gap"]))
-    assert list(shown) == [row["row"] for row in points[:10]]
+    points = sorted(read_run(run).points, key=lambda row: -row.amortization_gap)
+    assert list(shown) == [str(row.row) for row in points[:10]]
     with np.load(run / "snapshot.npz") as snapshot:
         rows, inputs = snapshot["input_rows"], snapshot["inputs"].reshape(-1, 8, 8)
     for row, encoded in shown.items():

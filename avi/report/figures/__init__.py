@@ -1,0 +1,1 @@
+"""Figures from records: each function returns a matplotlib `Figure`, which `style` prints."""

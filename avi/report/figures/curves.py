@@ -1,0 +1,179 @@
+"""Bounds against epochs, seconds and gradient evaluations, of one run and of several."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from avi.report.figures.style import (
+    PAPER,
+    SERIES,
+    SPLIT_COLOURS,
+    blank,
+    finite,
+    plain,
+    say_empty,
+    style,
+)
+from avi.report.wording import plus_minus, signed
+from avi.results.metrics import Axis, Curve
+from avi.settings import SPLITS, Split
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LABELS: dict[Axis, str] = {
+    "epoch": "epochs",
+    "seconds": "seconds",
+    "gradient_evaluations": "gradient evaluations",
+    "documents": "documents seen",
+}
+_COMPARED: tuple[Axis, ...] = ("epoch", "seconds", "gradient_evaluations")
+
+
+class Series(NamedTuple):
+    """One line of a comparison; runs of one configuration share a label."""
+
+    label: str
+    curve: Curve
+
+
+def elbo_curves(
+    curves: Mapping[Split, Curve], bound_name: str = "ELBO", axis: Axis = "epoch"
+) -> "Figure":
+    """Draw the bound against `axis` and, smaller, against seconds."""
+    has_seconds = any(np.isfinite(curve.axis("seconds")).any() for curve in curves.values())
+    with style():
+        figure = blank(8.6, 3.5)
+        ratios = {"width_ratios": [2.4, 1]} if has_seconds else {}
+        panels = figure.subplots(
+            1, 1 + has_seconds, sharey=True, squeeze=False, gridspec_kw=ratios
+        )[0]
+        axes_names: tuple[Axis, ...] = (axis, "seconds")
+        for axes, name in zip(panels, axes_names, strict=False):
+            for split in SPLITS:
+                _draw_split(axes, split, curves.get(split, Curve()), name)
+            axes.set_xlabel(_LABELS[name])
+            axes.margins(x=0.03)
+        start = _focus(panels[0], [curve for curve in curves.values() if curve.points])
+        panels[0].set_title(f"{bound_name}, nats per datapoint (higher is better){start}")
+        if panels[0].get_legend_handles_labels()[0]:
+            panels[0].legend(loc="lower right", fontsize=8.5)
+        else:
+            say_empty(panels[0], "no measurements yet")
+    return figure
+
+
+def _draw_split(axes: "Axes", split: str, curve: Curve, axis: Axis) -> None:
+    horizontal, means = curve.axis(axis), curve.means
+    seen = np.isfinite(horizontal) & np.isfinite(means)
+    if curve.last is None or not seen.any():
+        return
+    colour = SPLIT_COLOURS[split]
+    label = f"{split}  {plus_minus(curve.last.bound)}"
+    if split == "train":
+        _draw_noisy(axes, horizontal[seen], means[seen], colour, label)
+        return
+    errors = np.nan_to_num(curve.standard_errors)
+    axes.errorbar(
+        horizontal[seen],
+        means[seen],
+        errors[seen],
+        color=colour,
+        label=label,
+        marker={"valid": "o", "test": "D"}[split],
+        markersize=4.5 if split == "valid" else 5.5,
+        markeredgecolor=PAPER,
+        markeredgewidth=0.7,
+        linewidth=0.9,
+        elinewidth=1.2,
+        zorder=3 if split == "valid" else 4,
+    )
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """Return the centred running mean over a twentieth of the points, shorter at both ends."""
+    half = max(len(values) // 40, 0)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    at = np.arange(len(values))
+    reach = np.minimum(np.minimum(at, len(values) - 1 - at), half)
+    return (sums[at + reach + 1] - sums[at - reach]) / (2 * reach + 1)
+
+
+def _draw_noisy(
+    axes: "Axes", horizontal: np.ndarray, means: np.ndarray, colour: str, label: str
+) -> None:
+    marker = "o" if len(means) == 1 else ""
+    axes.plot(horizontal, means, color=colour, linewidth=0.7, alpha=0.45)
+    axes.plot(horizontal, smoothed(means), marker=marker, color=colour, label=label, linewidth=1.5)
+
+
+def _focus(axes: "Axes", curves: Sequence[Curve]) -> str:
+    """Aim the axis at where the run went; say so when where it began is outside."""
+    if not curves:
+        return ""
+    ends = [curve.axis("epoch")[-1] for curve in curves]
+    late = [curve.means[curve.axis("epoch") >= 0.15 * max(ends)] for curve in curves]
+    everything = finite(np.concatenate([curve.means for curve in curves]))
+    shown = finite(np.concatenate(late))
+    if not shown.size:
+        return ""
+    spread = max(float(np.ptp(shown)), 1e-3)
+    bottom, top = shown.min() - 0.12 * spread, shown.max() + 0.1 * spread
+    if everything.min() >= bottom - 0.5 * spread:
+        return ""
+    axes.set_ylim(bottom, top)
+    return signed(f" — begins at {everything.min():.0f}, below the axis")
+
+
+def comparison(series: Sequence[Series], what: str) -> "Figure":
+    """Overlay runs against epochs, seconds and gradient evaluations, one colour per label."""
+    labels = list(dict.fromkeys(line.label for line in series))
+    runs = Counter(line.label for line in series)
+    with style():
+        figure = blank(10.5, 4.0 + 0.18 * ((len(labels) + 1) // 2))
+        panels = figure.subplots(1, 3, sharey=True)
+        for axes, axis in zip(panels, _COMPARED, strict=True):
+            for line in series:
+                _draw_run(axes, line, axis, labels.index(line.label), alone=runs[line.label] == 1)
+            axes.set_xlabel(_LABELS[axis] + (" (log)" if axis == "gradient_evaluations" else ""))
+            axes.margins(x=0.03)
+        panels[2].set_xscale("log")
+        panels[2].minorticks_off()
+        start = _focus(panels[0], [line.curve for line in series if line.curve.points])
+        panels[0].set_title(f"{what}, nats per datapoint (higher is better){start}")
+        handles = dict(zip(*_handles(panels[0]), strict=True))
+        if handles:
+            repeated = {plain(name): f"  ({runs[name]} runs)" for name in labels if runs[name] > 1}
+            names = [name + repeated.get(name, "") for name in handles]
+            figure.legend(handles.values(), names, loc="outside lower left", ncols=2, fontsize=8.5)
+        else:
+            say_empty(panels[0], "no measurements yet")
+    return figure
+
+
+def _handles(axes: "Axes") -> tuple[list[str], list[Any]]:
+    handles, labels = axes.get_legend_handles_labels()
+    return labels, handles
+
+
+def _draw_run(axes: "Axes", line: Series, axis: Axis, index: int, *, alone: bool) -> None:
+    horizontal, means = line.curve.axis(axis), line.curve.means
+    seen = np.isfinite(horizontal) & np.isfinite(means)
+    if axis == "gradient_evaluations":
+        seen &= horizontal > 0
+    if not seen.any():
+        return
+    dashes = ("-", "--", ":")[index // len(SERIES) % 3]
+    axes.plot(
+        horizontal[seen],
+        means[seen],
+        color=SERIES[index % len(SERIES)],
+        linestyle=dashes,
+        linewidth=1.5 if alone else 0.9,
+        marker="o" if seen.sum() <= 12 else "",
+        markersize=3,
+        label=plain(line.label),
+    )

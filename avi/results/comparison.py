@@ -1,0 +1,102 @@
+"""comparison.csv and comparison_seeds.csv: several runs side by side, unrounded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from avi.results.folder import Files, write_atomically
+from avi.results.record import Count, Value, restored, table
+from avi.settings import Split
+
+COMPARISON, SEEDS = "comparison.csv", "comparison_seeds.csv"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run; bounds and gaps in nats per datapoint, costs as run.json states, NaN unknown."""
+
+    folder: str
+    label: str  # what tells its configuration apart from the others; runs that share it are seeds
+    inference: str
+    seed: Count
+    status: str
+    bound_name: str
+    train_bound: float  # the last measurement
+    train_bound_se: float
+    valid_bound: float
+    valid_bound_se: float
+    test_bound: float
+    test_bound_se: float
+    gap_name: str
+    gap_split: str
+    gap: float
+    gap_se: float
+    evidence: float
+    evidence_se: float
+    evidence_kind: str
+    num_variational_parameters: Count
+    params_per_datapoint: Count
+    num_data: Count
+    new_observation: str  # "forward pass" or "optimisation"
+    new_gradient_evaluations: Count
+    new_milliseconds_one: float
+    new_milliseconds_batch: float
+    epochs: Count
+    seconds: float
+    gradient_evaluations: Count
+
+    def bound(self, split: Split) -> Value:
+        """Return the last bound of a split."""
+        return {
+            "train": Value(self.train_bound, self.train_bound_se),
+            "valid": Value(self.valid_bound, self.valid_bound_se),
+            "test": Value(self.test_bound, self.test_bound_se),
+        }[split]
+
+    @property
+    def gap_value(self) -> Value:
+        """The mean gap and its standard error."""
+        return Value(self.gap, self.gap_se)
+
+    @property
+    def evidence_value(self) -> Value:
+        """The evidence and its standard error."""
+        return Value(self.evidence, self.evidence_se)
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Several runs of one configuration: means, and standard deviations over the runs."""
+
+    label: str
+    runs: Count
+    split: str
+    bound_mean: float
+    bound_sd: float
+    gap_mean: float
+    gap_sd: float
+
+    @property
+    def bound(self) -> Value:
+        """The mean bound and its standard deviation."""
+        return Value(self.bound_mean, self.bound_sd)
+
+    @property
+    def gap(self) -> Value:
+        """The mean gap and its standard deviation."""
+        return Value(self.gap_mean, self.gap_sd)
+
+
+def write(folder: Path, compared: Sequence[Compared], seeds: Sequence[Seeds]) -> list[Path]:
+    """Write comparison.csv, and comparison_seeds.csv where a configuration ran several times."""
+    written = [write_atomically(folder / COMPARISON, table(Compared, compared))]
+    if seeds:
+        written.append(write_atomically(folder / SEEDS, table(Seeds, seeds)))
+    return written
+
+
+def read(folder: Path) -> tuple[list[Compared], list[Seeds]]:
+    """Return what `write` wrote, empty where there is nothing."""
+    files = Files(folder)
+    compared = [restored(Compared, row) for row in files.rows(COMPARISON)]
+    return compared, [restored(Seeds, row) for row in files.rows(SEEDS)]

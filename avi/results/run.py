@@ -1,0 +1,142 @@
+"""A run folder as its readers find it: every part optional, every damage noted."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avi.errors import ConfigError
+from avi.results import facts, gap, metrics, points, snapshot, topics
+from avi.results.facts import Facts
+from avi.results.folder import Files
+from avi.results.gap import GapSummary, SplitSummary
+from avi.results.metrics import Curve
+from avi.results.points import Decomposition, Observations
+from avi.results.record import NAN, number
+from avi.results.snapshot import Snapshot
+from avi.results.topics import Topics
+from avi.settings import Split
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that could be read of one run folder; a missing part is empty or None."""
+
+    folder: Path
+    config_text: str
+    config: Mapping[str, Any]
+    facts: Facts
+    curves: Mapping[Split, Curve]
+    compile_seconds: float
+    gap: GapSummary | None
+    points: tuple[Decomposition, ...]
+    worst: Observations
+    snapshot: Snapshot
+    topics: Topics | None
+    damage: tuple[str, ...]  # one sentence for each file or line that could not be read
+
+    def setting(self, key: str) -> Any:
+        """Return the value of one key of the configuration, such as train.start; None if absent."""
+        found: Any = self.config
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return found
+
+    def choice(self, group: str) -> str:
+        """Return what the run chose for `group`, empty where the file does not say."""
+        return self.facts.choices.get(group, "")
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is any bound."""
+        return any(curve.points for curve in self.curves.values())
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has trained, NaN where it is not known."""
+        times = [point.seconds for curve in self.curves.values() for point in curve.points]
+        return max((time for time in times if math.isfinite(time)), default=NAN)
+
+    @property
+    def splits(self) -> Mapping[Split, SplitSummary]:
+        """The summaries of the splits that the gap report looked at, in the order of the file."""
+        return self.gap.splits if self.gap else {}
+
+    @property
+    def amortized(self) -> bool:
+        """Whether an encoder finds lam: only then is the gap an amortization gap."""
+        if self.facts.mode_amortized is not None:
+            return self.facts.mode_amortized
+        return self.gap is not None and self.gap.gap_name == "amortization gap"
+
+    @property
+    def gap_name(self) -> str:
+        """The name of bound(lam*) - bound(lam) for this mode."""
+        return "amortization gap" if self.amortized else "optimisation gap"
+
+    @property
+    def bound_name(self) -> str:
+        """The name of the bound that was trained and that the curves show."""
+        if self.facts.bound:
+            return self.facts.bound
+        trained = self.gap.objective_trained if self.gap else ""
+        chosen = self.choice("objective") or trained or "elbo"
+        if "iwae" not in chosen.lower():
+            return "ELBO"
+        draws = [number(self.setting(f"objective.{key}")) for key in _DRAWS]
+        known = [value for value in draws if math.isfinite(value)]
+        return f"IWAE-{round(known[0])}" if known else "IWAE bound"
+
+    @property
+    def gap_bound(self) -> str:
+        """The name of the bound that the gap report is in."""
+        return (self.gap.bound if self.gap else "") or "ELBO"
+
+
+_DRAWS = ("num_draws", "num_samples", "k")  # names that IWAE's k has had
+
+
+def is_run(folder: Path) -> bool:
+    """Say whether `folder` looks like a run folder."""
+    return (folder / "run.json").is_file() or (folder / "config.yaml").is_file()
+
+
+def read(folder: Path) -> Run:
+    """Read what there is of the run in `folder`; damage is noted, not raised.
+
+    Raises:
+        ConfigError: it is not a run folder.
+    """
+    if not is_run(folder):
+        what = "has neither run.json nor config.yaml" if folder.is_dir() else "does not exist"
+        raise ConfigError(
+            f"{folder} is not a run folder: it {what}. "
+            "Give the folder that `avi train` printed on its last line."
+        )
+    files = Files(folder)
+    config_text = files.text("config.yaml")
+    config = files.config()
+    known = facts.read(files) or Facts()
+    curves, compile_seconds = metrics.read(files, _pace(known, config))
+    return Run(
+        folder=folder,
+        config_text=config_text,
+        config=config,
+        facts=known,
+        curves=curves,
+        compile_seconds=compile_seconds,
+        gap=gap.read(files),
+        points=points.read(files),
+        worst=points.read_worst(files),
+        snapshot=snapshot.read(files),
+        topics=topics.read(files),
+        damage=tuple(files.damage),
+    )
+
+
+def _pace(known: Facts, config: Mapping[str, Any]) -> metrics.Pace:
+    train = config.get("train")
+    batch = train.get("batch_size") if isinstance(train, Mapping) else None
+    rows = known.num_data if batch is None else number(batch)  # None: all rows in every step
+    return metrics.Pace(known.steps_per_epoch, rows)

@@ -1,0 +1,102 @@
+"""Why a run had to end: which rows and which parameters made a number that is not finite."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from avi.engine.loop import Chunk
+from avi.errors import NonFiniteError
+from avi.randomness import key_for
+from avi.results.folder import npz
+from avi.run.session import Session
+from avi.rundir import RunDir, atomic_write, checkpoints
+from avi.rundir.trees import flatten_tree
+from avi.settings import Split
+from avi.types import Params
+
+RowsOf = Callable[[int], tuple[np.ndarray, np.ndarray]]  # of a step: its rows and its key
+
+
+class Postmortem:
+    """Writes nan_dump.npz and puts into words what went wrong."""
+
+    def __init__(self, session: Session, run: RunDir, rows_of: RowsOf) -> None:
+        """Refer to the run; `rows_of` is asked for the rows of a step that failed."""
+        self.session = session
+        self.run = run
+        self.rows_of = rows_of
+
+    def of_step(self, chunk: Chunk) -> NonFiniteError:
+        """Return what to raise where the last step of a chunk is not finite."""
+        step = chunk.first_step + len(chunk.value) - 1
+        rows, key = self.rows_of(step)
+        path = self._dump(chunk.state.params, step, "train", rows, key, chunk.value)
+        return NonFiniteError(
+            f"The bound, its variance or its gradient was not finite at step {step} (epoch "
+            f"{step // self.session.steps_per_epoch}), rows {', '.join(map(str, rows[:5]))}, ... "
+            f"{path} holds all rows and the norms of the parameters. {self._last_good()} Try a "
+            "smaller optimizer.theta.learning_rate or optimizer.phi.learning_rate."
+        )
+
+    def of_evaluation(
+        self, params: Params, step: int, split: Split, ids: np.ndarray, bounds: np.ndarray
+    ) -> NonFiniteError:
+        """Return what to raise where a held-out bound is not finite."""
+        bad = ids[~np.isfinite(bounds)]
+        key = np.asarray(jax.random.key_data(key_for(self.session.experiment.seed, "evaluate")))
+        path = self._dump(params, step, split, bad, key, bounds)
+        return NonFiniteError(
+            f"The bound of {len(bad)} {split} rows is not finite (row ids "
+            f"{', '.join(map(str, bad[:5]))}). {path} holds all rows and the norms of the "
+            f"parameters. {self._last_good()} Try a smaller learning rate."
+        )
+
+    def require_finite(self, params: Params, arrays: Mapping[str, np.ndarray], step: int) -> None:
+        """Refuse to save what a finite gradient and too large a step made of the parameters."""
+        bad = [
+            name
+            for name, array in arrays.items()
+            if name.startswith(".params") and not np.isfinite(array).all()
+        ]
+        if bad:
+            # The last step alone can have done it: the one after it would not have been finite.
+            path = self._dump(params, step - 1, "train", *self.rows_of(step - 1), np.zeros(0))
+            raise NonFiniteError(
+                f"{bad[0]} is not finite after step {step}. {path} holds the rows of that step "
+                f"and the norms of the parameters. {self._last_good()} Try a smaller "
+                "optimizer.theta.learning_rate or optimizer.phi.learning_rate."
+            )
+
+    def _last_good(self) -> str:
+        steps = checkpoints.steps(self.run)
+        return f"The last good checkpoint is step {steps[-1]}." if steps else "There is none saved."
+
+    def _dump(
+        self,
+        params: Params,
+        step: int,
+        split: Split,
+        rows: np.ndarray,
+        key: np.ndarray,
+        value: np.ndarray,
+    ) -> Path:
+        """Write what is known of a number that is not finite; what is not known is empty."""
+        norms = {
+            name: np.linalg.norm(array.astype(np.float64))
+            for name, array in flatten_tree(params).items()
+        }
+        arrays = {
+            "step": np.array(step),
+            "split": np.array(split),
+            "rows": rows,
+            "seed": np.array(self.session.experiment.seed),
+            "key": key,
+            "value": value,
+            "names": np.array(list(norms)),
+            "norms": np.array(list(norms.values())),
+        }
+        path = self.run.path / "nan_dump.npz"
+        atomic_write(path, npz(arrays))
+        return path

@@ -1,0 +1,145 @@
+"""What a run writes while it trains: its facts, its bounds, and how each of its starts went."""
+
+import datetime
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from avi.engine import devices
+from avi.engine.loop import Chunk
+from avi.engine.step import TrainState
+from avi.phi import is_amortized
+from avi.results import facts, metrics
+from avi.results.metrics import MetricsLine
+from avi.run.session import Session
+from avi.rundir import RunDir, instruction_set, versions
+from avi.settings import SPLITS, Split
+
+
+class Recorder:
+    """Writes run.json, metrics.jsonl and timing.jsonl of one run."""
+
+    def __init__(self, session: Session, run: RunDir) -> None:
+        """Refer to the run; writes nothing."""
+        self.session = session
+        self.run = run
+        self.seconds = 0.0  # of training, over all starts, compilation apart
+        self._starts: list[Any] = []  # of run.json; the last is this one
+
+    def begin(
+        self,
+        tree: Mapping[str, Any],
+        choices: Mapping[str, str],
+        overrides: Sequence[str],
+        shapes: TrainState,
+    ) -> None:
+        """Write what is known before the first step."""
+        experiment, spec = self.session.experiment, self.session.spec
+        family, inference = experiment.problem.family, experiment.problem.inference
+        self.run.write_config(tree)
+        facts.record(
+            self.run,
+            choices=dict(choices),
+            overrides=list(overrides),
+            starts=[],
+            bit_exact=devices.repeats(),
+            **versions(),
+            instruction_set=instruction_set(),
+            data_sha256=self.session.data_sha256(),
+            command=sys.argv,
+            bound=experiment.problem.bound_name,
+            num_data=spec.num_data,
+            steps_per_epoch=self.session.steps_per_epoch,
+            num_model_parameters=_count(shapes.params.theta),
+            num_variational_parameters=_count(shapes.params.phi),
+            params_per_datapoint=family.num_params,
+            latent_size=family.latent.size,
+            image_shape=experiment.dataset.image_shape,
+            mode_amortized=is_amortized(inference, shapes.params.phi),
+        )
+
+    def started(self, step: int) -> None:
+        """Record that the run goes on from `step`, and where."""
+        start = {
+            "time": _now(),
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "step": step,
+            "versions": versions(),
+            "instruction_set": instruction_set(),
+        }
+        self._starts = [*self.run.read_run().get("starts", []), start]
+        facts.record(
+            self.run,
+            status="running",
+            starts=self._starts,
+            machine=socket.gethostname(),
+            device=devices.description(),
+        )
+
+    def ended(self, status: str) -> None:
+        """Record how this start ended; one that was killed has no end."""
+        if self._starts:  # else it ended before it was recorded
+            self._starts[-1] |= {"ended": _now(), "status": status}
+            facts.record(self.run, status=status, starts=self._starts)
+
+    def log(self, lines: Sequence[MetricsLine]) -> None:
+        """Append lines to metrics.jsonl, and their moments to timing.jsonl."""
+        metrics.append(self.run, lines, self.seconds)
+
+    def line(self, step: int, split: Split, bounds: np.ndarray) -> MetricsLine:
+        """Return the line of one held-out evaluation, from the bound of each row."""
+        error = bounds.std(ddof=1) / np.sqrt(len(bounds)) if len(bounds) > 1 else 0.0
+        return self._line(step, split, float(bounds.mean()), float(error), len(bounds))
+
+    def train_lines(self, chunk: Chunk) -> list[MetricsLine]:
+        """Return one line per `log_every` steps and at the chunk's end, which is that of a line."""
+        every, rows = self.session.experiment.train.log_every, self.session.batch_size
+        lines = []
+        for start in range(0, len(chunk.value), every):
+            window = slice(start, start + every)
+            value, variance = chunk.value[window], chunk.variance[window]
+            number = len(value) * rows
+            error = float(np.sqrt(variance.astype(np.float64).mean() / number))
+            mean = float(value.astype(np.float64).mean())
+            step = chunk.first_step + start + len(value)
+            lines.append(self._line(step, "train", mean, error, number))
+        return lines
+
+    def summary(self) -> list[str]:
+        """Return the last bound of each split, for the terminal."""
+        final = {line.split: line for line in metrics.measured(self.run)}
+        name = self.session.experiment.problem.bound_name
+        return [
+            f"{split:5} {name:18} {final[split].value:10.3f} +- "
+            f"{final[split].standard_error:.3f} nats"
+            for split in SPLITS
+            if split in final
+        ]
+
+    def _line(
+        self, step: int, split: Split, value: float, error: float, number: int
+    ) -> MetricsLine:
+        per_step = self.session.experiment.problem.gradient_evaluations() * self.session.batch_size
+        return MetricsLine(
+            step=step,
+            epoch=step // self.session.steps_per_epoch,
+            split=split,
+            gradient_evaluations=step * per_step,
+            value=value,
+            standard_error=error,
+            num_points=number,
+        )
+
+
+def _now() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _count(tree: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
