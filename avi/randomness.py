@@ -97,4 +97,9 @@ def key_for(seed: int, purpose: Purpose) -> PRNGKey:
     """Return the root key of one purpose."""
     # Unrolled keys give the same numbers: their steps are faster, but they take longer to compile.
     impl = UNROLLED if purpose == "train" else "threefry2x32"
-    return jax.random.fold_in(jax.random.key(seed, impl=impl), PURPOSES.index(purpose))
+    return of_purpose(jax.random.key(seed, impl=impl), purpose)
+
+
+def of_purpose(root: PRNGKey, purpose: Purpose) -> PRNGKey:
+    """Return the key of one purpose from that of the seed."""
+    return jax.random.fold_in(root, PURPOSES.index(purpose))

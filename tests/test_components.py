@@ -60,11 +60,10 @@ def check_step(experiment):
     problem = experiment.problem
     params = problem.init(key_for(0, "init"), spec)
     state = init_state(problem, experiment.optimizers, params)
-    step = make_step(
-        problem, experiment.optimizers, experiment.dataset.view, spec.num_data, key_for(0, "train")
-    )
+    step = make_step(problem, experiment.optimizers, experiment.dataset.view, spec.num_data)
     rows = jax.tree.map(jnp.asarray, splits.train)
-    after, metrics = jax.eval_shape(step, state, rows, jnp.arange(BATCH, dtype=jnp.int32))
+    index = jnp.arange(BATCH, dtype=jnp.int32)
+    after, metrics = jax.eval_shape(step, state, rows, index, key_for(0, "train"))
 
     def types(tree):
         return [(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in jax.tree.leaves(tree)]

@@ -52,14 +52,15 @@ def epoch_order(
 def make_run(
     step: Step, steps_per_epoch: int, batch_size: int, buckets: Buckets | None = None
 ) -> Any:
-    """Return the jitted loop `run(state, data, order, stop)` -> (state, value, variance, finite).
+    """Return the jitted loop `run(state, data, order, stop, key)`.
 
-    It ends at step `stop` or at the first step that is not finite. `stop` is an argument, so that
-    one compilation serves chunks of any length.
+    It returns (state, value, variance, finite), and ends at step `stop` or at the first step that
+    is not finite. `stop` and `key` are arguments: one compilation serves chunks of any length and
+    every seed.
     """
     step = step if buckets is None else _narrowest(step, buckets)
 
-    def run(state: TrainState, data: PyTree, order: Array, stop: Array) -> tuple:
+    def run(state: TrainState, data: PyTree, order: Array, stop: Array, key: PRNGKey) -> tuple:
         def unfinished(carry: tuple) -> Array:
             state, _, _, finite = carry
             return finite & (state.step < stop)
@@ -68,7 +69,7 @@ def make_run(
             state, value, variance, _ = carry
             number = state.step % steps_per_epoch
             index = jax.lax.dynamic_slice(order, (number * batch_size,), (batch_size,))
-            state, metrics = step(state, data, index)
+            state, metrics = step(state, data, index, key)
             value = value.at[number].set(metrics.value)
             return state, value, variance.at[number].set(metrics.variance), metrics.finite
 
@@ -83,13 +84,15 @@ def _narrowest(step: Step, buckets: Buckets) -> Step:
     widths = jnp.asarray(buckets.widths)
 
     def padded(slots: int) -> Step:
-        return lambda state, data, index: step(state, data, index, slots)
+        return lambda state, data, index, key: step(state, data, index, key, slots)
 
     branches = [padded(slots) for slots in buckets.widths]
 
-    def chosen(state: TrainState, data: PyTree, index: Array) -> tuple[TrainState, StepMetrics]:
+    def chosen(
+        state: TrainState, data: PyTree, index: Array, key: PRNGKey
+    ) -> tuple[TrainState, StepMetrics]:
         longest = buckets.lengths[index].max()
-        return jax.lax.switch(jnp.searchsorted(widths, longest), branches, state, data, index)
+        return jax.lax.switch(jnp.searchsorted(widths, longest), branches, state, data, index, key)
 
     return chosen
 
@@ -123,7 +126,7 @@ class Loop:
         self.steps_per_epoch, self.log_every = num_data // batch_size, log_every
         self.batch_size = batch_size
         self._step_key, order_key = jax.random.split(key)
-        step = make_step(problem, optimizers, view, num_data, self._step_key)
+        step = make_step(problem, optimizers, view, num_data)
         buckets = make_buckets(data, batch_size)
         self._run = make_run(step, self.steps_per_epoch, batch_size, buckets)
         self._compiled: Any = None
@@ -154,7 +157,7 @@ class Loop:
         """Compile for a state of this shape; no step is taken."""
         before = perf_counter()
         rows = self._feed.at(first_step)
-        lowered = self._run.lower(state, rows, self._order_shape, np.int32(0))
+        lowered = self._run.lower(state, rows, self._order_shape, np.int32(0), self._step_key)
         self._compiled = lowered.compile()
         self.compile_seconds = perf_counter() - before
 
@@ -176,7 +179,8 @@ class Loop:
                 # Ahead of the steps in the device's queue.
                 self.order_of(int(until) // self.steps_per_epoch)
             started = perf_counter()
-            state, value, variance, finite = self._compiled(state, rows, order, until)
+            key = self._step_key
+            state, value, variance, finite = self._compiled(state, rows, order, until, key)
             if until < num_steps:
                 self._feed.prefetch(int(until))
             reached = int(state.step)

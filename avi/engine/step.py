@@ -48,10 +48,8 @@ def init_state(problem: Problem, optimizers: Params, params: Params) -> TrainSta
     return TrainState(jnp.zeros((), jnp.int32), params, opt_state)
 
 
-def make_step(
-    problem: Problem, optimizers: Params, view: View, num_data: int, key: PRNGKey
-) -> Step:
-    """Return the function from (state, rows, index of B rows, slots) to (state, metrics).
+def make_step(problem: Problem, optimizers: Params, view: View, num_data: int) -> Step:
+    """Return the function from (state, rows, index of B rows, key, slots) to (state, metrics).
 
     `data` is what a feed has for this step; it is an argument because an array closed over would be
     compiled in. `slots` is how wide rows of different lengths are padded, None where all have one
@@ -68,7 +66,7 @@ def make_step(
         return -(bounds.surrogate.mean() + prior), Bound(bounds.value + prior, bounds.surrogate)
 
     def step(
-        state: TrainState, data: PyTree, index: Array, slots: int | None = None
+        state: TrainState, data: PyTree, index: Array, key: PRNGKey, slots: int | None = None
     ) -> tuple[TrainState, StepMetrics]:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, state.step), index)
         rows_seen = batch(data, index, state.step, slots)

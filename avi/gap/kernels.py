@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,25 +17,38 @@ from avi.gap.starts import STARTS
 from avi.objectives.elbo import Elbo, Score, draw_noise
 from avi.objectives.moment_matched import MomentMatched
 from avi.problem import fit
-from avi.randomness import Purpose, key_for
+from avi.randomness import Purpose, of_purpose
 from avi.refine.ascent import Ascent
 from avi.refine.certificate import BLOCKS, CONFIRMING_BLOCKS, Certificate, certify
 from avi.settings import GapSettings
 from avi.types import Estimate, Lam, Local, PRNGKey, Scalar, Target, Theta, X
 
 
+class Shared(NamedTuple):
+    """What all rows of a call share: arguments of the compiled function, not constants in it."""
+
+    theta: Theta
+    root: PRNGKey  # of the experiment's seed
+    key: PRNGKey  # of the call; that of the seed where it has none
+
+    def key_of(self, purpose: Purpose, number: Array) -> PRNGKey:
+        """Return the key of one purpose and one row."""
+        return jax.random.fold_in(of_purpose(self.root, purpose), number)
+
+
 class Kernels:
     """The compiled functions of one report. Keys fold in a purpose and the row's id: nothing else.
 
-    `view` is the fixed one. All take arrays with one entry per lane; theta is handed on here and
-    nowhere else. Results are float64 on the host.
+    `view` is the fixed one. All take arrays with one entry per lane; theta and the seed are handed
+    on here and nowhere else. Results are float64 on the host.
     """
 
     def __init__(
         self, experiment: Experiment, settings: GapSettings, theta: Theta, view: Callable[..., X]
     ) -> None:
         self.experiment = experiment
-        self.theta = theta
+        root = jax.random.key(experiment.seed)
+        self.shared = Shared(theta, root, root)
         self.view = view
         self.family = experiment.problem.family
         self.refine = experiment.refine
@@ -63,25 +76,24 @@ class Kernels:
         self.starts = [self.over_rows(self._start_of(start)) for start in STARTS]
 
     def over_rows(self, function: Callable[..., Any], *, keyed: bool = False) -> Callable[..., Any]:
-        """Return `function` of theta and one row, over rows in lanes; `keyed`: of (theta, key)."""
+        """Return `function` of what is shared and one row, over rows in lanes.
+
+        `keyed`: the first argument of what is returned is the key of the call.
+        """
         mapped = in_lanes(function, self.width)
         if keyed:
-            return lambda key, *arrays: mapped((self.theta, key), *arrays)
-        return lambda *arrays: mapped(self.theta, *arrays)
+            return lambda key, *arrays: mapped(self.shared._replace(key=key), *arrays)
+        return lambda *arrays: mapped(self.shared, *arrays)
 
     def elbo(self, num_draws: int) -> Any:
         """Return the ELBO's estimator for this model and family, whatever objective was trained."""
         model = self.experiment.problem.model
         return fit(Elbo(num_draws, antithetic=True), model, self.family)
 
-    def key(self, purpose: Purpose, number: Array) -> PRNGKey:
-        """Return the key of one purpose and one row."""
-        return jax.random.fold_in(key_for(self.experiment.seed, purpose), number)
-
-    def local(self, theta: Theta, row: PyTree, number: Array, objective: Any) -> Local:
+    def local(self, shared: Shared, row: PyTree, number: Array, objective: Any) -> Local:
         """Return the variational problem of one recorded row."""
         x = self.view(row, number, jnp.zeros((), jnp.int32))
-        return Local(Target(self.experiment.problem.model, theta, x), self.family, objective)
+        return Local(Target(self.experiment.problem.model, shared.theta, x), self.family, objective)
 
     def search_evaluations(self) -> int:
         """Return the gradient evaluations of one round of the local optimiser."""
@@ -93,15 +105,15 @@ class Kernels:
         blocks = CONFIRMING_BLOCKS if confirming else BLOCKS
         return each * (2 * blocks + 2 * (iterations + 1))
 
-    def _begin(self, theta: Theta, row: PyTree, number: Array, lam: Lam) -> PyTree:
-        return self.refine.init(self.local(theta, row, number, self.search_objective), lam)
+    def _begin(self, shared: Shared, row: PyTree, number: Array, lam: Lam) -> PyTree:
+        return self.refine.init(self.local(shared, row, number, self.search_objective), lam)
 
     def _advance(
-        self, theta: Theta, row: PyTree, number: Array, start: Array, first: Array, state: PyTree
+        self, shared: Shared, row: PyTree, number: Array, start: Array, first: Array, state: PyTree
     ) -> tuple[PyTree, Lam]:
         """Take the K steps that begin at step `first` of the search from start number `start`."""
-        local = self.local(theta, row, number, self.search_objective)
-        key = jax.random.fold_in(self.key("search", number), start)
+        local = self.local(shared, row, number, self.search_objective)
+        key = jax.random.fold_in(shared.key_of("search", number), start)
 
         def body(state: PyTree, step: Array) -> tuple[PyTree, None]:
             return self.refine.step(local, state, jax.random.fold_in(key, step)), None
@@ -111,7 +123,7 @@ class Kernels:
 
     def _walk(
         self,
-        theta: Theta,
+        shared: Shared,
         row: PyTree,
         number: Array,
         start: Array,
@@ -124,8 +136,8 @@ class Kernels:
         An optimiser that averages is averaged over these steps: begun anew at each doubling of the
         steps, they are the second half.
         """
-        local = self.local(theta, row, number, self.search_objective)
-        key = jax.random.fold_in(self.key("search", number), start)
+        local = self.local(shared, row, number, self.search_objective)
+        key = jax.random.fold_in(shared.key_of("search", number), start)
 
         averages = isinstance(self.refine, Ascent) and self.refine.average
 
@@ -140,7 +152,7 @@ class Kernels:
 
     def _certify(
         self,
-        theta: Theta,
+        shared: Shared,
         row: PyTree,
         number: Array,
         start: Array,
@@ -149,48 +161,46 @@ class Kernels:
         *,
         confirming: bool,
     ) -> Certificate:
-        local = self.local(theta, row, number, self.certify_objective)
-        key = jax.random.fold_in(self.key("certificate", number), start)
+        local = self.local(shared, row, number, self.certify_objective)
+        key = jax.random.fold_in(shared.key_of("certificate", number), start)
         return certify(local, lam, jax.random.fold_in(key, first), confirming=confirming)
 
-    def _values(self, shared: tuple[Theta, PRNGKey], row: PyTree, number: Array, lam: Lam) -> Array:
+    def _values(self, shared: Shared, row: PyTree, number: Array, lam: Lam) -> Array:
         """Return the ELBO at lam on pairs of mirrored draws, the same for every lam of a row."""
-        theta, key = shared
-        local = self.local(theta, row, number, self.pair_objective)
-        keys = jax.random.split(jax.random.fold_in(key, number), self.num_pairs)
+        local = self.local(shared, row, number, self.pair_objective)
+        keys = jax.random.split(jax.random.fold_in(shared.key, number), self.num_pairs)
         # Ten draws at a time: rows on the device stay between one and a few thousand.
         return jax.lax.map(lambda key: local.bound(lam, key).value, keys, batch_size=5)
 
-    def _khat(self, shared: tuple[Theta, PRNGKey], row: PyTree, number: Array, lam: Lam) -> Scalar:
+    def _khat(self, shared: Shared, row: PyTree, number: Array, lam: Lam) -> Scalar:
         """Return the Pareto shape of p(x, z) / q(z; lam) on the draws that `_values` scores."""
-        theta, key = shared
         family: Any = self.family
-        target = self.local(theta, row, number, self.pair_objective).target
+        target = self.local(shared, row, number, self.pair_objective).target
 
         def log_weights(pair_key: PRNGKey) -> Array:
             noise = draw_noise(family, pair_key, 2, antithetic=True)
             z = jax.vmap(lambda eps: family.transport(lam, eps))(noise)
-            log_joint = jax.vmap(lambda one: target.model.log_joint(theta, target.x, one))(z)
+            log_joint = jax.vmap(lambda one: target.model.log_joint(target.theta, target.x, one))(z)
             return log_joint - jax.vmap(lambda one: family.log_prob(lam, one))(z)
 
-        keys = jax.random.split(jax.random.fold_in(key, number), self.num_khat_pairs)
+        keys = jax.random.split(jax.random.fold_in(shared.key, number), self.num_khat_pairs)
         return pareto_khat(jax.lax.map(log_weights, keys, batch_size=5).ravel())
 
     def evidence_of(self, evidence: Any) -> Callable[..., Estimate]:
         """Return the mapped estimator, compiled once for each."""
         if evidence not in self._evidence_kernels:
 
-            def one(theta: Theta, row: PyTree, number: Array, lam: Lam) -> Estimate:
-                target = self.local(theta, row, number, self.pair_objective).target
-                return evidence(target, self.family, lam, self.key("evidence", number))
+            def one(shared: Shared, row: PyTree, number: Array, lam: Lam) -> Estimate:
+                target = self.local(shared, row, number, self.pair_objective).target
+                return evidence(target, self.family, lam, shared.key_of("evidence", number))
 
             self._evidence_kernels[evidence] = self.over_rows(one)
         return self._evidence_kernels[evidence]
 
     def _start_of(self, start: Callable[..., Lam]) -> Callable[..., Lam]:
-        def one(theta: Theta, row: PyTree, number: Array) -> Lam:
-            target = self.local(theta, row, number, self.search_objective).target
-            return start(target, self.family, self.key("audit", number))
+        def one(shared: Shared, row: PyTree, number: Array) -> Lam:
+            target = self.local(shared, row, number, self.search_objective).target
+            return start(target, self.family, shared.key_of("audit", number))
 
         return one
 

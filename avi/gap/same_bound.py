@@ -10,13 +10,14 @@ from jaxtyping import Array, PyTree
 
 from avi.gap.context import Context
 from avi.gap.decomposition import mean_and_error
+from avi.gap.kernels import Shared
 from avi.gap.statistics import mean_of
 from avi.objectives.elbo import Elbo
 from avi.population import Points
 from avi.problem import Problem, fit
 from avi.results.gap import SameBound
 from avi.settings import Split
-from avi.types import Lam, Theta
+from avi.types import Lam
 
 
 def reported_bound(problem: Problem) -> str:
@@ -37,11 +38,10 @@ def same_bound(
     objective: Any = experiment.problem.objective
     repeats = max(2, context.settings.num_draws // objective.evaluations(kernels.family))
 
-    def gains(shared: tuple[Theta, Any], row: PyTree, number: Array, lam: Lam) -> Array:
-        theta, score_key = shared
-        local = kernels.local(theta, row, number, objective)
-        better = experiment.refine(local, lam, kernels.key("search", number))
-        keys = jax.random.split(jax.random.fold_in(score_key, number), repeats)
+    def gains(shared: Shared, row: PyTree, number: Array, lam: Lam) -> Array:
+        local = kernels.local(shared, row, number, objective)
+        better = experiment.refine(local, lam, shared.key_of("search", number))
+        keys = jax.random.split(jax.random.fold_in(shared.key, number), repeats)
 
         def gain(key: Any) -> Array:
             return local.bound(better, key).value - local.bound(lam, key).value

@@ -10,13 +10,13 @@ from jaxtyping import Array, PyTree
 
 from avi.abilities import Bidirectional
 from avi.gap.context import Context
-from avi.gap.kernels import Kernels
+from avi.gap.kernels import Kernels, Shared
 from avi.gap.search import Job
 from avi.gap.statistics import mean_of
 from avi.population import Points
 from avi.randomness import key_for
 from avi.results.gap import Sandwich, SandwichStep
-from avi.types import Estimate, Evidence, Lam, Theta
+from avi.types import Estimate, Evidence, Lam
 
 WIDEST = 0.2  # nats between the two bounds, in the mean over simulated data
 LARGEST_DOUBLING = 0.05  # nats that twice the temperatures may still add on the real data
@@ -108,10 +108,9 @@ def _simulated(context: Context) -> Simulated:
     templates = jax.tree.map(lambda leaf: leaf[index], context.splits.train)
     view = experiment.dataset.fixed().view
 
-    def draw(shared: tuple[Theta, Any], row: PyTree, number: Array) -> tuple[Array, PyTree]:
-        theta, key = shared
+    def draw(shared: Shared, row: PyTree, number: Array) -> tuple[Array, PyTree]:
         like = view(row, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
-        return problem.model.sample(theta, jax.random.fold_in(key, number), like)
+        return problem.model.sample(shared.theta, jax.random.fold_in(shared.key, number), like)
 
     kernels = context.simulated_kernels
     key = key_for(experiment.seed, "simulate")
@@ -132,10 +131,10 @@ def _both(
     kernels = context.simulated_kernels
 
     def both(
-        theta: Theta, row: PyTree, number: Array, lam: Lam, z: Array
+        shared: Shared, row: PyTree, number: Array, lam: Lam, z: Array
     ) -> tuple[Estimate, Estimate]:
-        target = kernels.local(theta, row, number, kernels.pair_objective).target
-        problem, key = (target, kernels.family, lam), kernels.key("evidence", number)
+        target = kernels.local(shared, row, number, kernels.pair_objective).target
+        problem, key = (target, kernels.family, lam), shared.key_of("evidence", number)
         # One program, so that the step sizes, which both need, are found once.
         return evidence(*problem, key), evidence.upper(*problem, z, key)
 

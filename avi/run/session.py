@@ -22,7 +22,7 @@ from avi.randomness import key_for
 from avi.rundir import RunDir, checkpoints
 from avi.rundir.trees import unflatten_like
 from avi.settings import SPLITS, Split
-from avi.types import DataSpec, Params, Splits
+from avi.types import DataSpec, Params, PRNGKey, Splits
 
 
 class Session(NamedTuple):
@@ -68,7 +68,8 @@ class Session(NamedTuple):
         """Return the state before the first step, from `train.start` if that names a run."""
         # One compilation in place of one for each of some fifty small operations.
         options = devices.for_one_call()
-        params = jax.jit(lambda: self._params(), compiler_options=options)()
+        key = key_for(self.experiment.seed, "init")
+        params = jax.jit(self._params, compiler_options=options)(key)
         start = self.experiment.train.start
         params = params if start is None else _started(params, Path(start))
         return jax.jit(lambda params: self._state(params))(params)
@@ -80,7 +81,9 @@ class Session(NamedTuple):
 
     def state_shapes(self) -> TrainState:
         """Return shapes and dtypes of the state, of which nothing is computed."""
-        shapes: TrainState = jax.eval_shape(lambda: self._state(self._params()))
+        shapes: TrainState = jax.eval_shape(
+            lambda: self._state(self._params(key_for(self.experiment.seed, "init")))
+        )
         return shapes
 
     @property
@@ -99,8 +102,8 @@ class Session(NamedTuple):
             )
         return jax.tree.map(jax.numpy.asarray, state)
 
-    def _params(self) -> Params:
-        return self.experiment.problem.init(key_for(self.experiment.seed, "init"), self.spec)
+    def _params(self, key: PRNGKey) -> Params:
+        return self.experiment.problem.init(key, self.spec)
 
     def _state(self, params: Params) -> TrainState:
         return init_state(self.experiment.problem, self.optimizers, params)

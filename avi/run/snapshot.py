@@ -53,7 +53,8 @@ def _observations(
     def reconstructed(theta: PyTree, lam: Array) -> X:
         return decodable.decode(theta, family.mean(lam), example)
 
-    def sampled(theta: PyTree, number: Array) -> X:
+    def sampled(shared: tuple[PyTree, Array], number: Array) -> X:
+        theta, key = shared
         z, _ = model.sample(theta, jax.random.fold_in(key, number), example)
         return decodable.decode(theta, z, example)
 
@@ -63,7 +64,7 @@ def _observations(
     return {
         "inputs": in_lanes(seen)(None, rows, points.ids[chosen]),
         "reconstructions": in_lanes(reconstructed)(params.theta, lams[chosen]),
-        "samples": in_lanes(sampled)(params.theta, np.arange(SHOWN)),
+        "samples": in_lanes(sampled)((params.theta, key), np.arange(SHOWN)),
     }
 
 

@@ -154,9 +154,9 @@ class Bench(NamedTuple):
         state = init_state(problem, optimizers, params)
         rows = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), self.rows)
         # All rows in every batch: one "epoch" of as many batches as there are steps.
-        run = make_run(make_step(problem, optimizers, view, number, KEY), num_steps, number)
+        run = make_run(make_step(problem, optimizers, view, number), num_steps, number)
         order = jnp.tile(jnp.arange(number), num_steps)
-        return run(state, rows, order, num_steps)[0].params
+        return run(state, rows, order, num_steps, KEY)[0].params
 
 
 def exact(family: Family) -> Any:

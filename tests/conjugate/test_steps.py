@@ -71,9 +71,10 @@ def stepper(model, rows, inference=SVI, phi=None, optimizer=FIRST):
     if phi is not None:
         state = state._replace(params=state.params._replace(phi=phi))
     number = len(jax.tree.leaves(rows)[0])
-    step = make_step(problem, optimizers, view_of(model), number, jax.random.key(0))
+    step = make_step(problem, optimizers, view_of(model), number)
     slots = 12 if isinstance(model, LDA) else None
-    run = jax.jit(lambda state, data, index: step(state, data, index, slots)[0].params.theta)
+    key = jax.random.key(0)
+    run = jax.jit(lambda state, data, index: step(state, data, index, key, slots)[0].params.theta)
     return lambda index: run(state, place(rows), jnp.asarray(index))
 
 

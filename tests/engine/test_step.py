@@ -85,11 +85,11 @@ def double_precision():
 def moves(mode, batches, optimizers):
     """Return how far theta and phi move in the step of each batch, from one state."""
     problem = problem_of(mode)
-    step = jax.jit(make_step(problem, optimizers, view, N, KEY))
+    step = jax.jit(make_step(problem, optimizers, view, N))
     state = start_of(problem, optimizers)
     results = []
     for batch in batches:
-        after, _ = step(state, rows(), jnp.asarray(batch, jnp.int32))
+        after, _ = step(state, rows(), jnp.asarray(batch, jnp.int32), KEY)
         results.append([flat(after.params[part]) - flat(state.params[part]) for part in (0, 1)])
     return results
 
@@ -121,7 +121,7 @@ def test_a_gradient_step_ascends_the_mean_bound_plus_the_prior_per_datapoint():
         return sum(bounds) / N + problem.model.log_prior(params.theta) / N
 
     value, gradient = jax.jit(jax.value_and_grad(total))(state.params)
-    after, metrics = make_step(problem, sgd, view, N, KEY)(state, rows(), jnp.arange(N))
+    after, metrics = make_step(problem, sgd, view, N)(state, rows(), jnp.arange(N), KEY)
     np.testing.assert_allclose(flat(after.params) - flat(state.params), flat(gradient), atol=1e-13)
     np.testing.assert_allclose(metrics.value, value, rtol=1e-13)
 
@@ -129,11 +129,11 @@ def test_a_gradient_step_ascends_the_mean_bound_plus_the_prior_per_datapoint():
 def test_rows_outside_the_batch_and_their_optimiser_do_not_move_by_a_bit():
     problem = problem_of("free_form")
     adam = Params(optax.adam(0.1), optax.adam(0.1))
-    step = jax.jit(make_step(problem, adam, view, N, KEY))
+    step = jax.jit(make_step(problem, adam, view, N))
     state = start_of(problem, adam)
     for batch in ([1, 4], [4, 0]):
         before = jax.tree.map(np.asarray, (state.params.phi, state.opt_state.phi))
-        state, _ = step(state, rows(), jnp.asarray(batch, jnp.int32))
+        state, _ = step(state, rows(), jnp.asarray(batch, jnp.int32), KEY)
         after = jax.tree.map(np.asarray, (state.params.phi, state.opt_state.phi))
         for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
             moved = (old != new).reshape(N, -1).any(axis=1)
@@ -157,9 +157,10 @@ def test_a_row_moves_as_far_whatever_the_batch_it_is_in():
 def test_a_compiled_step_does_what_the_step_does(mode):
     problem = problem_of(mode)
     adam = Params(optax.adam(0.1), optax.adam(0.1))
-    step, state = make_step(problem, adam, view, N, KEY), start_of(problem, adam)
+    step, state = make_step(problem, adam, view, N), start_of(problem, adam)
     batch = jnp.array([3, 1], jnp.int32)
-    eager, compiled = step(state, rows(), batch), jax.jit(step)(state, rows(), batch)
+    arguments = (state, rows(), batch, KEY)
+    eager, compiled = step(*arguments), jax.jit(step)(*arguments)
     np.testing.assert_allclose(flat(eager), flat(compiled), rtol=1e-10, atol=1e-12)
 
 
@@ -168,8 +169,8 @@ def test_a_step_returns_the_types_it_was_given(mode):
     # A weakly typed zero in the state would compile the loop a second time.
     problem = problem_of(mode)
     adam = Params(optax.adam(0.1), optax.adam(0.1))
-    step, state = make_step(problem, adam, view, N, KEY), start_of(problem, adam)
-    after, _ = jax.eval_shape(step, state, rows(), jnp.array([0, 1], jnp.int32))
+    step, state = make_step(problem, adam, view, N), start_of(problem, adam)
+    after, _ = jax.eval_shape(step, state, rows(), jnp.array([0, 1], jnp.int32), KEY)
 
     def types(tree):
         return [(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in jax.tree.leaves(tree)]
@@ -179,13 +180,13 @@ def test_a_step_returns_the_types_it_was_given(mode):
 
 
 @every_mode
-def test_the_loop_compiles_once(mode):
+def test_the_loop_compiles_once_whatever_the_length_and_the_seed(mode):
     problem = problem_of(mode)
     adam = Params(optax.adam(0.1), optax.adam(0.1))
-    run = make_run(make_step(problem, adam, view, N, KEY), steps_per_epoch=3, batch_size=2)
+    run = make_run(make_step(problem, adam, view, N), steps_per_epoch=3, batch_size=2)
     state, order = start_of(problem, adam), jnp.arange(N)
     for stop in (1, 2, 3):
-        state, *_ = run(state, rows(), order, stop)
+        state, *_ = run(state, rows(), order, stop, jax.random.fold_in(KEY, stop))
     assert int(state.step) == 3
     assert run._cache_size() == 1
 
@@ -248,9 +249,9 @@ def test_a_step_of_free_form_computes_nothing_of_the_size_of_the_data():
     problem = problem_of("free_form")
     adam = Params(optax.adam(0.1), optax.adam(0.1))
     state = start_of(problem, adam, number)
-    step = make_step(problem, adam, view, number, KEY)
+    step = make_step(problem, adam, view, number)
     data = rows(number)
-    jaxpr = jax.make_jaxpr(step)(state, data, jnp.array([5, 9], jnp.int32)).jaxpr
+    jaxpr = jax.make_jaxpr(step)(state, data, jnp.array([5, 9], jnp.int32), KEY).jaxpr
     large = {
         equation.primitive.name
         for equation in equations(jaxpr)
@@ -312,8 +313,8 @@ def test_the_step_hands_the_view_the_row_its_id_and_the_visit():
     spec = DataSpec(jnp.zeros(SIZE), jnp.zeros(SIZE), "real", N)
     state = init_state(problem, sgd, problem.init(KEY, spec))
     state = state._replace(step=jnp.full((), 7, jnp.int32))
-    step = make_step(problem, sgd, recording, N, KEY)
-    after, _ = step(state, rows(), jnp.array([4, 2], jnp.int32))
+    step = make_step(problem, sgd, recording, N)
+    after, _ = step(state, rows(), jnp.array([4, 2], jnp.int32), KEY)
     # The gradient of -|x - mean|^2 at mean 0, averaged and halved, is the mean x itself.
     expected = [3.0, 7.0, rows()[[4, 2], 0].mean()]
     np.testing.assert_allclose(after.params.theta["mean"], expected, rtol=1e-5)
@@ -332,7 +333,7 @@ def test_natural_rows_solve_a_conjugate_bound_in_one_visit():
         spec = DataSpec(jnp.zeros(SIZE), jnp.zeros(SIZE), "real", N)
         params = problem.init(jax.random.key(1), spec)
         state = init_state(problem, optimizers, params)
-        state, _ = make_step(problem, optimizers, view, N, KEY)(state, rows(), jnp.arange(N))
+        state, _ = make_step(problem, optimizers, view, N)(state, rows(), jnp.arange(N), KEY)
         for row, lam in zip(rows(), state.params.phi, strict=True):
             mean, precision = problem.model.posterior(params.theta, row)
             # The two mirrored draws give the gradient in the mean without noise, that in the scale
@@ -344,10 +345,10 @@ def test_natural_rows_solve_a_conjugate_bound_in_one_visit():
 def test_the_draws_differ_between_steps():
     problem = problem_of("amortized")
     still = Params(optax.set_to_zero(), optax.set_to_zero())
-    step, state = jax.jit(make_step(problem, still, view, N, KEY)), start_of(problem, still)
+    step, state = jax.jit(make_step(problem, still, view, N)), start_of(problem, still)
     values = []
     for _ in range(3):
-        state, metrics = step(state, rows(), jnp.array([0, 1], jnp.int32))
+        state, metrics = step(state, rows(), jnp.array([0, 1], jnp.int32), KEY)
         values.append(float(metrics.value))
     assert len(set(values)) == 3
 
