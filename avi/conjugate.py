@@ -97,8 +97,8 @@ def normal_gamma(eta: NormalGamma) -> Scalar:
 
 
 # --- log Gamma and its derivatives ----------------------------------------------------------------
-# Recurrence up to SHIFT, then the asymptotic series: a third of the time of a general-purpose one,
-# because nothing branches. For positive arguments.
+# Recurrence up to SHIFT, then the asymptotic series: faster than a general-purpose one, because
+# nothing branches. For positive arguments.
 
 
 @jax.custom_jvp

@@ -44,7 +44,7 @@ class Problem:
             require(component, self.model, self.family)
 
     @property
-    def rows(self) -> Rows:
+    def phi_rows(self) -> Rows:
         """Where phi lives."""
         return TABLE if self.inference.per_datapoint else SHARED
 

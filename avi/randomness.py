@@ -65,8 +65,8 @@ def threefry(key: tuple[Words, Words], counter: tuple[Words, Words]) -> tuple[Wo
     return left, right
 
 
-# Compiled as one where no other program contains them: a compilation for each of their hundred
-# small operations takes a second of a run's start.
+# Compiled as one where no other program contains them, or each of their hundred small operations
+# would be compiled by itself.
 @partial(jax.jit, static_argnames="shape", inline=True)
 def _split(key: UInt32[Array, " 2"], shape: tuple[int, ...]) -> Array:
     """Return one key for each of the counters 0, 1, 2, ..., uint32[*shape, 2]."""
@@ -81,7 +81,7 @@ def _fold_in(key: UInt32[Array, " 2"], data: Any) -> Array:
 
 
 # jax's own keys give the same numbers; on a CPU they split and fold in by a loop of small kernels,
-# which costs 3.5 % of a training step of 128 rows.
+# which a training step would feel.
 UNROLLED = define_prng_impl(
     key_shape=(2,),
     seed=threefry_prng_impl.seed,

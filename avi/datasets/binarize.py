@@ -37,7 +37,7 @@ def draw(
     """Return independent bits that are 1 with probability level / 2^16."""
     row_and_visit = jnp.asarray(index).astype(jnp.uint32), jnp.asarray(visit).astype(jnp.uint32)
     words = jnp.concatenate(_hash(seed, *row_and_visit, -(-level.size // 4)))
-    # Halves by shifting would make XLA compute the hash again for each: 2 % of a step.
+    # Halves by shifting would make XLA compute the hash again for each.
     return jax.lax.bitcast_convert_type(words, jnp.uint16).ravel()[: level.size] < level
 
 

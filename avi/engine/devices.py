@@ -42,8 +42,7 @@ def cores() -> list[int]:
 
 def for_products() -> dict[str, str | bool]:
     """Return the options for jitted functions of which matrix products are the larger part."""
-    # By default XLA gives products to YNNPACK: on an AVX2 processor a training step of 128 rows
-    # takes 14 % longer so.
+    # By default XLA gives products to YNNPACK: on an AVX2 processor a training step is slower so.
     return _on_cpu("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_REDUCE")
 
 

@@ -145,7 +145,7 @@ class Audit:
         index = np.array(chosen)
         rows = jax.tree.map(lambda leaf: leaf[index], points.rows)
         jobs = []
-        for start, kernel in enumerate(context.kernels.starts, start=1):
+        for start, kernel in enumerate(context.compiled.starts, start=1):
             lams = kernel(rows, points.ids[index])
             jobs += [Job(point, start, lam) for point, lam in zip(chosen, lams, strict=True)]
         context.search(points, jobs, AUDIT_SHARE, "lam* from other starts")

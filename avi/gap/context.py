@@ -10,14 +10,14 @@ import numpy as np
 
 from avi.engine.evaluator import Evaluator
 from avi.experiment import Experiment
-from avi.gap.kernels import Kernels
-from avi.gap.parts import Parts
-from avi.gap.search import Found, Job, Searcher
+from avi.gap.compiled import Compiled
+from avi.gap.ledger import Ledger
+from avi.gap.search import Job, Searcher
 from avi.gap.selection import Selection
 from avi.population import Points, sizes_of
 from avi.randomness import key_for
 from avi.settings import GapSettings, Split
-from avi.types import Estimate, Params, Splits
+from avi.types import Params, Splits
 
 Progress = Callable[[str, float], None]  # what is going on, and the share of it that is done
 
@@ -56,34 +56,6 @@ class Notes:
         self.skipped.append(sentence)
 
 
-class Ledger:
-    """What has been found of every row, in this report or in one that was killed."""
-
-    def __init__(self, parts: Parts, num_params: int) -> None:
-        self.parts = parts
-        self._found = {(row, start): found for row, start, found in parts.found(num_params)}
-        self._estimates = {(row, by): (lam, one) for row, by, lam, one in parts.estimates()}
-
-    def found(self, row: int, start: int) -> Found | None:
-        """Return how the search from one start ended, None if it has not."""
-        return self._found.get((int(row), start))
-
-    def add_found(self, row: int, start: int, found: Found) -> None:
-        """Keep how a search ended."""
-        self.parts.add_found(row, start, found)
-
-    def estimate(self, row: int, evidence: Any, lam: np.ndarray) -> Estimate | None:
-        """Return the evidence of one row by this estimator at this lam, None if it is not known."""
-        at, estimate = self._estimates.get((int(row), repr(evidence)), (None, None))
-        return estimate if at == lam.tolist() else None
-
-    def add_estimate(self, row: int, evidence: Any, lam: np.ndarray, estimate: Estimate) -> None:
-        """Keep the evidence of one row."""
-        by = repr(evidence)
-        self._estimates[int(row), by] = (lam.tolist(), estimate)
-        self.parts.add_estimate(row, by, lam, estimate)
-
-
 @dataclass(frozen=True)
 class Context:
     """One report: what it measures, with what, and where it notes what it could not do."""
@@ -98,16 +70,16 @@ class Context:
     notes: Notes = field(default_factory=Notes)
 
     @cached_property
-    def kernels(self) -> Kernels:
+    def compiled(self) -> Compiled:
         """The functions of recorded rows, with the parameters in them."""
         view = self.experiment.dataset.fixed().view
-        return Kernels(self.experiment, self.settings, self.params.theta, view)
+        return Compiled(self.experiment, self.settings, self.params.theta, view)
 
     @cached_property
-    def simulated_kernels(self) -> Kernels:
+    def compiled_for_simulated(self) -> Compiled:
         """The same of rows that are observations already: no view changes them."""
         theta = self.params.theta
-        return Kernels(self.experiment, self.settings, theta, lambda row, number, visit: row)
+        return Compiled(self.experiment, self.settings, theta, lambda row, number, visit: row)
 
     @cached_property
     def sizes(self) -> dict[Split, int]:
@@ -119,9 +91,9 @@ class Context:
         """The key of the draws that score every reported bound."""
         return key_for(self.experiment.seed, "score")
 
-    def lams(self, points: Points, kernels: Kernels | None = None) -> np.ndarray:
+    def lams(self, points: Points, compiled: Compiled | None = None) -> np.ndarray:
         """Return the mode's own lam of every point."""
-        view = (kernels or self.kernels).view
+        view = (compiled or self.compiled).view
         evaluator = Evaluator(self.experiment.problem, view, self.sizes["train"])
         return evaluator.lams(self.params, points, key_for(self.experiment.seed, "infer"))
 
@@ -129,14 +101,14 @@ class Context:
         self,
         points: Points,
         may_go_on: Callable[[], bool] = lambda: True,
-        kernels: Kernels | None = None,
+        compiled: Compiled | None = None,
     ) -> Searcher:
         """Return the search for lam* of these points."""
-        return Searcher(kernels or self.kernels, points, self.settings, may_go_on)
+        return Searcher(compiled or self.compiled, points, self.settings, may_go_on)
 
     def selection(self, points: Points) -> Selection:
         """Return the choice among candidates of these points."""
-        return Selection(self.kernels, points, self.settings)
+        return Selection(self.compiled, points, self.settings)
 
     def search(self, points: Points, jobs: Sequence[Job], share: float, what: str) -> None:
         """Search until all jobs are done, but for those that an earlier, killed report has done."""

@@ -30,7 +30,7 @@ def known_evidence(context: Context, points: Points) -> list[Estimate] | None:
         return None
     context.on_progress("exact evidence", 0.0)
     nowhere = np.broadcast_to(np.asarray(family.init()), (len(points), family.num_params))
-    found = context.kernels.evidence_of(evidence)(points.rows, points.ids, nowhere)
+    found = context.compiled.evidence_of(evidence)(points.rows, points.ids, nowhere)
     estimates = [Estimate(*(leaf[n] for leaf in found)) for n in range(len(points))]
     _note_lost(context, estimates)
     return estimates
@@ -61,7 +61,7 @@ def estimated_evidence(
 def _estimates(
     context: Context, evidence: Evidence, points: Points, lams: np.ndarray
 ) -> list[Estimate]:
-    ledger, kernel = context.ledger, context.kernels.evidence_of(evidence)
+    ledger, kernel = context.ledger, context.compiled.evidence_of(evidence)
     known = [ledger.estimate(r, evidence, lam) for r, lam in zip(points.ids, lams, strict=True)]
     result = [UNKNOWN if one is None else one for one in known]
     left = [number for number, one in enumerate(known) if one is None]

@@ -25,20 +25,20 @@ def frontier(
     The steps and draws are those of the search, the bounds on the draws of the report. Milliseconds
     are those of one observation in a batch as wide as the lanes.
     """
-    kernels, key = context.kernels, context.score_key
-    at_start = kernels.values(key, points.rows, points.ids, lams)
-    state = kernels.begin(points.rows, points.ids, lams)
+    compiled, key = context.compiled, context.score_key
+    at_start = compiled.values(key, points.rows, points.ids, lams)
+    state = compiled.begin(points.rows, points.ids, lams)
     lanes = np.zeros(len(points), int)
-    kernels.walk(points.rows, points.ids, lanes, lanes, lanes, state)  # compiles
+    compiled.walk(points.rows, points.ids, lanes, lanes, lanes, state)  # compiles
     curve, seconds = [], 0.0
     curve.append(_entry(context, split, np.zeros_like(at_start), 0, 0.0))
     for before, after in pairwise(STEPS):
         began = perf_counter()
-        state, reached = kernels.walk(
+        state, reached = compiled.walk(
             points.rows, points.ids, lanes, lanes + before, lanes + after, state
         )
         seconds += perf_counter() - began
-        gains = kernels.values(key, points.rows, points.ids, reached) - at_start
+        gains = compiled.values(key, points.rows, points.ids, reached) - at_start
         curve.append(_entry(context, split, gains, after, 1000 * seconds / len(points)))
         context.on_progress("frontier", after / STEPS[-1])
     return curve

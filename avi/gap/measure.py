@@ -12,11 +12,11 @@ import numpy as np
 from avi.abilities import Reparametrised, Weighted
 from avi.experiment import Experiment
 from avi.gap.audit import Audit
-from avi.gap.context import Clock, Context, Ledger, Progress
+from avi.gap.context import Clock, Context, Progress
 from avi.gap.decomposition import Evidenced, Place, decompose
 from avi.gap.evidence import Evidences, estimated_evidence, known_evidence
 from avi.gap.frontier import converged, frontier
-from avi.gap.parts import Parts, identity_of
+from avi.gap.ledger import Ledger, LedgerFiles, identity_of
 from avi.gap.same_bound import reported_bound, same_bound
 from avi.gap.search import Found, Job
 from avi.gap.summary import Outcome, summarise, usable_evidence
@@ -61,7 +61,7 @@ def report(
     folder = run.path if isinstance(run, RunDir) else run
     description = repr((identity, experiment.seed, *(getattr(settings, n) for n in DECISIVE)))
     keep = folder is not None and identity is not None
-    parts = Parts(
+    parts = LedgerFiles(
         folder / "gap" / "parts" if keep and folder else None, identity_of(params, description)
     )
     context = Context(
@@ -111,7 +111,7 @@ def observations(context: Context, worst: Sequence[Worst]) -> Observations:
         place = int(one.row) - sum(sizes[: SPLITS.index(cast(Split, one.split))])
         stored = getattr(context.splits, one.split)
         row = jax.tree.map(lambda leaf, place=place: leaf[place], stored)
-        x = context.kernels.view(row, jnp.asarray(one.row), jnp.zeros((), jnp.int32))
+        x = context.compiled.view(row, jnp.asarray(one.row), jnp.zeros((), jnp.int32))
         if not isinstance(x, jax.Array):
             return Observations()
         found.append(np.asarray(x))
@@ -205,7 +205,7 @@ class _Measurement:
         points = rows_at(points, index)
         best = np.stack([winners[point][1].lam for point in index])
         at_lam, at_best = (
-            context.kernels.values(context.score_key, points.rows, points.ids, ends)
+            context.compiled.values(context.score_key, points.rows, points.ids, ends)
             for ends in (lams[index], best)
         )
         khats = _khats(context, points, best)
@@ -272,5 +272,5 @@ def _khats(context: Context, points: Points, best: np.ndarray) -> np.ndarray:
     family, draws = context.experiment.problem.family, context.settings.num_draws
     if not isinstance(family, Reparametrised) or draws < FEWEST_DRAWS:
         return np.full(len(points), np.nan)
-    khats = context.kernels.khat(context.score_key, points.rows, points.ids, best)
+    khats = context.compiled.khat(context.score_key, points.rows, points.ids, best)
     return cast(np.ndarray, khats)

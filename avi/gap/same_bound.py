@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from avi.gap.compiled import Shared
 from avi.gap.context import Context
 from avi.gap.decomposition import mean_and_error
-from avi.gap.kernels import Shared
 from avi.gap.statistics import mean_of
 from avi.objectives.elbo import Elbo
 from avi.population import Points
@@ -34,12 +34,12 @@ def same_bound(
     From the mode's own lam, scored on fresh draws shared by both ends. A lower bound on that gap,
     without a certificate: the Newton decrement is that of the ELBO.
     """
-    kernels, experiment = context.kernels, context.experiment
+    compiled, experiment = context.compiled, context.experiment
     objective: Any = experiment.problem.objective
-    repeats = max(2, context.settings.num_draws // objective.evaluations(kernels.family))
+    repeats = max(2, context.settings.num_draws // objective.evaluations(compiled.family))
 
     def gains(shared: Shared, row: PyTree, number: Array, lam: Lam) -> Array:
-        local = kernels.local(shared, row, number, objective)
+        local = compiled.local(shared, row, number, objective)
         better = experiment.refine(local, lam, shared.key_of("search", number))
         keys = jax.random.split(jax.random.fold_in(shared.key, number), repeats)
 
@@ -48,7 +48,7 @@ def same_bound(
 
         return jax.lax.map(gain, keys)
 
-    mapped = kernels.over_rows(gains, keyed=True)
+    mapped = compiled.over_rows(gains, keyed=True)
     values = mapped(context.score_key, points.rows, points.ids, lams)
     found: dict[Split, SameBound] = {}
     for split in context.settings.splits:

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from avi.abilities import Bidirectional
+from avi.gap.compiled import Compiled, Shared
 from avi.gap.context import Context
-from avi.gap.kernels import Kernels, Shared
 from avi.gap.search import Job
 from avi.gap.statistics import mean_of
 from avi.population import Points
@@ -36,11 +36,11 @@ def settle(
     real = np.arange(min(REAL, len(points)))
     real_rows = jax.tree.map(lambda leaf: leaf[real], points.rows)
     arguments = (real_rows, points.ids[real], lams[real])
-    before = _half(context.kernels, evidence, arguments)
+    before = _half(context.compiled, evidence, arguments)
     history: list[SandwichStep] = []
     while True:
         context.on_progress(f"sandwich at {evidence.num_temperatures} temperatures", 0.0)
-        on_real = context.kernels.evidence_of(evidence)(*arguments)
+        on_real = context.compiled.evidence_of(evidence)(*arguments)
         gained = float((on_real.value - before.value).mean())
         step = _step(context, evidence, simulated, on_real, gained)
         history.append(step)
@@ -91,10 +91,10 @@ def _step(
     )
 
 
-def _half(kernels: Kernels, evidence: Any, arguments: tuple) -> Estimate:
+def _half(compiled: Compiled, evidence: Any, arguments: tuple) -> Estimate:
     """Return the evidence at half the first number of temperatures: what doubling starts from."""
     half = max(1, evidence.num_temperatures // 2)
-    return kernels.evidence_of(replace(evidence, num_temperatures=half))(*arguments)
+    return compiled.evidence_of(replace(evidence, num_temperatures=half))(*arguments)
 
 
 def _simulated(context: Context) -> Simulated:
@@ -112,14 +112,14 @@ def _simulated(context: Context) -> Simulated:
         like = view(row, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
         return problem.model.sample(shared.theta, jax.random.fold_in(shared.key, number), like)
 
-    kernels = context.simulated_kernels
+    compiled = context.compiled_for_simulated
     key = key_for(experiment.seed, "simulate")
-    latents, rows = kernels.over_rows(draw, keyed=True)(key, templates, ids)
+    latents, rows = compiled.over_rows(draw, keyed=True)(key, templates, ids)
     points = Points(rows, ids)
-    lams = context.lams(points, kernels)
+    lams = context.lams(points, compiled)
     jobs = [Job(number, 0, lam) for number, lam in enumerate(lams)]
     context.on_progress("lam* of simulated data", 0.0)
-    context.searcher(points, kernels=kernels).run(jobs, lambda job: None)
+    context.searcher(points, compiled=compiled).run(jobs, lambda job: None)
     best = [job.lam if job.found is None else job.found.lam for job in jobs]
     return Simulated(points, latents, np.stack(best))
 
@@ -128,15 +128,15 @@ def _both(
     context: Context, evidence: Bidirectional, simulated: Simulated
 ) -> tuple[Estimate, Estimate]:
     """Return the lower and the upper bound of every simulated point."""
-    kernels = context.simulated_kernels
+    compiled = context.compiled_for_simulated
 
     def both(
         shared: Shared, row: PyTree, number: Array, lam: Lam, z: Array
     ) -> tuple[Estimate, Estimate]:
-        target = kernels.local(shared, row, number, kernels.pair_objective).target
-        problem, key = (target, kernels.family, lam), shared.key_of("evidence", number)
+        target = compiled.local(shared, row, number, compiled.pair_objective).target
+        problem, key = (target, compiled.family, lam), shared.key_of("evidence", number)
         # One program, so that the step sizes, which both need, are found once.
         return evidence(*problem, key), evidence.upper(*problem, z, key)
 
     (rows, ids), latents, lams = simulated
-    return kernels.over_rows(both)(rows, ids, lams, latents)
+    return compiled.over_rows(both)(rows, ids, lams, latents)

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from avi.gap.compiled import Compiled
 from avi.gap.endings import Ending
-from avi.gap.kernels import Kernels
 from avi.population import Points
 from avi.settings import GapSettings
 
@@ -70,7 +70,7 @@ class Searcher:
     bit.
     """
 
-    kernels: Kernels
+    compiled: Compiled
     points: Points
     settings: GapSettings
     may_go_on: Callable[[], bool] = field(default=lambda: True)
@@ -145,7 +145,7 @@ class Searcher:
                 job.found = found
             job.found = job.found._replace(gradient_evaluations=job.spent)
             near = bool(one.positive) and float(one.value) < NEAR
-            job.newton = one.newton if near or self.kernels.knows_optimum else None
+            job.newton = one.newton if near or self.compiled.knows_optimum else None
 
     def _confirm(self, batch: Sequence[Job]) -> None:
         """Certify anew those that passed: how each search ends, if it ends here."""
@@ -160,29 +160,29 @@ class Searcher:
 
     def _certificates(self, batch: Sequence[Job], *, confirming: bool) -> Iterator[tuple[Job, Any]]:
         start, number = _stack(batch, "start"), _stack(batch, "certified")
-        kernel = self.kernels.confirm if confirming else self.kernels.certify
+        kernel = self.compiled.confirm if confirming else self.compiled.certify
         result = kernel(*self._rows(batch), start, number, _stack(batch, "lam"))
         for place, job in enumerate(batch):
             one: Any = jax.tree.map(lambda leaf, place=place: leaf[place], result)
             job.certified += 1
             iterations = int(one.iterations)
-            job.spent += self.kernels.certify_evaluations(iterations, confirming=confirming)
+            job.spent += self.compiled.certify_evaluations(iterations, confirming=confirming)
             yield job, one
 
     def _climb(self, batch: Sequence[Job]) -> None:
         new = [job for job in batch if job.state is None]
         if new:
-            states = self.kernels.begin(*self._rows(new), _stack(new, "lam"))
+            states = self.compiled.begin(*self._rows(new), _stack(new, "lam"))
             for place, job in enumerate(new):
                 job.state = jax.tree.map(lambda leaf, place=place: leaf[place], states)
         state = jax.tree.map(lambda *leaves: np.stack(leaves), *(job.state for job in batch))
         start, first = _stack(batch, "start"), _stack(batch, "first")
-        states, lams = self.kernels.advance(*self._rows(batch), start, first, state)
+        states, lams = self.compiled.advance(*self._rows(batch), start, first, state)
         for place, job in enumerate(batch):
             job.state = jax.tree.map(lambda leaf, place=place: leaf[place], states)
             job.lam = lams[place]
-            job.first += self.kernels.refine.steps
-            job.spent += self.kernels.search_evaluations()
+            job.first += self.compiled.refine.steps
+            job.spent += self.compiled.search_evaluations()
 
     def _judge(self, job: Job, one: Any, ending: Ending) -> Found:
         return Found(
@@ -199,11 +199,11 @@ class Searcher:
         """Whether so little seems left to gain that a confirmation is worth its cost."""
         value, error = float(one.value), float(one.standard_error)
         enough = value + 2 * error < self.settings.tolerance
-        return self.kernels.certifies and bool(one.positive) and enough
+        return self.compiled.certifies and bool(one.positive) and enough
 
     def _knows_better(self, job: Job, one: Any) -> bool:
         """Whether the optimum itself is known and has not been taken yet, however near lam is."""
-        return self.kernels.knows_optimum and job.certified == 1 and one.value > ROUNDING
+        return self.compiled.knows_optimum and job.certified == 1 and one.value > ROUNDING
 
     def _ending(self, one: Any) -> Ending:
         """Return what a confirming certificate says of its lam."""
@@ -223,7 +223,7 @@ class Searcher:
 
         Of two certificates that cannot be trusted, the later is of a longer climb.
         """
-        return surer(new, old, certifies=self.kernels.certifies)
+        return surer(new, old, certifies=self.compiled.certifies)
 
     def _newton_pays(self, job: Job, before: Found | None) -> bool:
         """Move the job by its Newton step, unless the last one did not help.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from avi.gap.compiled import Compiled
 from avi.gap.decomposition import mean_and_error
-from avi.gap.kernels import Kernels
 from avi.gap.search import Found, Job, Searcher, surer
 from avi.gap.starts import START_NAMES
 from avi.population import Points
@@ -21,7 +21,7 @@ Lead = tuple[float, float]  # nats of one candidate above another on shared draw
 class Selection:
     """Scores candidates on the selection draws of each point."""
 
-    kernels: Kernels
+    compiled: Compiled
     points: Points
     settings: GapSettings
 
@@ -29,8 +29,8 @@ class Selection:
         """Return the ELBO of a lam per chosen point on each pair of the selection draws."""
         index = np.array(chosen)
         rows = jax.tree.map(lambda leaf: leaf[index], self.points.rows)
-        key = key_for(self.kernels.experiment.seed, "select")
-        return self.kernels.values(key, rows, self.points.ids[index], lams)
+        key = key_for(self.compiled.experiment.seed, "select")
+        return self.compiled.values(key, rows, self.points.ids[index], lams)
 
     def lead(self, chosen: Sequence[int], lams: np.ndarray, others: np.ndarray) -> list[Lead]:
         """Return how far each chosen point's lam is above its other one."""
@@ -72,7 +72,7 @@ class Selection:
 
     def _certified(self, chosen: Sequence[int], lams: np.ndarray) -> list[Job]:
         jobs = [Job(point, 0, lams[point]) for point in chosen]
-        searcher = Searcher(self.kernels, self.points, self.settings)
+        searcher = Searcher(self.compiled, self.points, self.settings)
         for first in range(0, len(jobs), self.settings.width):
             searcher.certify(jobs[first : first + self.settings.width])
         return jobs

@@ -119,7 +119,7 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
         skipped=(
             *notes.skipped,
             *(() if usable else (HEAVY_TAIL,)),
-            *(() if context.kernels.certifies else (NO_CERTIFICATE,)),
+            *(() if context.compiled.certifies else (NO_CERTIFICATE,)),
         ),
         seconds=context.clock.seconds,
     )

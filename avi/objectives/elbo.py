@@ -206,7 +206,7 @@ class Enumerated:
 
 
 @dataclass(frozen=True)
-class Exact:
+class ClosedFormElbo:
     """The model's own closed-form ELBO."""
 
     needs: ClassVar[tuple[type, ...]] = (ClosedForm,)
@@ -228,7 +228,7 @@ class Exact:
 class Elbo:
     """The ELBO by the estimator with the least variance that the model and the family allow.
 
-    Exact, else Enumerated, AnalyticKL, Pathwise, Score: one of them fits every pair.
+    ClosedFormElbo, else Enumerated, AnalyticKL, Pathwise, Score: one of them fits every pair.
     """
 
     num_samples: int  # S, where the estimator draws
@@ -241,6 +241,6 @@ class Elbo:
         """Return the estimator."""
         drawn = self.num_samples, self.antithetic
         score = Score(max(2, self.num_samples))
-        candidates = (Exact(), Enumerated(), AnalyticKL(*drawn), Pathwise(*drawn), score)
+        candidates = (ClosedFormElbo(), Enumerated(), AnalyticKL(*drawn), Pathwise(*drawn), score)
         chosen: Objective = first_that_fits(candidates, model, family)
         return chosen

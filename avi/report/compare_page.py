@@ -13,7 +13,7 @@ from avi.report.figures.style import png, svg
 from avi.report.render import markup, page
 from avi.report.runs import Row, collect, summaries
 from avi.results import comparison
-from avi.results.folder import write_atomically
+from avi.results.store import write_atomically
 from avi.settings import Split
 
 _SPLIT_WORDS = {"train": "Training", "valid": "Validation"}

@@ -16,9 +16,9 @@ from avi.report.figures.style import png, svg
 from avi.report.gap_page import GUIDE, GapView, point_gaps, stacks
 from avi.report.render import markup, page
 from avi.report.wording import growth, is_incidental, loser, plus_minus
-from avi.results.folder import write_atomically
 from avi.results.record import UNKNOWN, Value
 from avi.results.run import Run, read
+from avi.results.store import write_atomically
 from avi.results.topics import Topic
 from avi.settings import SPLITS, Split
 

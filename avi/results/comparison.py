@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from avi.results.folder import Files, write_atomically
 from avi.results.record import Count, Value, restored, table
+from avi.results.store import Files, write_atomically
 from avi.settings import Split
 
 COMPARISON, SEEDS = "comparison.csv", "comparison_seeds.csv"

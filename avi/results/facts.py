@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from avi.results.folder import Files
 from avi.results.record import NAN, Count, plain, restored
+from avi.results.store import Files
 from avi.rundir import RunDir
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from avi.results.folder import Files
 from avi.results.record import NAN, Count, Interval, Value, plain, restored
+from avi.results.store import Files
 from avi.rundir import atomic_write
 from avi.rundir.files import encode
 from avi.settings import Split

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from avi.errors import ConfigError
-from avi.results.folder import Files
 from avi.results.record import NAN, Count, Value, plain, restored
+from avi.results.store import Files
 from avi.rundir import RunDir
 from avi.settings import SPLITS, Split
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from avi.results.folder import Files, npz
 from avi.results.record import NAN, Count, restored, table
+from avi.results.store import Files, npz
 from avi.rundir import atomic_write
 from avi.settings import Split
 

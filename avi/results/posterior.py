@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from avi.errors import ConfigError
-from avi.results.folder import Files, npz
 from avi.results.record import lines_of
+from avi.results.store import Files, npz
 from avi.rundir import atomic_write
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from avi.errors import ConfigError
 from avi.results import facts, gap, metrics, points, snapshot, topics
 from avi.results.facts import Facts
-from avi.results.folder import Files
 from avi.results.gap import GapSummary, SplitSummary
 from avi.results.metrics import Curve
 from avi.results.points import Decomposition, Observations
 from avi.results.record import NAN, number
 from avi.results.snapshot import Snapshot
+from avi.results.store import Files
 from avi.results.topics import Topics
 from avi.settings import Split
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avi.results.folder import Files, npz
+from avi.results.store import Files, npz
 from avi.rundir import atomic_write
 
 SNAPSHOT = "snapshot.npz"

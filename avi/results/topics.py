@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from avi.results.folder import Files
 from avi.results.record import NAN, Count, lines_of, plain, restored
+from avi.results.store import Files
 from avi.rundir import atomic_write
 
 TOPICS = "topics.json"

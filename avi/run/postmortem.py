@@ -9,7 +9,7 @@ import numpy as np
 from avi.engine.loop import Chunk
 from avi.errors import NonFiniteError
 from avi.randomness import key_for
-from avi.results.folder import npz
+from avi.results.store import npz
 from avi.run.session import Session
 from avi.rundir import RunDir, atomic_write, checkpoints
 from avi.rundir.trees import flatten_tree

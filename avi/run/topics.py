@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from avi.engine.lanes import in_lanes
 from avi.families.dirichlet import Dirichlet
 from avi.models.lda import LDA
-from avi.objectives.elbo import Exact
+from avi.objectives.elbo import ClosedFormElbo
 from avi.ragged import Document
 from avi.randomness import key_for
 from avi.refine.coordinate import CoordinateAscent
@@ -72,7 +72,7 @@ def _held_out_lanes(model: LDA) -> Callable[..., Any]:
     family = Dirichlet(model.latent_size)
 
     def optimum(theta: Theta, x: Document) -> Array:
-        local = Local(Target(known, theta, x), family, Exact())
+        local = Local(Target(known, theta, x), family, ClosedFormElbo())
         return SEARCH(local, family.init(), jax.random.key(0))
 
     def one(theta: Theta, row: Document) -> Float[Array, " 4"]:

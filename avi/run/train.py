@@ -124,7 +124,7 @@ class _Training:
         for sentence in cold_start(self.session, shapes):
             say(sentence)
         self.recorder.started(0)
-        # Beside what else comes before the first step: a tenth of an MNIST VAE's time until then.
+        # Beside what else comes before the first step.
         with ThreadPoolExecutor(1) as beside:
             compiling = beside.submit(loop.compile, shapes)
             state = self.session.initial_state()

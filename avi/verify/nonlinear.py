@@ -63,7 +63,7 @@ def counts() -> dict[str, Any]:
     problem = stored("counts").problem
     theta = {"weight": np.ones((1, 1)), "mean": problem["offset"][None]}
     bench = Bench(PoissonLogNormal(1), theta, problem["x"][None, None])
-    family, closed = DiagonalGaussian(1), elbo.Exact()
+    family, closed = DiagonalGaussian(1), elbo.ClosedFormElbo()
     refine = Ascent(natural(0.5), steps=200, average=False)
 
     @cache

@@ -54,7 +54,7 @@ def parts(mode: str):
     from avi.inference.refined import Refined
     from avi.inference.start import Start
     from avi.models.lda import LDA
-    from avi.objectives.elbo import Exact
+    from avi.objectives.elbo import ClosedFormElbo
     from avi.optimizers.natural_gradient import NaturalGradient
     from avi.optimizers.robbins_monro import RobbinsMonro
     from avi.problem import Problem
@@ -66,7 +66,7 @@ def parts(mode: str):
     inference = FreeForm(search) if mode == "cavi" else Refined(Start(), search, False)
     theta = RobbinsMonro(0.0, 0.0, 5) if mode == "cavi" else RobbinsMonro(0.7, 1.0, 1)
     optimizers = Params(theta, NaturalGradient(1.0, 1.0, 0.0))
-    return Problem(model, Dirichlet(K), inference, Exact()), optimizers
+    return Problem(model, Dirichlet(K), inference, ClosedFormElbo()), optimizers
 
 
 def chunks(mode, dataset, splits, seed, num_steps, **options):

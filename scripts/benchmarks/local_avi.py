@@ -17,7 +17,7 @@ def set_up() -> tuple[Unit, dict]:
     import numpy as np
 
     from avi.config.compose import replace_groups
-    from avi.gap.kernels import Kernels
+    from avi.gap.compiled import Compiled
     from avi.gap.search import Job, Searcher
     from avi.run.session import open_session, restored
     from avi.rundir import RunDir
@@ -29,7 +29,7 @@ def set_up() -> tuple[Unit, dict]:
     session = open_session(tree)
     state, _ = restored(session, RunDir.open(folder))
     experiment = session.experiment
-    kernels = Kernels(
+    compiled = Compiled(
         experiment, experiment.gap, state.params.theta, experiment.dataset.fixed().view
     )
     points = session.points("test", number)
@@ -41,7 +41,7 @@ def set_up() -> tuple[Unit, dict]:
 
     def search() -> dict:
         jobs = [Job(place, 0, start) for place in next(parts).tolist()]
-        searcher = Searcher(kernels, points, settings)
+        searcher = Searcher(compiled, points, settings)
         if how == "lanes":
             searcher.run(jobs, lambda job: None)
         else:

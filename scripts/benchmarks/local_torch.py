@@ -19,7 +19,7 @@ def set_up() -> tuple[Unit, dict]:
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
-    from avi.gap.kernels import Kernels
+    from avi.gap.compiled import Compiled
     from avi.gap.search import Job, Searcher
     from avi.run.session import open_session, restored
     from avi.rundir import RunDir
@@ -29,11 +29,11 @@ def set_up() -> tuple[Unit, dict]:
     session = open_session(read_tree(folder / "config.yaml"))
     state, _ = restored(session, RunDir.open(folder))
     experiment = session.experiment
-    kernels = Kernels(
+    compiled = Compiled(
         experiment, experiment.gap, state.params.theta, experiment.dataset.fixed().view
     )
     points = session.points("test", number)
-    searcher = Searcher(kernels, points, experiment.gap)
+    searcher = Searcher(compiled, points, experiment.gap)
     size = experiment.problem.model.latent.size
     weights = [
         (torch.tensor(np.asarray(layer["kernel"])), torch.tensor(np.asarray(layer["bias"])))
@@ -43,7 +43,7 @@ def set_up() -> tuple[Unit, dict]:
     xs = {}
     for place in (place for part in of_rounds for place in part):
         row, row_id = points.rows[place], np.int32(points.ids[place])
-        xs[place] = torch.tensor(np.asarray(kernels.view(row, row_id, np.int32(0))))
+        xs[place] = torch.tensor(np.asarray(compiled.view(row, row_id, np.int32(0))))
 
     def loss(x, mean, log_scale):
         hidden = mean + log_scale.exp() * torch.randn(DRAWS, size)

@@ -12,7 +12,7 @@ from oracles import topics as oracle
 
 from avi.families.dirichlet import Dirichlet
 from avi.models.lda import LDA
-from avi.objectives.elbo import Exact
+from avi.objectives.elbo import ClosedFormElbo
 from avi.ragged import Document
 from avi.refine.coordinate import CoordinateAscent
 from avi.types import Local, Target
@@ -35,7 +35,7 @@ def optima(lda, theta, documents):
     family = Dirichlet(lda.latent_size)
 
     def one(x):
-        local = Local(Target(lda, theta, x), family, Exact())
+        local = Local(Target(lda, theta, x), family, ClosedFormElbo())
         lam = SEARCH(local, family.init(), jax.random.key(0))
         return lda.elbo(theta, x, family, lam), lam
 

@@ -23,7 +23,7 @@ from avi.inference.refined import Refined
 from avi.inference.start import Start
 from avi.models.gaussian_mixture import GaussianMixture
 from avi.models.lda import LDA
-from avi.objectives.elbo import Exact
+from avi.objectives.elbo import ClosedFormElbo
 from avi.optimizers.natural_gradient import NaturalGradient
 from avi.optimizers.robbins_monro import RobbinsMonro
 from avi.problem import Problem
@@ -56,7 +56,7 @@ def family_of(model):
 
 
 def start(model, rows, inference, theta_optimizer=WHOLE, phi_optimizer=None):
-    problem = Problem(model, family_of(model), inference, Exact())
+    problem = Problem(model, family_of(model), inference, ClosedFormElbo())
     x = seen(rows) if isinstance(model, LDA) else jnp.asarray(rows)
     number = len(jax.tree.leaves(rows)[0])
     spec = DataSpec(jax.tree.map(lambda leaf: leaf[0], x), None, model.support, number, x)

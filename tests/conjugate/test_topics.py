@@ -12,8 +12,8 @@ from oracles import topics as oracle
 from avi.config.compose import compose
 from avi.models.lda import LDA
 from avi.report.run_page import report
-from avi.results.folder import Files
 from avi.results.run import read as read_run
+from avi.results.store import Files
 from avi.results.topics import read
 from avi.run.product import End
 from avi.run.session import open_session

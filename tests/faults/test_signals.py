@@ -75,7 +75,7 @@ def test_a_signal_while_xla_compiles_ends_in_time(uninterrupted, tmp_path):
 
 def test_a_gap_report_is_interrupted_and_goes_on(uninterrupted, tmp_path):
     assert avi(WORDS, tmp_path, (without_report,)).process.exitcode == 0
-    slow = Slow("avi.gap.parts", "append_lines", 0.3)
+    slow = Slow("avi.gap.ledger", "append_lines", 0.3)
     running = Avi(GAP, tmp_path, (without_report, slow))
     running.wait_for("append_lines begins")
     running.send(signal.SIGTERM)

@@ -115,13 +115,13 @@ def params(good):
 def reading(monkeypatch):
     """Let commands read all that they read, and compute nothing from it."""
     import avi.gap
-    from avi.gap.parts import Parts
+    from avi.gap.ledger import LedgerFiles
     from avi.run import measure as gap
     from avi.run import posterior as infer
     from avi.run import train
 
     def report(*_, run, **__):
-        parts = Parts(run.path / "gap" / "parts", "forged")
+        parts = LedgerFiles(run.path / "gap" / "parts", "forged")
         list(parts.found(num_params=4))
         list(parts.estimates())
         raise Done

@@ -10,8 +10,8 @@ from gap.gaussian_case import LATENT, SETTINGS, SIZE, make_case
 
 from avi.families.gaussian import DiagonalGaussian
 from avi.gap.context import Clock, Context, Ledger
+from avi.gap.ledger import LedgerFiles
 from avi.gap.measure import measure
-from avi.gap.parts import Parts
 from avi.gap.statistics import bootstrap_t
 from avi.types import Splits
 
@@ -46,7 +46,7 @@ def replications():
         case.params._replace(phi=phi),
         Splits(rows, rows[:1], rows[:1]),
         settings,
-        Ledger(Parts(None, ""), case.experiment.problem.family.num_params),
+        Ledger(LedgerFiles(None, ""), case.experiment.problem.family.num_params),
         lambda what, share: None,
         Clock(None),
     )

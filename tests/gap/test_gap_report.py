@@ -21,11 +21,11 @@ from avi.gap.statistics import khat_limit
 from avi.objectives.iwae import ImportanceWeighted
 from avi.population import Points, choose
 from avi.randomness import key_for
-from avi.results.folder import Files
 from avi.results.gap import Validity
 from avi.results.gap import read as read_summary
 from avi.results.points import read as read_points
 from avi.results.record import plain
+from avi.results.store import Files
 
 Z = 4.75  # two-sided false alarm 2e-6 for a normal statistic
 

@@ -25,7 +25,7 @@ from avi.inference.amortized import Amortized
 from avi.inference.free_form import FreeForm
 from avi.models.lda import LDA
 from avi.networks.mlp import MLP
-from avi.objectives.elbo import Exact as ExactElbo
+from avi.objectives.elbo import ClosedFormElbo
 from avi.problem import Problem
 from avi.refine.ascent import Ascent
 from avi.results.gap import AuditRecord, Mean, Sandwich, SandwichStep, Sizes
@@ -54,7 +54,7 @@ def measured(experiment, evidence, **changed):
         sizes=SIZES,
         notes=Notes(complete=changed.pop("complete", True)),
         clock=SimpleNamespace(seconds=1.0),
-        kernels=SimpleNamespace(certifies=True),
+        compiled=SimpleNamespace(certifies=True),
     )
     known = {"sandwich": None, "frontiers": {}, "same_bounds": {}, "audit": AUDIT, "doublings": 0}
     return Outcome(context, **known | changed)
@@ -252,7 +252,7 @@ def test_only_the_gap_of_an_encoder_is_one_of_amortization(experiment, inference
 
 def test_a_report_of_topics_is_in_the_bound_that_they_were_trained_in():
     model = LDA(3, alpha=0.1, eta=0.01, seeds=0, topics="posterior")
-    problem = Problem(model, Dirichlet(3), ENCODER, ExactElbo())
+    problem = Problem(model, Dirichlet(3), ENCODER, ClosedFormElbo())
     assert reported_bound(problem) == problem.bound_name == "ELBO under q(topics)"
 
 

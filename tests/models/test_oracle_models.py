@@ -14,7 +14,7 @@ from avi.models.linear_gaussian import LinearGaussian
 from avi.models.normal_hierarchy import NormalHierarchy
 from avi.models.poisson_lognormal import PoissonLogNormal
 from avi.models.state_space import StateSpace
-from avi.objectives.elbo import Exact
+from avi.objectives.elbo import ClosedFormElbo
 from avi.problem import require
 from avi.types import DataSpec
 
@@ -143,9 +143,9 @@ def test_the_closed_form_of_counts_is_the_mean_over_q(family):
 
 def test_counts_refuse_a_closed_form_that_is_not_theirs():
     model, _ = COUNTS
-    require(Exact(), model, FullRankGaussian(2))
+    require(ClosedFormElbo(), model, FullRankGaussian(2))
     with pytest.raises(ConfigError, match="closed form; got .* CouplingFlow. Try objective=elbo"):
-        require(Exact(), model, CouplingFlow(2))
+        require(ClosedFormElbo(), model, CouplingFlow(2))
 
 
 def test_sizes_that_do_not_fit_the_data_are_refused_with_what_to_type():

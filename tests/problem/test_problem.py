@@ -78,7 +78,7 @@ class Unnatural:
         (MIXTURE, CATEGORY, ImportanceWeighted(3), ["reparametrised", "objective=elbo"]),
         (MIXTURE, CATEGORY, elbo.AnalyticKL(1, False), ["prior z ~ N(0, I)", "Try"]),
         (LINEAR, GAUSSIAN, elbo.Enumerated(), ["finite space", "Try objective=elbo"]),
-        (LINEAR, GAUSSIAN, elbo.Exact(), ["closed form", "Try objective=elbo"]),
+        (LINEAR, GAUSSIAN, elbo.ClosedFormElbo(), ["closed form", "Try objective=elbo"]),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_to_type(model, family, objective, words):

@@ -13,10 +13,10 @@ from report.conftest import write_run
 from avi.report.compare_page import write_comparison
 from avi.report.run_page import report
 from avi.results import comparison, facts, gap, metrics, points, snapshot, topics
-from avi.results.folder import Files
 from avi.results.gap import Generalisation, SameBound, Sizes
 from avi.results.record import restored, table
 from avi.results.run import read
+from avi.results.store import Files
 from avi.rundir import RunDir
 
 MODULES = (comparison, facts, gap, metrics, points, snapshot, topics)

@@ -30,7 +30,7 @@ def identity_of(params: Params, description: str) -> str:
     return digest.hexdigest()
 
 
-class Parts:
+class LedgerFiles:
     """Searches and evidence, one line each, keyed by row id; of another identity they are dropped.
 
     Without a folder nothing is kept.
@@ -101,6 +101,34 @@ class Parts:
     def _append(self, name: str, line: dict[str, Any]) -> None:
         if self.folder is not None:
             append_lines(self.folder / f"{name}.jsonl", [line])
+
+
+class Ledger:
+    """What has been found of every row, in this report or in one that was killed."""
+
+    def __init__(self, files: LedgerFiles, num_params: int) -> None:
+        self.files = files
+        self._found = {(row, start): found for row, start, found in files.found(num_params)}
+        self._estimates = {(row, by): (lam, one) for row, by, lam, one in files.estimates()}
+
+    def found(self, row: int, start: int) -> Found | None:
+        """Return how the search from one start ended, None if it has not."""
+        return self._found.get((int(row), start))
+
+    def add_found(self, row: int, start: int, found: Found) -> None:
+        """Keep how a search ended."""
+        self.files.add_found(row, start, found)
+
+    def estimate(self, row: int, evidence: Any, lam: np.ndarray) -> Estimate | None:
+        """Return the evidence of one row by this estimator at this lam, None if it is not known."""
+        at, estimate = self._estimates.get((int(row), repr(evidence)), (None, None))
+        return estimate if at == lam.tolist() else None
+
+    def add_estimate(self, row: int, evidence: Any, lam: np.ndarray, estimate: Estimate) -> None:
+        """Keep the evidence of one row."""
+        by = repr(evidence)
+        self._estimates[int(row), by] = (lam.tolist(), estimate)
+        self.files.add_estimate(row, by, lam, estimate)
 
 
 def _found(line: dict[str, Any], num_params: int) -> Found:

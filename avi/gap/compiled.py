@@ -36,7 +36,7 @@ class Shared(NamedTuple):
         return jax.random.fold_in(of_purpose(self.root, purpose), number)
 
 
-class Kernels:
+class Compiled:
     """The compiled functions of one report. Keys fold in a purpose and the row's id: nothing else.
 
     `view` is the fixed one. All take arrays with one entry per lane; theta and the seed are handed
@@ -72,7 +72,7 @@ class Kernels:
         self.values = self.over_rows(self._values, keyed=True)
         self.khat = self.over_rows(self._khat, keyed=True)
         self.walk = self.over_rows(self._walk)
-        self._evidence_kernels: dict[Any, Callable[..., Estimate]] = {}
+        self._evidence_of: dict[Any, Callable[..., Estimate]] = {}
         self.starts = [self.over_rows(self._start_of(start)) for start in STARTS]
 
     def over_rows(self, function: Callable[..., Any], *, keyed: bool = False) -> Callable[..., Any]:
@@ -188,14 +188,14 @@ class Kernels:
 
     def evidence_of(self, evidence: Any) -> Callable[..., Estimate]:
         """Return the mapped estimator, compiled once for each."""
-        if evidence not in self._evidence_kernels:
+        if evidence not in self._evidence_of:
 
             def one(shared: Shared, row: PyTree, number: Array, lam: Lam) -> Estimate:
                 target = self.local(shared, row, number, self.pair_objective).target
                 return evidence(target, self.family, lam, shared.key_of("evidence", number))
 
-            self._evidence_kernels[evidence] = self.over_rows(one)
-        return self._evidence_kernels[evidence]
+            self._evidence_of[evidence] = self.over_rows(one)
+        return self._evidence_of[evidence]
 
     def _start_of(self, start: Callable[..., Lam]) -> Callable[..., Lam]:
         def one(shared: Shared, row: PyTree, number: Array) -> Lam:
