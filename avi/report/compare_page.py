@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from avi.report import tables
@@ -47,7 +47,7 @@ def write_comparison(folders: Iterable[Path], out: Path) -> Comparison:
     series = [curves.Series(row.label, row.curves[split]) for row in rows]
     drawing = curves.comparison(series, f"{_SPLIT_WORDS[split]} {tables.bound_name(rows)}")
     contents: dict[str, bytes | str] = {
-        "comparison.md": tables.markdown(rows, words),
+        "comparison.md": page("comparison.md", **_tables(rows), claims=words),
         "comparison.png": png(drawing),
         "comparison.html": _page(rows, words, svg(drawing, "Curves of all runs"), out),
     }
@@ -61,17 +61,19 @@ def curve_split(rows: Sequence[Row]) -> Split:
     return "valid" if all(row.curves["valid"].points for row in rows) else "train"
 
 
-def _page(rows: Sequence[Row], words: Sequence[str], drawing: str, out: Path) -> str:
-    return page(
-        "compare.html",
-        rows=rows,
-        claims=words,
-        drawing=markup(drawing),
-        results=Table(tables.result_header(rows), tables.result_cells(rows)),
-        seeds=Table(tables.seed_header(rows), tables.seed_cells(rows)),
-        costs=Table(tables.COST_HEADER, tables.cost_cells(rows)),
-        reports=[_link(row, out) for row in rows if (row.path / "report.html").is_file()],
+def _tables(rows: Sequence[Row]) -> dict[str, Any]:
+    found = (
+        Table(tables.result_header(rows), tables.result_cells(rows)),
+        Table(tables.seed_header(rows), tables.seed_cells(rows)),
+        Table(tables.COST_HEADER, tables.cost_cells(rows)),
     )
+    return {"gap": tables.gap_names(rows), "tables": [table for table in found if table.cells]}
+
+
+def _page(rows: Sequence[Row], words: Sequence[str], drawing: str, out: Path) -> str:
+    reports = [_link(row, out) for row in rows if (row.path / "report.html").is_file()]
+    values = {"rows": rows, "claims": words, "drawing": markup(drawing), "reports": reports}
+    return page("compare.html", **values, **_tables(rows))
 
 
 def _link(row: Row, out: Path) -> tuple[str, str, str]:

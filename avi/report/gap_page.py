@@ -11,7 +11,7 @@ from avi.report import images, validity
 from avi.report.figures import gap as drawings
 from avi.report.figures.style import svg
 from avi.report.render import markup
-from avi.report.wording import count, duration, gap_command, loser, plural
+from avi.report.wording import count, gap_command, loser
 from avi.results.gap import FrontierStep, SplitSummary
 from avi.results.points import Decomposition, worst_first
 from avi.results.run import Run
@@ -155,35 +155,6 @@ class GapView:
         return (
             [f"Left out: {sentence}" for sentence in self.run.gap.skipped] if self.run.gap else []
         )
-
-    @property
-    def sources(self) -> list[str]:
-        """How the numbers were made."""
-        report = self.run.gap
-        if report is None:
-            return []
-        parts = []
-        if math.isfinite(report.num_draws):
-            parts.append(
-                f"{count(report.num_draws)} fresh draws per point, shared by both ends of each gap"
-            )
-        if math.isfinite(report.tolerance):
-            parts.append(f"converged means a certificate below {report.tolerance:g} nats")
-        spent = {name: one.gradient_evaluations for name, one in report.splits.items()}
-        if known := [
-            f"{count(n)} per {name} point" for name, n in spent.items() if math.isfinite(n)
-        ]:
-            parts.append(f"gradient evaluations of the search: {', '.join(known)}")
-        if math.isfinite(report.half_width) and math.isfinite(report.doublings):
-            reached = ", ".join(f"{count(one.n)} {name}" for name, one in report.splits.items())
-            parts.append(
-                "points were added at doublings only, until half of the gap's 95 % interval was "
-                f"{report.half_width:g} nats, all rows were in or the time was over: "
-                f"{plural(report.doublings, 'doubling')}, {reached} rows"
-            )
-        if math.isfinite(report.seconds):
-            parts.append(f"made in {duration(report.seconds)}")
-        return parts
 
     def _pictures(self) -> Mapping[int, bytes]:
         """Return the images, by row id, of the observations that the run has kept."""

@@ -22,6 +22,7 @@ _FILTERS = (
     wording.milliseconds,
     wording.plural,
     wording.price,
+    wording.in_markdown,
 )
 
 
@@ -43,7 +44,7 @@ def _environment() -> "Environment":
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
+        autoescape=lambda name: name is None or name.endswith(".html"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

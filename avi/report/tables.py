@@ -5,7 +5,15 @@ import textwrap
 from collections.abc import Sequence
 
 from avi.report.runs import Row, held_out_split, summaries
-from avi.report.wording import MINUS, MISSING, count, duration, milliseconds, plus_minus
+from avi.report.wording import (
+    MINUS,
+    MISSING,
+    count,
+    duration,
+    milliseconds,
+    plus_minus,
+    printable,
+)
 from avi.settings import SPLITS, Split
 
 WIDTH = 80
@@ -107,7 +115,7 @@ def terminal(rows: Sequence[Row], paragraphs: Sequence[str] = ()) -> str:
     parts.append(
         textwrap.fill(
             "Bounds in nats per datapoint (higher is better), ± one standard error. "
-            f"gap: {_which(rows)}. params: variational parameters kept. "
+            f"gap: {gap_names(rows)}. params: variational parameters kept. "
             "grads/x, time/x: cost of one new observation.",
             WIDTH,
         )
@@ -116,7 +124,7 @@ def terminal(rows: Sequence[Row], paragraphs: Sequence[str] = ()) -> str:
     return "\n\n".join(parts).replace(MINUS, "-").replace(MISSING, "-") + "\n"
 
 
-def _which(rows: Sequence[Row]) -> str:
+def gap_names(rows: Sequence[Row]) -> str:
     """Return what the column `gap` holds: each mode's own name for what it loses."""
     names = list(dict.fromkeys(row.gap_name for row in rows))
     if len(names) == 1:
@@ -143,49 +151,8 @@ def _aligned(names: Sequence[str], body: Cells) -> str:
     first = max(8, min(room, longest))
     lines = []
     for row in [names, *body]:
-        label, *more = textwrap.wrap(_plain(row[0]), first, subsequent_indent="  ") or [""]
+        label, *more = textwrap.wrap(printable(row[0]), first, subsequent_indent="  ") or [""]
         numbers = "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths, strict=True))
         lines += [(label.ljust(first) + numbers).rstrip(), *more]
     rule = "-" * min(WIDTH, first + sum(widths) + 2 * len(widths))
     return "\n".join([lines[0], rule, *lines[1:]])
-
-
-def _plain(words: str) -> str:
-    # A run's settings are somebody else's words: no escape sequence reaches the terminal.
-    return "".join(letter if letter.isprintable() else "?" for letter in words)
-
-
-def markdown(rows: Sequence[Row], paragraphs: Sequence[str]) -> str:
-    """Return the comparison as a Markdown page."""
-    parts = [
-        "# Comparison",
-        "Bounds in nats per datapoint, higher is better, ± one standard error; "
-        f"gap: {_which(rows)}.",
-        _markdown_table(result_header(rows), result_cells(rows)),
-        _markdown_table(COST_HEADER, cost_cells(rows)),
-        "Parameters φ: variational parameters kept. New x: the cost of one observation outside "
-        "the training set. Gradients: gradient evaluations, one reverse pass of log p(x, z) for "
-        "one datapoint and one draw each.",
-    ]
-    several = seed_cells(rows)
-    if several:
-        parts.insert(3, _markdown_table(seed_header(rows), several))
-    parts.append("\n".join(f"- {_markdown_words(words)}" for words in paragraphs))
-    parts.append("![bounds against epochs, seconds and gradient evaluations](comparison.png)")
-    return "\n\n".join(parts) + "\n"
-
-
-def _markdown_table(names: Sequence[str], body: Cells) -> str:
-    lines = [list(names), ["---"] + ["---:"] * (len(names) - 1), *map(list, body)]
-    return "\n".join(
-        "| "
-        + " | ".join(cell if line is lines[1] else _markdown_words(cell) for cell in line)
-        + " |"
-        for line in lines
-    )
-
-
-def _markdown_words(words: str) -> str:
-    for letter in "\\`*_[]|":
-        words = words.replace(letter, f"\\{letter}")
-    return _plain(words.replace("\n", " ")).replace("&", "&amp;").replace("<", "&lt;")

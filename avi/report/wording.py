@@ -104,6 +104,18 @@ def plural(amount: float, noun: str) -> str:
     return f"{count(amount)} {noun}{'' if amount == 1 else 's'}"
 
 
+def printable(words: str) -> str:
+    """Return somebody's words without control characters: no escape sequence reaches a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in words)
+
+
+def in_markdown(words: str) -> str:
+    """Return somebody's words so that Markdown shows them as they are."""
+    for letter in "\\`*_[]|":
+        words = words.replace(letter, f"\\{letter}")
+    return printable(words.replace("\n", " ")).replace("&", "&amp;").replace("<", "&lt;")
+
+
 def override_key(word: str) -> str:
     """Return the key of a command line word: `inference` for `+inference=svi`."""
     return word.partition("=")[0].lstrip("+~").partition("@")[0]
