@@ -72,6 +72,7 @@ class Compiled:
         self.values = self.over_rows(self._values, keyed=True)
         self.khat = self.over_rows(self._khat, keyed=True)
         self.walk = self.over_rows(self._walk)
+        self.observe = self.over_rows(self._observe)
         self._evidence_of: dict[Any, Callable[..., Estimate]] = {}
         self.starts = [self.over_rows(self._start_of(start)) for start in STARTS]
 
@@ -94,6 +95,11 @@ class Compiled:
         """Return the variational problem of one recorded row."""
         x = self.view(row, number, jnp.zeros((), jnp.int32))
         return Local(Target(self.experiment.problem.model, shared.theta, x), self.family, objective)
+
+    def _observe(self, shared: Shared, row: PyTree, number: Array) -> X:
+        """Return the observation that a recorded row stands for."""
+        del shared
+        return self.view(row, number, jnp.zeros((), jnp.int32))
 
     def search_evaluations(self) -> int:
         """Return the gradient evaluations of one round of the local optimiser."""

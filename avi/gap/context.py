@@ -17,7 +17,7 @@ from avi.gap.selection import Selection
 from avi.population import Points, sizes_of
 from avi.randomness import key_for
 from avi.settings import GapSettings, Split
-from avi.types import Params, Splits
+from avi.types import Params, Splits, Theta
 
 Progress = Callable[[str, float], None]  # what is going on, and the share of it that is done
 
@@ -78,7 +78,10 @@ class Context:
     @cached_property
     def compiled_for_simulated(self) -> Compiled:
         """The same of rows that are observations already: no view changes them."""
-        theta = self.params.theta
+        return self.compiled_for_observed(self.params.theta)
+
+    def compiled_for_observed(self, theta: Theta) -> Compiled:
+        """Return the functions of rows that are observations, at this theta."""
         return Compiled(self.experiment, self.settings, theta, lambda row, number, visit: row)
 
     @cached_property

@@ -2,8 +2,10 @@
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
+from avi.gap.endings import Ending
 from avi.gap.search import Found
 from avi.gap.statistics import khat_limit
 from avi.results.points import NOT_FINITE, Decomposition
@@ -36,7 +38,13 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-@np.errstate(invalid="ignore")  # what is not finite is flagged
+def spacing_at(value: float) -> float:
+    """Return the distance from a bound to the next number in the run's precision, in nats."""
+    kind = jnp.result_type(float).type
+    return float(np.spacing(kind(abs(value))))
+
+
+@np.errstate(invalid="ignore", over="ignore")  # what is not finite is flagged
 def decompose(
     place: Place,
     values: tuple[np.ndarray, np.ndarray],
@@ -46,6 +54,8 @@ def decompose(
     """Return one point's gaps from its values at lam and at lam* on the same pairs of draws."""
     at_lam, at_best = values
     winner, found = won
+    if found.converged and spacing_at(float(at_best.mean())) > evidence.tolerance:
+        found = found._replace(ending=Ending.PRECISION)
     bound, bound_se = mean_and_error(at_lam)
     bound_star, bound_star_se = mean_and_error(at_best)
     _, gap_se = mean_and_error(at_best - at_lam)

@@ -11,6 +11,7 @@ class Ending(StrEnum):
     NEGATIVE = "negative-certificate"
     SADDLE = "saddle"
     SATURATED = "saturated"
+    PRECISION = "precision"
 
 
 SENTENCES = {
@@ -18,5 +19,7 @@ SENTENCES = {
     Ending.UNCERTIFIED: "the search spent its budget or its time, and more may be left to gain.",
     Ending.NEGATIVE: "the certificate came out below zero beyond its noise: it cannot be believed.",
     Ending.SADDLE: "the bound bends upwards along a direction: better λ lie on both sides.",
+    Ending.PRECISION: "the bound is so large that single precision cannot tell the tolerance: try "
+    "precision=float64.",
     Ending.SATURATED: "the gradient is exactly zero where nothing bends: it says nothing.",
 }

@@ -7,6 +7,7 @@ import numpy as np
 
 from avi.abilities import Bidirectional, Tractable
 from avi.gap.context import Context
+from avi.gap.precision import in_double
 from avi.gap.sandwich import settle
 from avi.population import Points
 from avi.results.gap import Sandwich
@@ -24,13 +25,17 @@ class Evidences(NamedTuple):
 
 
 def known_evidence(context: Context, points: Points) -> list[Estimate] | None:
-    """Return the evidence that the model knows, None if it knows none: no search is needed."""
+    """Return the evidence that the model knows, None if it knows none: no search is needed.
+
+    In double precision: a determinant and a quadratic form of single precision lose what a gap is.
+    """
     evidence, family = context.experiment.evidence, context.experiment.problem.family
     if Tractable not in evidence.needs:
         return None
     context.on_progress("exact evidence", 0.0)
     nowhere = np.broadcast_to(np.asarray(family.init()), (len(points), family.num_params))
-    found = context.compiled.evidence_of(evidence)(points.rows, points.ids, nowhere)
+    with in_double(context, points) as (compiled, observed):
+        found = compiled.evidence_of(evidence)(observed.rows, observed.ids, nowhere)
     estimates = [Estimate(*(leaf[n] for leaf in found)) for n in range(len(points))]
     _note_lost(context, estimates)
     return estimates

@@ -11,6 +11,7 @@ import numpy as np
 
 from avi.abilities import Reparametrised, Weighted
 from avi.experiment import Experiment
+from avi.gap import precision
 from avi.gap.audit import Audit
 from avi.gap.context import Clock, Context, Progress
 from avi.gap.decomposition import Evidenced, Place, decompose
@@ -137,6 +138,7 @@ class _Measurement:
     frontiers: dict[Split, tuple[FrontierStep, ...]] = field(default_factory=dict)
     same_bounds: dict[Split, SameBound] = field(default_factory=dict)
     doublings: int = 0  # of the points, for half_width
+    precision: bool | None = None  # is enough
 
     def __post_init__(self) -> None:
         self.evidence = Evidences(self.context.experiment.evidence, [], None)
@@ -151,6 +153,7 @@ class _Measurement:
             self.same_bounds,
             self.audit.record(),
             self.doublings,
+            self.precision,
         )
 
     def add(self, first: int, last: int) -> None:
@@ -208,6 +211,9 @@ class _Measurement:
             context.compiled.values(context.score_key, points.rows, points.ids, ends)
             for ends in (lams[index], best)
         )
+        self._note_precision(
+            points, [of_split[place] for place in index], (lams[index], best), (at_lam, at_best)
+        )
         khats = _khats(context, points, best)
         if known is None:
             self.evidence = estimated_evidence(context, self.evidence, points, best)
@@ -232,6 +238,17 @@ class _Measurement:
             )
             for n, place in enumerate(index)
         ]
+
+    def _note_precision(
+        self,
+        points: Points,
+        of_split: list[Split],
+        ends: tuple[np.ndarray, np.ndarray],
+        values: tuple[np.ndarray, np.ndarray],
+    ) -> None:
+        """Ask double precision, of the rows that are new; once it says no, no is the answer."""
+        if self.precision is not False:
+            self.precision = precision.holds(self.context, points, of_split, ends, values)
 
 
 def _choose(context: Context, first: int, last: int) -> tuple[Points, list[Split]]:

@@ -62,6 +62,7 @@ class Outcome(NamedTuple):
     same_bounds: Mapping[Split, SameBound]
     audit: AuditRecord
     doublings: int
+    precision_ok: bool | None
 
 
 def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
@@ -114,6 +115,7 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
             finite=not lost,
             complete=notes.complete,
             doubling_ok=audit.doubling.ok if audit.doubling else None,
+            precision_ok=outcome.precision_ok,
             sandwich_ok=sandwich.ok if sandwich else None,
         ),
         skipped=(

@@ -91,8 +91,9 @@ class LinearGaussian:
         """Return log N(x; mu, W W' + Psi) in nats, by the determinant and inversion lemmas."""
         value, seen = self.observed(x)
         mean, precision = self.posterior(theta, x)
-        residual = seen * (value - theta["mean"]) / self.scale(theta)
-        quadratic = jnp.sum(residual**2) - mean @ precision @ mean
+        # At the posterior mean, where nothing large is subtracted from anything large.
+        residual = seen * (value - theta["weight"] @ mean - theta["mean"]) / self.scale(theta)
+        quadratic = jnp.sum(residual**2) + mean @ mean
         logs = jnp.sum(seen * (LOG_TWO_PI + 2 * jnp.log(self.scale(theta))))
         return -0.5 * (quadratic + jnp.linalg.slogdet(precision)[1] + logs)
 

@@ -129,6 +129,12 @@ _FLAGS = (
         "approximation gap with it.",
     ),
     (
+        "precision_ok",
+        "Double precision finds the same bounds, as far as their draws can tell.",
+        "The bounds are too large for single precision, or double precision finds others: nats "
+        "below the tolerance are rounding. Try precision=float64.",
+    ),
+    (
         "complete",
         "No row and no evidence was dropped for lack of time.",
         "Time ran out: rows or their evidence were dropped, see what was left out.",

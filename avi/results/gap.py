@@ -228,6 +228,7 @@ class Validity:
     finite: bool | None = None
     complete: bool | None = None
     doubling_ok: bool | None = None
+    precision_ok: bool | None = None
     sandwich_ok: bool | None = None
 
     def failed(self) -> list[str]:
