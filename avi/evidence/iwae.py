@@ -74,7 +74,11 @@ class ImportanceSampling:
 
 
 def pareto_khat(log_weights: Array) -> Array:
-    """Return the Pareto shape k of the tail of exp(log_weights), float[S] with S >= 25."""
+    """Return the Pareto shape k of the tail of exp(log_weights), float[S] with S >= 25.
+
+    Infinite where it has none that is finite, as where a single weight is all there is.
+    """
     from blackjax.diagnostics import psis_weights
 
-    return psis_weights(log_weights)[1]
+    khat = psis_weights(jnp.asarray(log_weights))[1]
+    return jnp.where(jnp.isnan(khat), jnp.inf, khat)

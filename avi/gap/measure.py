@@ -1,5 +1,6 @@
 """The gap report: rows, lam*, bounds on shared draws, evidence, and what may be said of them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from avi.gap.frontier import converged, frontier
 from avi.gap.ledger import Ledger, LedgerFiles, identity_of
 from avi.gap.same_bound import reported_bound, same_bound
 from avi.gap.search import Found, Job
+from avi.gap.statistics import LEVEL
 from avi.gap.summary import Outcome, summarise, usable_evidence
 from avi.population import Points, choose, chosen, rows_at
 from avi.results import gap as summaries
@@ -154,6 +156,7 @@ class _Measurement:
             self.audit.record(),
             self.doublings,
             self.precision,
+            _level(self.context),
         )
 
     def add(self, first: int, last: int) -> None:
@@ -266,6 +269,15 @@ def _choose(context: Context, first: int, last: int) -> tuple[Points, list[Split
     )
     ids = np.concatenate([points.ids for points in of_each.values()])[order]
     return Points(rows, ids), [of_split[place] for place in order]
+
+
+def _level(context: Context) -> float:
+    """Return the level of the intervals: with all the looks that doubling may take, 95 %."""
+    if context.settings.half_width is None:
+        return LEVEL
+    largest = max(context.sizes[split] for split in context.settings.splits)
+    looks = 1 + max(0, math.ceil(math.log2(largest / FIRST_POINTS)))
+    return 1 - (1 - LEVEL) / looks
 
 
 def _search(context: Context, points: Points, lams: np.ndarray) -> dict[int, list[Job]]:

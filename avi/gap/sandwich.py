@@ -18,7 +18,7 @@ from avi.randomness import key_for
 from avi.results.gap import Sandwich, SandwichStep
 from avi.types import Estimate, Evidence, Lam
 
-WIDEST = 0.2  # nats between the two bounds, in the mean over simulated data
+WIDEST = 0.2  # nats between the two bounds, at the upper end of their mean over simulated data
 LARGEST_DOUBLING = 0.05  # nats that twice the temperatures may still add on the real data
 REAL = 100  # real rows on which the doubling is tried
 TRANSFER = 0.5  # share of the simulated data's effective sample size that real data must reach
@@ -44,7 +44,7 @@ def settle(
         gained = float((on_real.value - before.value).mean())
         step = _step(context, evidence, simulated, on_real, gained)
         history.append(step)
-        close = step.width < WIDEST and step.doubling < LARGEST_DOUBLING
+        close = _widest(step) < WIDEST and step.doubling < LARGEST_DOUBLING
         twice = evidence.doubled()
         if close or twice is None or not context.clock.has_time():
             break
@@ -60,6 +60,11 @@ def settle(
         ok=bool(close and transfers),
         history=tuple(history),
     )
+
+
+def _widest(step: SandwichStep) -> float:
+    """Return the upper end of the width: of its interval, two standard errors without one."""
+    return step.width_interval[1] if step.width_interval else step.width + 2 * step.width_se
 
 
 class Simulated(NamedTuple):

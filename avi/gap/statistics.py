@@ -7,10 +7,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from avi.evidence.iwae import pareto_khat
 from avi.results.gap import Mean
 
 RESAMPLES = 2000  # B
 LEVEL = 0.95
+CARRIED = 1 / 3  # of the mean by one point: more, and resampling says nothing of it
 FEWEST = 30  # points below which a skewed mean has no honest interval
 FALSE_ALARM = 1e-6  # of the largest |z| over all points of a report
 
@@ -20,10 +22,14 @@ def mean_of(
     noise: Float[np.ndarray, " n"],
     split_size: int,
     seed: int,
+    *,
+    gaps: bool = False,
+    level: float = LEVEL,
 ) -> Mean:
     """Return the mean of one value per point; `noise` is the Monte Carlo standard error of each.
 
-    The spread of the values already contains their noise: draws are independent between points.
+    The spread of the values already contains their noise: draws are independent between points. Of
+    `gaps`, whose right tail carries the mean, an interval is given only where the tail allows one.
     """
     number = len(values)
     mean = float(values.mean())
@@ -32,8 +38,24 @@ def mean_of(
     se = spread / np.sqrt(number)
     # Without replacement from split_size rows the choice of x matters less, the noise as much.
     choice = max(se**2 - monte_carlo**2, 0.0) * (1 - number / split_size)
-    interval = bootstrap_t(values, seed) if number >= FEWEST else None
+    honest = number >= FEWEST and not (gaps and carried_by_few(values))
+    interval = bootstrap_t(values, seed, level) if honest else None
     return Mean(mean, float(se), monte_carlo, float(np.sqrt(choice + monte_carlo**2)), interval)
+
+
+def carried_by_few(values: Float[np.ndarray, " n"]) -> bool:
+    """Whether no interval of the mean can be honest: one value of it counts for too much.
+
+    Either more than a third of it is one point, or its own tail has no variance (Pareto k above the
+    limit at which a mean is usable, Vehtari et al. 2024).
+    """
+    sizes = np.abs(values)
+    if sizes.max() > CARRIED * sizes.sum():
+        return True
+    if np.ptp(values) == 0:
+        return False
+    above = values - values.min() + 1e-3 * np.ptp(values)
+    return bool(float(pareto_khat(np.log(above))) > khat_limit(len(values)))
 
 
 def bootstrap_t(

@@ -38,7 +38,7 @@ from avi.results.gap import (
     Validity,
     Worst,
 )
-from avi.results.points import NOT_FINITE, Decomposition, worst_first
+from avi.results.points import LOW_ESS, NOT_FINITE, Decomposition, worst_first
 from avi.settings import Split
 
 ENOUGH_KHAT = 0.95  # share of points whose importance weights must be well behaved
@@ -63,6 +63,7 @@ class Outcome(NamedTuple):
     audit: AuditRecord
     doublings: int
     precision_ok: bool | None
+    level: float  # of the intervals: 95 %, more where rows may be added until one is narrow
 
 
 def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
@@ -72,7 +73,10 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
     amortized = is_amortized(experiment.problem.inference, context.params.phi)
     tables = {
         split: _Table(
-            [row for row in rows if row.split == split], context.sizes[split], experiment.seed
+            [row for row in rows if row.split == split],
+            context.sizes[split],
+            experiment.seed,
+            outcome.level,
         )
         for split in settings.splits
     }
@@ -108,7 +112,7 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
         not_finite=tuple(row.row for row in lost),
         validity=Validity(
             q_star_converged=all(row.converged for row in rows),
-            n_ok=all(one.n >= FEWEST for one in splits.values()),
+            n_ok=all(_enough(one) for one in splits.values()),
             negative_gap=_negative_gap(rows, splits),
             evidence_se_ok=_evidence_se_ok(splits, rows, settings.tolerance),
             khat_ok=_khat_ok(rows, settings.num_draws, usable),
@@ -116,6 +120,8 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
             complete=notes.complete,
             doubling_ok=audit.doubling.ok if audit.doubling else None,
             precision_ok=outcome.precision_ok,
+            starts_ok=_starts_ok(audit),
+            ess_ok=_ess_ok(rows),
             sandwich_ok=sandwich.ok if sandwich else None,
         ),
         skipped=(
@@ -193,6 +199,7 @@ class _Table:
     rows: Sequence[Decomposition]
     size: int  # of the whole split
     seed: int
+    level: float  # of the intervals
 
     def column(self, name: str) -> np.ndarray:
         return np.array([getattr(row, name) for row in self.rows], np.float64)
@@ -200,7 +207,9 @@ class _Table:
     def mean(self, name: str, *errors: str) -> Mean:
         """Return the mean of a column; the columns of its independent errors add in quadrature."""
         noise = np.sqrt(sum(self.column(error) ** 2 for error in errors))
-        return mean_of(self.column(name), noise, self.size, self.seed)
+        gaps = name.endswith("_gap")
+        values = self.column(name)
+        return mean_of(values, noise, self.size, self.seed, gaps=gaps, level=self.level)
 
 
 def _split(table: _Table, evidence_usable: bool, same_bound: SameBound | None) -> SplitSummary:
@@ -277,7 +286,7 @@ def _gap(table: _Table) -> GapMean:
 
 def _well_behaved(khats: Sequence[float], num_weights: int) -> bool | None:
     """Whether enough of the weights' tails are light; None where none is known."""
-    known = np.array([khat for khat in khats if np.isfinite(khat)])
+    known = np.array([khat for khat in khats if not np.isnan(khat)])
     if not known.size:
         return None
     return bool(np.mean(known < khat_limit(num_weights)) >= ENOUGH_KHAT)
@@ -310,6 +319,26 @@ def _evidence_se_ok(
     if all(one.kind == "exact" for one in known):
         return all(row.evidence_se <= tolerance for row in rows)
     return all(one.se_mc <= tolerance for one in known)
+
+
+def _enough(one: SplitSummary) -> bool:
+    """Whether there are enough points for an interval, and none of them carries the mean."""
+    known = one.amortization_gap.known
+    return one.n >= FEWEST and (not known or one.amortization_gap.interval is not None)
+
+
+def _starts_ok(audit: AuditRecord) -> bool | None:
+    """Whether no audited point gains from another start, unless all were searched from all."""
+    return bool(audit.improved == 0 or audit.all_points) if audit.points else None
+
+
+def _ess_ok(rows: Sequence[Decomposition]) -> bool | None:
+    """Whether enough of the evidence's weights count, in enough of the points."""
+    known = [row for row in rows if np.isfinite(row.ess)]
+    if not known:
+        return None
+    low = sum(LOW_ESS in row.flags.split() for row in known)
+    return low <= (1 - ENOUGH_KHAT) * len(known)
 
 
 def _negative_gap(rows: Sequence[Decomposition], splits: Mapping[Split, SplitSummary]) -> bool:

@@ -140,9 +140,20 @@ _FLAGS = (
         "Time ran out: rows or their evidence were dropped, see what was left out.",
     ),
     (
+        "starts_ok",
+        "No other start led higher, or all points were searched from all of them.",
+        "Other starts led higher for some of the points that were audited: others may gain too.",
+    ),
+    (
+        "ess_ok",
+        "The evidence rests on many of its weights.",
+        "The evidence of too many points rests on few of its weights: it may be far too low.",
+    ),
+    (
         "n_ok",
-        "There are enough datapoints for a standard error that means something.",
-        "Too few datapoints for an interval: gaps are skewed, fewer than 30 points say little.",
+        "There are enough datapoints for an interval, and none of them carries the mean.",
+        "No interval of the mean can be honest: there are fewer than 30 points, or a few of them "
+        "carry the mean. Look at the median and the quantiles.",
     ),
     (
         "negative_gap",

@@ -229,6 +229,8 @@ class Validity:
     complete: bool | None = None
     doubling_ok: bool | None = None
     precision_ok: bool | None = None
+    starts_ok: bool | None = None
+    ess_ok: bool | None = None
     sandwich_ok: bool | None = None
 
     def failed(self) -> list[str]:

@@ -13,6 +13,7 @@ from avi.rundir import atomic_write
 from avi.settings import Split
 
 POINTS, WORST = "gap/points.csv", "gap/worst.npz"
+LOW_ESS = "low-ess"  # the flag of a row whose evidence rests on few of its weights
 NOT_FINITE = "not-finite"  # the flag of a row with which its split has no means
 
 
