@@ -46,8 +46,8 @@ def mean_of(
 def carried_by_few(values: Float[np.ndarray, " n"]) -> bool:
     """Whether no interval of the mean can be honest: one value of it counts for too much.
 
-    Either more than a third of it is one point, or its own tail has no variance (Pareto k above the
-    limit at which a mean is usable, Vehtari et al. 2024).
+    Either more than a third of it is one point, or its own tail has no variance: Pareto k above one
+    half by half of its standard error, that of a tail of a fifth of the points.
     """
     sizes = np.abs(values)
     if sizes.max() > CARRIED * sizes.sum():
@@ -55,7 +55,8 @@ def carried_by_few(values: Float[np.ndarray, " n"]) -> bool:
     if np.ptp(values) == 0:
         return False
     above = values - values.min() + 1e-3 * np.ptp(values)
-    return bool(float(pareto_khat(np.log(above))) > khat_limit(len(values)))
+    khat = float(pareto_khat(np.log(above)))
+    return khat > 0.5 * (1 + 1 / math.sqrt(len(values) / 5))
 
 
 def bootstrap_t(
