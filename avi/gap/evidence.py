@@ -2,14 +2,13 @@
 
 from typing import Any, NamedTuple, cast
 
-import jax
 import numpy as np
 
 from avi.abilities import Bidirectional, Tractable
 from avi.gap.context import Context
 from avi.gap.precision import in_double
 from avi.gap.sandwich import settle
-from avi.population import Points
+from avi.population import Points, rows_at
 from avi.results.gap import Sandwich
 from avi.types import Estimate, Evidence
 
@@ -34,8 +33,7 @@ def known_evidence(context: Context, points: Points) -> list[Estimate] | None:
         return None
     context.on_progress("exact evidence", 0.0)
     nowhere = np.broadcast_to(np.asarray(family.init()), (len(points), family.num_params))
-    with in_double(context, points) as (compiled, observed):
-        found = compiled.evidence_of(evidence)(observed.rows, observed.ids, nowhere)
+    found = _of_rows(context, evidence, points, nowhere)
     estimates = [Estimate(*(leaf[n] for leaf in found)) for n in range(len(points))]
     _note_lost(context, estimates)
     return estimates
@@ -66,7 +64,7 @@ def estimated_evidence(
 def _estimates(
     context: Context, evidence: Evidence, points: Points, lams: np.ndarray
 ) -> list[Estimate]:
-    ledger, kernel = context.ledger, context.compiled.evidence_of(evidence)
+    ledger = context.ledger
     known = [ledger.estimate(r, evidence, lam) for r, lam in zip(points.ids, lams, strict=True)]
     result = [UNKNOWN if one is None else one for one in known]
     left = [number for number, one in enumerate(known) if one is None]
@@ -79,12 +77,19 @@ def _estimates(
             )
             break
         batch = np.array(left[first : first + width])
-        rows = jax.tree.map(lambda leaf, batch=batch: leaf[batch], points.rows)
-        found = kernel(rows, points.ids[batch], lams[batch])
+        found = _of_rows(context, evidence, rows_at(points, batch), lams[batch])
         for place, number in enumerate(batch):
             result[number] = Estimate(*(leaf[place] for leaf in found))
             ledger.add_estimate(points.ids[number], evidence, lams[number], result[number])
     return result
+
+
+def _of_rows(context: Context, evidence: Evidence, points: Points, lams: np.ndarray) -> Estimate:
+    """Return the estimates of some points; what is to be exact is computed in double precision."""
+    if evidence.kind != "exact":
+        return context.compiled.evidence_of(evidence)(points.rows, points.ids, lams)
+    with in_double(context, points) as (compiled, observed):
+        return compiled.evidence_of(evidence)(observed.rows, observed.ids, lams)
 
 
 def _note_lost(context: Context, estimates: list[Estimate]) -> None:

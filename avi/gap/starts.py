@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from avi.abilities import LocationScale
+from avi.evidence.peaks import climb
 from avi.types import Family, Lam, PRNGKey, Target
 
-NEWTON_STEPS = 50  # damped steps to the mode of p(z | x)
 START_NAMES = ("mode", "family", "laplace", "random")  # the first is the inference mode's own lam
 
 
@@ -31,17 +31,7 @@ def laplace_start(target: Target, family: Family, key: PRNGKey) -> Lam:
     def log_joint(z: Array) -> Array:
         return target.model.log_joint(target.theta, target.x, z)
 
-    def body(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        z, damping = carry
-        slope, bend = jax.grad(log_joint)(z), jax.hessian(log_joint)(z)
-        values, vectors = jnp.linalg.eigh(-bend)
-        step = vectors @ ((vectors.T @ slope) / (jnp.abs(values) + damping))
-        better = log_joint(z + step) > log_joint(z)
-        damping = jnp.clip(jnp.where(better, damping / 4, damping * 4), 1e-3, 1e6)
-        return (jnp.where(better, z + step, z), damping), None
-
-    origin = jnp.zeros(family.latent.size)
-    (z, _), _ = jax.lax.scan(body, (origin, jnp.ones(())), None, length=NEWTON_STEPS)
+    z = climb(log_joint, jnp.zeros(family.latent.size))
     precision = jnp.maximum(-jnp.diag(jax.hessian(log_joint)(z)), 1.0)
     return family.member(z, 1 / jnp.sqrt(precision))
 

@@ -1,0 +1,124 @@
+"""The modes of p(z | x): where they are, and how wide."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from avi.types import PRNGKey, Scalar, Target, Z
+
+NEWTON_STEPS = 50  # damped steps to a mode
+NODES = {1: 257, 2: 33}  # per dimension of the grid that is looked at first
+DRAWS = 64  # from the prior, which also say how wide it is
+FOLLOWED = 16  # of the grid, and of the draws, each to its mode
+MOST = 4  # modes that are told apart
+APART = 3.0  # standard deviations of the narrower of two modes that are not one
+REACH = 6.0  # of the grid, in standard deviations of the prior
+
+
+class Peaks(NamedTuple):
+    """Up to MOST modes, the one with the largest mass first."""
+
+    mean: Float[Array, "M d"]
+    factor: Float[Array, "M d d"]  # lower Cholesky factor of the inverse curvature
+    number: Scalar  # that are real; the others repeat the first
+    centre: Float[Array, " d"]  # of the prior
+    spread: Float[Array, " d"]  # of the prior
+
+
+def climb(log_joint: Callable[[Z], Scalar], start: Z) -> Z:
+    """Return the mode of log p(x, z) that damped Newton steps reach from `start`."""
+
+    def body(carry: tuple[Z, Array], _: None) -> tuple[tuple[Z, Array], None]:
+        z, damping = carry
+        slope, bend = jax.grad(log_joint)(z), jax.hessian(log_joint)(z)
+        values, vectors = jnp.linalg.eigh(-bend)
+        step = vectors @ ((vectors.T @ slope) / (jnp.abs(values) + damping))
+        better = log_joint(z + step) > log_joint(z)
+        damping = jnp.clip(jnp.where(better, damping / 4, damping * 4), 1e-3, 1e6)
+        return (jnp.where(better, z + step, z), damping), None
+
+    (z, _), _ = jax.lax.scan(body, (start, jnp.ones(())), None, length=NEWTON_STEPS)
+    return z
+
+
+def find(target: Target, near: Z, key: PRNGKey) -> Peaks:
+    """Return the modes that are reached from a grid, from draws of the prior, and from `near`.
+
+    The grid is as wide as the prior that the model has: 64 draws of it tell.
+    """
+
+    def log_joint(z: Z) -> Scalar:
+        return target.model.log_joint(target.theta, target.x, z)
+
+    drawn = jax.vmap(lambda one: target.model.sample(target.theta, one, target.x)[0])(
+        jax.random.split(key, DRAWS)
+    ).reshape(DRAWS, -1)
+    centre, spread = drawn.mean(axis=0), drawn.std(axis=0)
+    grid = _grid_tops(log_joint, centre, spread)
+    values = jax.vmap(log_joint)(drawn)
+    of_draws = drawn[jnp.argsort(-values)[:FOLLOWED]]
+    starts = jnp.concatenate([near[None], grid, of_draws])
+    ends = jax.vmap(lambda start: climb(log_joint, start))(starts)
+    best = ends[jnp.argmax(jax.vmap(log_joint)(ends))]
+    images = jnp.concatenate([_mirrors(best, centre), _mirrors(best, jnp.zeros_like(centre))])
+    mirrored = jax.vmap(lambda start: climb(log_joint, start))(images)
+    ends = jnp.concatenate([ends, mirrored])
+    factors = jax.vmap(lambda z: _factor(log_joint, z, spread))(ends)
+    heights = jax.vmap(log_joint)(ends)
+    mass = heights + jnp.log(jnp.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
+    mass = jnp.where(jnp.isfinite(mass), mass, -jnp.inf)
+    chosen, number = _distinct(ends, factors, mass)
+    return Peaks(ends[chosen], factors[chosen], number, centre, spread)
+
+
+def _mirrors(z: Z, centre: Array) -> Float[Array, "m d"]:
+    """Return the images of z in the prior's planes of symmetry: a likelihood may be even there."""
+    signs = jnp.stack(jnp.meshgrid(*[jnp.array([1.0, -1.0])] * z.size, indexing="ij"), axis=-1)
+    return centre + signs.reshape(-1, z.size)[1:] * (z - centre)
+
+
+def _grid_tops(
+    log_joint: Callable[[Z], Scalar], centre: Array, spread: Array
+) -> Float[Array, "F d"]:
+    """Return the highest nodes of a grid that are above all of their neighbours."""
+    size = centre.size
+    unit = jnp.linspace(-REACH, REACH, NODES[size])
+    nodes = jnp.stack(jnp.meshgrid(*[unit] * size, indexing="ij"), axis=-1) * spread + centre
+    flat = nodes.reshape(-1, size)
+    values = jax.lax.map(log_joint, flat, batch_size=64).reshape(nodes.shape[:-1])
+    window = (3,) * size
+    around = jax.lax.reduce_window(values, -jnp.inf, jax.lax.max, window, (1,) * size, "SAME")
+    tops = jnp.where(values >= around, values, -jnp.inf).ravel()
+    return flat[jnp.argsort(-tops)[:FOLLOWED]]
+
+
+def _factor(log_joint: Callable[[Z], Scalar], z: Z, spread: Array) -> Array:
+    """Return the Cholesky factor of the inverse curvature, no wider than the prior."""
+    values, vectors = jnp.linalg.eigh(-jax.hessian(log_joint)(z))
+    inverse = 1 / jnp.maximum(values, 1 / jnp.max(spread) ** 2)
+    covariance = (vectors * inverse) @ vectors.T
+    return jnp.linalg.cholesky(covariance)
+
+
+def _distinct(ends: Array, factors: Array, mass: Array) -> tuple[Array, Scalar]:
+    """Return the indices of the heaviest modes that are not one, and how many there are."""
+
+    def body(left: Bool[Array, " S"], _: None) -> tuple[Bool[Array, " S"], tuple[Array, Array]]:
+        best = jnp.argmax(jnp.where(left, mass, -jnp.inf))
+        real = left[best] & jnp.isfinite(mass[best])
+
+        def distance(end: Array, factor: Array) -> Scalar:
+            moved = jax.scipy.linalg.solve_triangular(factor, end - ends[best], lower=True)
+            return jnp.linalg.norm(moved)
+
+        from_best = jax.vmap(lambda end: distance(end, factors[best]))(ends)
+        from_other = jax.vmap(distance)(ends, factors)
+        apart = jnp.maximum(from_best, from_other) > APART
+        return left & apart, (best, real)
+
+    everything = jnp.ones(len(ends), bool)
+    _, (chosen, real) = jax.lax.scan(body, everything, None, length=MOST)
+    return jnp.where(real, chosen, chosen[0]), real.sum()
