@@ -121,7 +121,7 @@ def require(component: Any, model: Model, family: Family) -> None:
 
 def _with_needs(component: Any) -> Iterator[Any]:
     """Yield those that have needs among the component and its parts."""
-    if "needs" in type(component).__dict__ and is_dataclass(component):
+    if is_dataclass(component) and hasattr(type(component), "needs"):
         yield component
     for part in _parts(component).values():
         yield from _with_needs(part)

@@ -1,7 +1,7 @@
 """Functions of one datapoint over many, in lanes of one fixed width."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 from avi.engine.lanes import WIDTH, in_lanes
 from avi.population import Points
 from avi.problem import Problem
-from avi.types import Lam, Objective, Params, PRNGKey, X
+from avi.types import Bound, Lam, Objective, Params, PRNGKey, Target, X
 
 
 class Evaluator:
@@ -64,10 +64,34 @@ class Evaluator:
 
 
 def with_draws(objective: Any, num_samples: int) -> Any:
-    """Return the objective with `num_samples` draws, if it draws at all."""
+    """Return the objective with about `num_samples` draws, if it draws at all: the same bound.
+
+    Where the draws are part of what the bound is (the k of IWAE-k), it is a mean of independent
+    values of that bound.
+    """
     if not any(field.name == "num_samples" for field in fields(objective)):
         return objective
-    return replace(objective, num_samples=num_samples)
+    sharper = replace(objective, num_samples=num_samples)
+    if sharper.bound_name == objective.bound_name:
+        return sharper
+    return _Repeated(objective, max(1, num_samples // objective.num_samples))
+
+
+@dataclass(frozen=True)
+class _Repeated:
+    """The mean of independent values of one bound."""
+
+    objective: Any
+    number: int
+
+    def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
+        keys = jax.random.split(key, self.number)
+        bounds = jax.lax.map(lambda one: self.objective(target, family, lam, one), keys)
+        mean: Bound = jax.tree.map(lambda leaf: leaf.mean(axis=0), bounds)
+        return mean
+
+    def evaluations(self, family: Any) -> int:
+        return self.number * int(self.objective.evaluations(family))
 
 
 class _Compiled:

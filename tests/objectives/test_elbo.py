@@ -10,6 +10,7 @@ from oracles import closed_forms
 from oracles.statistics import assert_mean_is
 from plugins.coupling import CouplingFlow
 
+from avi.engine.evaluator import with_draws
 from avi.families.categorical import Categorical
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
 from avi.models.gaussian_mixture import GaussianMixture
@@ -17,6 +18,7 @@ from avi.models.linear_gaussian import LinearGaussian
 from avi.models.mixture import Mixture
 from avi.models.poisson_lognormal import PoissonLogNormal
 from avi.objectives import elbo
+from avi.objectives.dreg import DoublyReparametrised
 from avi.objectives.elbo import (
     AnalyticKL,
     ClosedFormElbo,
@@ -211,7 +213,8 @@ def test_iwae_of_one_draw_is_the_elbo_draw_by_draw(family):
     np.testing.assert_allclose(one, same, rtol=1e-13)
 
 
-def test_the_iwae_gradient_is_that_of_its_mean():
+@pytest.mark.parametrize("estimator", [ImportanceWeighted, DoublyReparametrised])
+def test_the_iwae_gradient_is_that_of_its_mean(estimator):
     # The exact gradient of E[log mean of 2 weights], by quadrature over the four-dimensional noise.
     family, lam = DiagonalGaussian(2), some_lam(DiagonalGaussian(2))
     nodes, weights = np.polynomial.hermite_e.hermegauss(16)
@@ -229,13 +232,55 @@ def test_the_iwae_gradient_is_that_of_its_mean():
         return products @ (jax.nn.logsumexp(log_weights, axis=1) - np.log(2))
 
     def draw(key):
-        return jax.grad(lambda lam: ImportanceWeighted(2)(target(), family, lam, key).surrogate)(
-            lam
-        )
+        return jax.grad(lambda lam: estimator(2)(target(), family, lam, key).surrogate)(lam)
 
     draws = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(5), 60_000))
     expected = jax.jit(jax.grad(mean_bound))(lam)
     assert_mean_is(draws, expected, smallest_detectable=0.03 * float(jnp.abs(expected).max()))
+
+
+def test_doubly_reparametrised_gradients_are_iwaes_own_in_theta_and_keep_their_signal_in_lam():
+    family, number = DiagonalGaussian(2), 1000
+    # Near the best member, as an encoder is that has been trained.
+    deviation = 1.2 * np.diag(ORACLE.precision) ** -0.5
+    lam = jnp.concatenate([ORACLE.posterior_mean(X) + 0.1 * deviation, np.log(deviation)])
+    where, key = target(), jax.random.key(6)
+
+    def bound(estimator, theta, lam, key):
+        found = estimator(number)(Target(where.model, theta, where.x), family, lam, key)
+        return found.surrogate, found.value
+
+    def in_theta(estimator):
+        gradient = jax.grad(bound, argnums=1, has_aux=True)
+        return gradient(estimator, where.theta, lam, key)
+
+    (one, value), (other, same) = in_theta(ImportanceWeighted), in_theta(DoublyReparametrised)
+    np.testing.assert_allclose(value, same, rtol=1e-13)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), one, other)
+
+    def signal(estimator):
+        draw = jax.grad(lambda lam, key: bound(estimator, where.theta, lam, key)[0])
+        keys = jax.random.split(jax.random.key(7), 400)
+        draws = jax.jit(jax.vmap(draw, (None, 0)))(lam, keys)
+        return np.abs(draws.mean(0)).max() / draws.std(0).max()
+
+    assert signal(DoublyReparametrised) > 3 * signal(ImportanceWeighted)
+
+
+def test_a_bound_keeps_its_name_and_its_mean_whatever_the_draws_of_a_report():
+    """IWAE-5 on 100 draws is the mean of twenty values of IWAE-5, not IWAE-100."""
+    family, lam = DiagonalGaussian(2), some_lam(DiagonalGaussian(2))
+    keys = jax.random.split(jax.random.key(8), 4_000)
+
+    def values(objective):
+        return jax.jit(jax.vmap(lambda key: objective(target(), family, lam, key).value))(keys)
+
+    few, many = values(ImportanceWeighted(5)), values(with_draws(ImportanceWeighted(5), 100))
+    error = np.hypot(few.std(), many.std()) / len(keys) ** 0.5
+    assert abs(few.mean() - many.mean()) < 4.75 * error
+    np.testing.assert_allclose(few.std() / many.std(), 20**0.5, rtol=0.15)
+    assert values(ImportanceWeighted(100)).mean() - few.mean() > 10 * error
+    assert with_draws(Pathwise(1, False), 100) == Pathwise(100, False)
 
 
 class Line:
