@@ -66,6 +66,7 @@ class Estimate(NamedTuple):
     standard_error: Scalar
     ess: Scalar  # effective sample size of the importance weights
     khat: Scalar  # Pareto shape of their tail
+    apart: Scalar  # nats beyond noise by which another start finds more
 
 
 class DataSpec(NamedTuple):

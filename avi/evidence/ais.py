@@ -15,6 +15,7 @@ from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Scalar, Target
 SCHEDULE_RADIUS = 4.0  # of the sigmoid: temperatures are dense at both ends
 JITTER = 0.2  # relative; a trajectory of constant length can return to where it began
 FIRST_STEP = 0.5  # of the pilot run, in units of the start's own scale
+SURE = 3.0  # standard errors by which two starts must differ
 ADAPTATION = 0.5  # of log step size per unit of acceptance, in the pilot run
 
 
@@ -37,8 +38,11 @@ class AnnealedImportanceSampling:
     Gaussian (q(z) if it is one, else one with its mean and standard deviations) or from the prior,
     in coordinates in which its start is N(0, I): HMC needs no other mass matrix. The step size at
     each temperature is what pilot chains found; adapting it on the chains themselves would bias the
-    weights. `upper` runs the chains backwards from an exact draw of the posterior, which a
-    simulated x has: bidirectional Monte Carlo (Grosse, Ancha & Roy 2016).
+    weights. A path from q cannot find a mode that q has missed, one from the prior may: under
+    `both`, half of the chains take each, and where those from the prior find more than noise
+    allows, theirs is the estimate and says so (`apart`). `upper` runs the chains backwards from an
+    exact draw of the posterior, which a simulated x has: bidirectional Monte Carlo (Grosse, Ancha &
+    Roy 2016).
     """
 
     num_chains: int  # K
@@ -47,7 +51,7 @@ class AnnealedImportanceSampling:
     leapfrog: int  # steps of one trajectory
     acceptance: float  # that the pilot run aims at
     pilot_chains: int
-    start: Literal["posterior_approximation", "prior"]  # the Gaussian of q(z; lam), or N(0, I)
+    start: Literal["posterior_approximation", "prior", "both"]  # q(z; lam)'s Gaussian, or N(0, I)
     needs: ClassVar[tuple[type, ...]] = (Real,)
     kind: ClassVar[Kind] = "lower"
 
@@ -56,13 +60,38 @@ class AnnealedImportanceSampling:
             value = getattr(self, name)
             if value < 1:
                 raise ValueError(f"{name} must be 1 or more; got {value}.")
+        if self.start == "both" and self.num_chains % 2:
+            raise ValueError(
+                f"start=both takes half of the chains for each: num_chains must be even; got "
+                f"{self.num_chains}. Try evidence.num_chains={self.num_chains + 1}."
+            )
         if not 0 < self.acceptance < 1:
             raise ValueError(f"acceptance is a share, above 0 and below 1; got {self.acceptance}.")
 
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate:
         """Return the lower bound; its error is that of the log of a mean, by the delta method."""
-        log_weights, _ = self._forward(self._place(target, family, lam), family.latent.size, key)
-        return _estimate(log_weights[self.pilot_chains :], sign=1)
+        if self.start == "both":
+            return self._from_both(target, family, lam, key)
+        return _estimate(self._log_weights(target, family, lam, key), sign=1)
+
+    def _log_weights(
+        self, target: Target, family: Family, lam: Lam, key: PRNGKey
+    ) -> Float[Array, " K"]:
+        visit = self._place(target, family, lam)
+        return self._forward(visit, family.latent.size, key)[0][self.pilot_chains :]
+
+    def _from_both(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate:
+        half = replace(self, start="posterior_approximation", num_chains=self.num_chains // 2)
+        near = half._log_weights(target, family, lam, key)
+        # A key that depends on what came before puts one loop after the other (see `certify`).
+        other_key = jax.random.fold_in(key, 1 + jnp.isnan(near).sum())
+        far = replace(half, start="prior")._log_weights(target, family, lam, other_key)
+        one, other = _estimate(near, sign=1), _estimate(far, sign=1)
+        noise = jnp.hypot(one.standard_error, other.standard_error)
+        apart = jnp.maximum(other.value - one.value - SURE * noise, 0.0)
+        together = _estimate(jnp.concatenate([near, far]), sign=1)
+        chosen = jax.tree.map(lambda a, b: jnp.where(apart > 0, a, b), other, together)
+        return chosen._replace(apart=apart)
 
     def upper(self, target: Target, family: Family, lam: Lam, z: Array, key: PRNGKey) -> Estimate:
         """Return an upper bound from z ~ p(z | x), with the step sizes of the lower bound."""
@@ -226,4 +255,4 @@ def _estimate(log_weights: Float[Array, " K"], sign: int) -> Estimate:
     ess = 1 / jnp.sum(jnp.exp(2 * (sign * log_weights - total)))
     error = jnp.sqrt(jnp.maximum(1 / ess - 1 / number, 0.0))
     undefined = jnp.asarray(jnp.nan)
-    return Estimate(sign * (total - jnp.log(float(number))), error, ess, undefined)
+    return Estimate(sign * (total - jnp.log(float(number))), error, ess, undefined, undefined)

@@ -21,4 +21,4 @@ class Exact:
         del family, lam, key
         model: Any = target.model
         value, undefined = model.log_evidence(target.theta, target.x), jnp.asarray(jnp.nan)
-        return Estimate(value, jnp.zeros(()), undefined, undefined)
+        return Estimate(value, jnp.zeros(()), undefined, undefined, undefined)

@@ -56,7 +56,7 @@ class ImportanceSampling:
         ess = 1 / jnp.sum(weights**2)
         error = jnp.sqrt(jnp.maximum(1 / ess - 1 / self.num_samples, 0.0))
         value = total - jnp.log(float(self.num_samples))
-        return Estimate(value, error, ess, pareto_khat(log_weights))
+        return Estimate(value, error, ess, pareto_khat(log_weights), jnp.asarray(jnp.nan))
 
     def _log_weight(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Array:
         which_key, prior_key, q_key = jax.random.split(key, 3)

@@ -19,4 +19,4 @@ class NoEvidence:
         """Return NaN."""
         del target, family, lam, key
         undefined = jnp.asarray(jnp.nan)
-        return Estimate(undefined, undefined, undefined, undefined)
+        return Estimate(*[undefined] * len(Estimate._fields))

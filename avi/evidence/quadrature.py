@@ -46,7 +46,7 @@ class Quadrature:
         nothing = jnp.full(2, -jnp.inf)
         fine, coarse = jax.lax.fori_loop(0, peaks.number, add, nothing)
         undefined = jnp.asarray(jnp.nan)
-        return Estimate(fine, jnp.abs(fine - coarse), undefined, undefined)
+        return Estimate(fine, jnp.abs(fine - coarse), undefined, undefined, undefined)
 
     def _around(self, target: Target, peaks: Peaks, which: Array) -> Float[Array, " 2"]:
         """Return the log integral of one mode's part, by all nodes and by every second one."""

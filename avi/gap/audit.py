@@ -20,7 +20,8 @@ from avi.settings import Split
 AUDIT_SHARE = 0.75  # of the seconds: later no audit begins
 FEWEST = 30  # rows of a split, or all: with 95 % confidence fewer than 1 in 10 gain if none does
 WORTH_A_SEARCH = 0.01  # nats that other starts must find before all points get them
-AGAIN = len(START_NAMES)  # the start number of a search that begins at lam*
+SECOND = len(START_NAMES) - 1  # the start number of second opinions
+AGAIN = len(START_NAMES)  # that of a search that begins at lam*
 
 
 @dataclass
@@ -31,6 +32,8 @@ class Audit:
     leads: dict[int, list[Lead]] = field(default_factory=dict)  # row id: per start, over the mode's
     doubled: dict[int, Lead] = field(default_factory=dict)  # row id: a second search, over lam*
     escalated: bool = False  # all points were searched from other starts
+    asked: int = 0  # points with a second opinion
+    gained: int = 0  # of which it led to another search
     counts: Counter[tuple[str, Split]] = field(default_factory=Counter)  # rows looked at so far
 
     def other_starts(
@@ -56,6 +59,51 @@ class Audit:
             return found
         self.escalated = len(self._search(points, others, found)) == len(others)
         return found
+
+    def second_opinions(self, points: Points, found: dict[int, list[Job]]) -> dict[int, list[Job]]:
+        """Return `found` with a search from a second start for every point where one pays.
+
+        One round of the local optimiser from beside the family's standard member shows whether
+        there is a better hill; only there is it climbed to the top.
+        """
+        context = self.context
+        if context.compiled.knows_optimum or not context.settings.audit:
+            return found
+        found = {point: list(jobs) for point, jobs in found.items()}
+        waiting, better = list(found), list[Job]()
+        while waiting and context.clock.has_time(AUDIT_SHARE):
+            context.on_progress("second opinions", 1 - len(waiting) / len(found))
+            asked = waiting[: context.settings.width]
+            waiting = waiting[context.settings.width :]
+            better += self._better(points, asked, found)
+            self.asked += len(asked)
+        if waiting:
+            context.notes.skip(f"a second opinion on {len(waiting)} rows: no time left.")
+        if better:
+            context.search(points, better, AUDIT_SHARE, "lam* from second opinions")
+        for job in better:
+            if job.found is not None:
+                found[job.point].append(job)
+                self.gained += 1
+        return found
+
+    def _better(
+        self, points: Points, asked: Sequence[int], found: dict[int, list[Job]]
+    ) -> list[Job]:
+        """Return the searches worth going on with, from where one round has led."""
+        compiled, index = self.context.compiled, np.array(asked)
+        rows = jax.tree.map(lambda leaf: leaf[index], points.rows)
+        ids = points.ids[index]
+        state = compiled.begin(rows, ids, compiled.second_start(rows, ids))
+        number = np.full(len(asked), SECOND)
+        _, ends = compiled.advance(rows, ids, number, np.zeros(len(asked), int), state)
+        tops = np.stack([_end(found[point][0]) for point in asked])
+        leads = self.context.selection(points).lead(asked, ends, tops)
+        return [
+            Job(point, SECOND, end)
+            for point, end, lead in zip(asked, ends, leads, strict=True)
+            if certain(lead) > 0
+        ]
 
     def search_again(
         self, points: Points, of_split: Sequence[Split], winners: dict[int, tuple[str, Found]]
@@ -88,8 +136,10 @@ class Audit:
             improved=int(np.sum(gains > settings.tolerance)),
             largest=float(gains.max(initial=-np.inf)),
             all_points=self.escalated,
-            starts=tuple(map(self._start, range(1, AGAIN))) if self.leads else (),
+            starts=tuple(map(self._start, range(1, SECOND))) if self.leads else (),
             doubling=self._doubling(),
+            second_opinions=self.asked,
+            second_gains=self.gained,
         )
 
     def _start(self, number: int) -> StartRecord:
@@ -166,3 +216,7 @@ class Audit:
         leads = context.selection(points).leads({point: found[point] for point in whole})
         self.leads |= {int(points.ids[point]): leads[point] for point in whole}
         return {point: certain(leads[point][best_of(leads[point])]) for point in whole}
+
+
+def _end(job: Job) -> np.ndarray:
+    return job.lam if job.found is None else job.found.lam

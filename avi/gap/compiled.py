@@ -13,7 +13,7 @@ from avi.abilities import Reparametrised, Unrestricted
 from avi.engine.lanes import in_lanes
 from avi.evidence.iwae import pareto_khat
 from avi.experiment import Experiment
-from avi.gap.starts import STARTS
+from avi.gap.starts import STARTS, second_start
 from avi.objectives.elbo import Elbo, Score, draw_noise
 from avi.objectives.moment_matched import MomentMatched
 from avi.problem import fit
@@ -75,6 +75,7 @@ class Compiled:
         self.observe = self.over_rows(self._observe)
         self._evidence_of: dict[Any, Callable[..., Estimate]] = {}
         self.starts = [self.over_rows(self._start_of(start)) for start in STARTS]
+        self.second_start = self.over_rows(self._start_of(second_start))
 
     def over_rows(self, function: Callable[..., Any], *, keyed: bool = False) -> Callable[..., Any]:
         """Return `function` of what is shared and one row, over rows in lanes.

@@ -8,7 +8,7 @@ import numpy as np
 from avi.gap.endings import Ending
 from avi.gap.search import Found
 from avi.gap.statistics import khat_limit
-from avi.results.points import LOW_ESS, NOT_FINITE, Decomposition
+from avi.results.points import LOW_ESS, NOT_FINITE, STARTS_APART, Decomposition
 from avi.settings import Split
 from avi.types import Estimate
 
@@ -95,6 +95,7 @@ def _flags(found: Found, evidence: Evidenced, finite: bool) -> str:
         str(found.ending): not found.converged,
         "khat": heavy or (number is not None and estimate.khat >= khat_limit(number)),
         "evidence-se": evidence.kind == "exact" and estimate.standard_error > evidence.tolerance,
+        STARTS_APART: estimate.apart > evidence.tolerance,
         LOW_ESS: number is not None and estimate.ess < number / 4,
         NOT_FINITE: not finite,
     }

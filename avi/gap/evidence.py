@@ -12,7 +12,7 @@ from avi.population import Points, rows_at
 from avi.results.gap import Sandwich
 from avi.types import Estimate, Evidence
 
-UNKNOWN = Estimate(*4 * [cast(Any, float("nan"))])
+UNKNOWN = Estimate(*len(Estimate._fields) * [cast(Any, float("nan"))])
 
 
 class Evidences(NamedTuple):

@@ -19,7 +19,7 @@ from avi.rundir.files import refuse_link, resource_errors
 from avi.rundir.records import append_lines, read_lines
 from avi.types import Estimate, Params
 
-FORMAT = 2  # of the lines: those of another are measured afresh
+FORMAT = 3  # of the lines: those of another are measured afresh
 
 
 def identity_of(params: Params, description: str) -> str:

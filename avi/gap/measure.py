@@ -167,6 +167,7 @@ class _Measurement:
         context.on_progress("the mode's own lam", 0.0)
         lams = context.lams(points)
         found = self.audit.other_starts(points, of_split, _search(context, points, lams))
+        found = self.audit.second_opinions(points, found)
         winners = context.selection(points).winners(lams, found)
         self.audit.search_again(points, of_split, winners)
         rows = self._decompose(points, of_split, lams, winners, known)

@@ -10,7 +10,9 @@ from avi.abilities import LocationScale
 from avi.evidence.peaks import climb
 from avi.types import Family, Lam, PRNGKey, Target
 
-START_NAMES = ("mode", "family", "laplace", "random")  # the first is the inference mode's own lam
+# The first is the inference mode's own lam, the last the second opinion that every row gets.
+START_NAMES = ("mode", "family", "laplace", "random", "second")
+ASIDE = 0.3  # standard deviations by which a second opinion begins beside the standard member
 
 
 def family_start(target: Target, family: Family, key: PRNGKey) -> Lam:
@@ -44,6 +46,15 @@ def random_start(target: Target, family: Family, key: PRNGKey) -> Lam:
     mean_key, deviation_key = jax.random.split(key)
     mean = jax.random.normal(mean_key, (family.latent.size,))
     return family.member(mean, jnp.exp(0.5 * jax.random.normal(deviation_key, mean.shape) - 0.5))
+
+
+def second_start(target: Target, family: Family, key: PRNGKey) -> Lam:
+    """Return the family's standard member a little aside: no symmetry holds the search there."""
+    del target
+    step = ASIDE * jax.random.normal(key, (family.num_params,))
+    if isinstance(family, LocationScale):
+        return family.displace(family.init(), step)
+    return family.init() + step
 
 
 STARTS: tuple[Callable[[Target, Family, PRNGKey], Lam], ...] = (

@@ -38,7 +38,7 @@ from avi.results.gap import (
     Validity,
     Worst,
 )
-from avi.results.points import LOW_ESS, NOT_FINITE, Decomposition, worst_first
+from avi.results.points import LOW_ESS, NOT_FINITE, STARTS_APART, Decomposition, worst_first
 from avi.settings import Split
 
 ENOUGH_KHAT = 0.95  # share of points whose importance weights must be well behaved
@@ -121,7 +121,8 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
             doubling_ok=audit.doubling.ok if audit.doubling else None,
             precision_ok=outcome.precision_ok,
             starts_ok=_starts_ok(audit),
-            ess_ok=_ess_ok(rows),
+            ess_ok=_rare(LOW_ESS, rows),
+            evidence_starts_ok=_rare(STARTS_APART, rows),
             sandwich_ok=sandwich.ok if sandwich else None,
         ),
         skipped=(
@@ -332,13 +333,13 @@ def _starts_ok(audit: AuditRecord) -> bool | None:
     return bool(audit.improved == 0 or audit.all_points) if audit.points else None
 
 
-def _ess_ok(rows: Sequence[Decomposition]) -> bool | None:
-    """Whether enough of the evidence's weights count, in enough of the points."""
+def _rare(flag: str, rows: Sequence[Decomposition]) -> bool | None:
+    """Whether few of the points whose evidence has weights raise a flag; None where none has."""
     known = [row for row in rows if np.isfinite(row.ess)]
     if not known:
         return None
-    low = sum(LOW_ESS in row.flags.split() for row in known)
-    return low <= (1 - ENOUGH_KHAT) * len(known)
+    raised = sum(flag in row.flags.split() for row in known)
+    return raised <= (1 - ENOUGH_KHAT) * len(known)
 
 
 def _negative_gap(rows: Sequence[Decomposition], splits: Mapping[Split, SplitSummary]) -> bool:

@@ -36,6 +36,12 @@ def _audited(audit: AuditRecord) -> Iterator[Entry]:
         most = f", by up to {audit.largest:.2g} nats" if math.isfinite(audit.largest) else ""
         then = "; all points were then searched from all of them" if audit.all_points else ""
         yield False, f"{words}{most}{then}."
+    if audit.second_opinions > 0:
+        yield (
+            None,
+            f"A second opinion on {plural(audit.second_opinions, 'point')}, from beside the "
+            f"family's standard member, led to a better hill for {count(audit.second_gains)}.",
+        )
     won = [
         f"{START_WORDS.get(name, name)} {count(n)}" for name, n in audit.winners.items() if n > 0
     ]
@@ -114,6 +120,7 @@ START_WORDS = {
     "family": "family's",
     "laplace": "Laplace",
     "random": "random",
+    "second": "second opinion",
 }
 _FLAGS = (
     (
@@ -148,6 +155,11 @@ _FLAGS = (
         "ess_ok",
         "The evidence rests on many of its weights.",
         "The evidence of too many points rests on few of its weights: it may be far too low.",
+    ),
+    (
+        "evidence_starts_ok",
+        "Annealing from q and from the prior find the same evidence.",
+        "Annealing from the prior finds more than from q at too many points: q misses modes there.",
     ),
     (
         "n_ok",

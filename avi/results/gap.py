@@ -161,6 +161,8 @@ class AuditRecord:
     all_points: bool | None  # all points were searched from the other starts
     starts: tuple[StartRecord, ...]
     doubling: Doubling | None
+    second_opinions: Count = NAN  # points that were also climbed from beside the standard member
+    second_gains: Count = NAN  # of which that led to a better hill
     winners: Mapping[str, Count] = field(default_factory=dict)  # start -> points it found lam* of
 
 
@@ -231,6 +233,7 @@ class Validity:
     precision_ok: bool | None = None
     starts_ok: bool | None = None
     ess_ok: bool | None = None
+    evidence_starts_ok: bool | None = None
     sandwich_ok: bool | None = None
 
     def failed(self) -> list[str]:

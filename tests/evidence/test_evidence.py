@@ -173,7 +173,7 @@ def annealed(family, start):
     return np.array([lower, upper])
 
 
-@pytest.mark.parametrize("start", ["posterior_approximation", "prior"])
+@pytest.mark.parametrize("start", ["posterior_approximation", "prior", "both"])
 def test_ais_starts_from_the_moments_of_a_family_that_does_not_say_that_it_is_gaussian(start):
     # The same start, written as m + s u instead of by the transport of the family.
     np.testing.assert_allclose(annealed(Opaque(), start), annealed(FAMILY, start), rtol=1e-4)

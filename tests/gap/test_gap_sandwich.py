@@ -16,7 +16,7 @@ WORDS = (
 ).split()
 
 
-@pytest.fixture(scope="module", params=["posterior_approximation", "prior"])
+@pytest.fixture(scope="module", params=["both", "prior"])
 def reported(request):
     """Return the start of the path, the exact evidence per row, and the summary."""
     session = open_session(compose([*WORDS, f"evidence.start={request.param}"])[0].tree)

@@ -77,7 +77,7 @@ def point(
     """Return a row whose bound is -10, whose evidence is 1 nat above the bound at lam*."""
     bound = -10.0 + 0.01 * row
     values = np.full(10, bound), np.full(10, bound + gap) + 1e-3 * np.arange(10)
-    estimate = Estimate(bound + gap + 1, error, ess, evidence_khat)
+    estimate = Estimate(bound + gap + 1, error, ess, evidence_khat, np.nan)
     evidence = Evidenced(estimate, kind, num_weights, khat, 400, 0.01)
     return decompose(Place(row, split), values, ("mode", found), evidence)
 

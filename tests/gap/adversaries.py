@@ -1,0 +1,298 @@
+"""Models that try to fool a gap report, with the truth from numpy: nothing here asks avi for it.
+
+Most are products over dimensions of one latent and one observation each, so that evidence and best
+mean-field member are sums of one-dimensional problems; the others have two latents and a grid.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gap.gaussian_case import SETTINGS, make_case
+from scipy.optimize import minimize
+
+from avi.evidence.ais import AnnealedImportanceSampling
+from avi.evidence.quadrature import Quadrature
+from avi.families.gaussian import DiagonalGaussian
+from avi.gap.context import Clock, Context, Ledger
+from avi.gap.ledger import LedgerFiles
+from avi.gap.measure import measure
+from avi.objectives.elbo import Elbo
+from avi.problem import Problem, fit
+from avi.types import Latent, Params, Splits
+
+WRONG = 0.05  # nats
+Z = 4.75
+DOUBTED = ("evidence-se", "starts-apart", "low-ess", "khat", "precision")
+
+
+@dataclasses.dataclass(frozen=True)
+class Adversary:
+    """z ~ N(0, I) and log p(x | z), written for numpy and jax alike (`xp`)."""
+
+    size: int  # latents, and observations
+    likelihood: Callable[..., Any]  # (xp, x, z) -> summed over the last axis if it is a product
+    simulate: Callable[..., Any]  # (generator, z) -> x
+    product: bool = True  # over dimensions
+    constant: float = 0.0  # added to log p(x, z)
+    distinct: int | None = None  # values of z in a row
+
+    @property
+    def latent(self):
+        return Latent("real", self.size)
+
+    @property
+    def support(self):
+        return "real"
+
+    def init(self, key, data):
+        return {"unused": jnp.zeros(())}
+
+    def log_joint(self, theta, x, z):
+        prior = -0.5 * jnp.sum(z**2) - 0.5 * self.size * np.log(2 * np.pi)
+        return jnp.sum(self.likelihood(jnp, x, z)) + prior + self.constant
+
+    def log_prior(self, theta):
+        return jnp.zeros(())
+
+    def sample(self, theta, key, like):
+        return jax.random.normal(key, (self.size,)), like
+
+
+def normal(xp, x, mean, scale):
+    return -0.5 * ((x - mean) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
+
+
+def of_mean(mean, scale):
+    """Return likelihood and simulator of x ~ N(mean(xp, z), scale^2), dimension by dimension."""
+    return (
+        lambda xp, x, z: normal(xp, x, mean(xp, z), scale),
+        lambda generator, z: mean(np, z) + scale * generator.standard_normal(z.shape),
+    )
+
+
+def cauchy(xp, x, z):
+    return -xp.log1p(((x - z) / 0.3) ** 2) - np.log(0.3 * np.pi)
+
+
+def step(xp, x, z):
+    return -xp.logaddexp(0.0, -40.0 * x * z)  # x is 1 or -1: the posterior is half a normal
+
+
+def banana(xp, x, z):
+    return normal(xp, x[..., 0], z[..., 0] + z[..., 1] ** 2, 0.1)
+
+
+def funnel(xp, x, z):
+    return normal(xp, x[..., 0], z[..., 1] * xp.exp(z[..., 0]), 0.2)
+
+
+def swap(xp, x, z):
+    both = z[..., 0] + z[..., 1], z[..., 0] * z[..., 1]
+    return normal(xp, x[..., 0], both[0], 0.2) + normal(xp, x[..., 1], both[1], 0.2)
+
+
+def of_pair(mean, scale):
+    def simulate(generator, z):
+        means = np.stack(mean(z), axis=-1)
+        x = means + scale * generator.standard_normal(means.shape)
+        return np.concatenate([x, np.zeros((len(x), 2 - x.shape[1]))], axis=1)
+
+    return simulate
+
+
+EVEN = of_mean(lambda xp, z: z**2, 0.3)
+TANH = of_mean(lambda xp, z: xp.tanh(2 * z), 0.3)
+ADVERSARIES = {
+    "smooth": Adversary(2, *TANH),
+    "even": Adversary(1, *EVEN),
+    "even-narrow": Adversary(1, *of_mean(lambda xp, z: z**2, 0.005)),
+    "even-many": Adversary(3, *EVEN),
+    "heavy-tails": Adversary(2, cauchy, lambda g, z: z + 0.3 * g.standard_cauchy(z.shape)),
+    "waves": Adversary(2, *of_mean(lambda xp, z: z + 2 * xp.sin(2 * z), 0.3)),
+    "kinks": Adversary(2, *of_mean(lambda xp, z: xp.maximum(z, 0.0), 0.2)),
+    "deterministic": Adversary(2, *of_mean(lambda xp, z: z, 0.001)),
+    "unused": Adversary(4, *of_mean(lambda xp, z: xp.tanh(z) * np.array([1, 1, 0, 0]), 0.3)),
+    "two-hundred": Adversary(200, *TANH, distinct=40),
+    "identical": Adversary(2, *TANH, distinct=1),
+    "boundary": Adversary(1, step, lambda g, z: np.sign(z)),
+    "constant": Adversary(1, *TANH, constant=-1e6),
+    "banana": Adversary(2, banana, of_pair(lambda z: [z[:, 0] + z[:, 1] ** 2], 0.1), product=False),
+    "funnel": Adversary(
+        2, funnel, of_pair(lambda z: [z[:, 1] * np.exp(z[:, 0])], 0.2), product=False
+    ),
+    "label-switching": Adversary(
+        2,
+        swap,
+        of_pair(lambda z: [z[:, 0] + z[:, 1], z[:, 0] * z[:, 1]], 0.2),
+        product=False,
+    ),
+}
+
+
+class AsTheyAre:
+    """Rows that are observations already."""
+
+    def fixed(self):
+        return self
+
+    def view(self, row, index, visit):
+        return row
+
+
+class Verdict(NamedTuple):
+    """What the report made of one model."""
+
+    name: str
+    rows: int
+    certified: int
+    right: int  # rows whose lam* is within WRONG of the best member
+    fooled: int
+    flags: str
+
+    def __str__(self):
+        return (
+            f"{self.name:16} {self.rows} rows, {self.certified} certified, "
+            f"{self.right} within {WRONG} nats of the best, fooled {self.fooled}  {self.flags}"
+        )
+
+
+def rows_of(model: Adversary, number: int) -> np.ndarray:
+    """Return observations simulated from the model, as single precision keeps them."""
+    generator = np.random.default_rng(5)
+    z = generator.standard_normal((number, model.size))
+    if model.distinct:
+        values = model.simulate(generator, generator.standard_normal((model.distinct, 1)))
+        chosen = generator.integers(model.distinct, size=z.shape)
+        return values[chosen, 0].astype(np.float32)
+    return np.asarray(model.simulate(generator, z), np.float32)
+
+
+def referee(name: str, number: int) -> Verdict:
+    """Return how a whole report compares with the truth."""
+    model = ADVERSARIES[name]
+    rows = rows_of(model, number)
+    case = make_case(DiagonalGaussian(3))
+    family, inference = DiagonalGaussian(model.size), case.experiment.problem.inference
+    objective = fit(Elbo(1, antithetic=False), model, family)
+    evidence: Any = Quadrature(201)
+    if model.size > 2:
+        evidence = AnnealedImportanceSampling(16, 200, 200, 10, 0.65, 4, "both")
+    experiment = dataclasses.replace(
+        case.experiment,
+        problem=Problem(model, family, inference, objective),
+        evidence=evidence,
+        dataset=AsTheyAre(),
+    )
+    phi = inference.init(jax.random.key(2), family, jnp.zeros(model.size), number)
+    settings = dataclasses.replace(
+        SETTINGS, num_points=number, splits=("train",), num_draws=1000, width=100, audit=0.1
+    )
+    context = Context(
+        experiment,
+        Params(model.init(None, None), phi),
+        Splits(rows, rows[:1], rows[:1]),
+        settings,
+        Ledger(LedgerFiles(None, ""), family.num_params),
+        lambda what, share: None,
+        Clock(None),
+    )
+    summary, found = measure(context)
+    ordered = sorted(found, key=lambda row: row.row)
+    fooled = certified = right = 0
+    for row in ordered:
+        x = rows[row.row].astype(np.float64)
+        exact, best = truth(name, x)
+        short = best - row.bound_star
+        wrong = short > WRONG + Z * row.bound_star_se
+        right += not wrong
+        certified += bool(row.converged)
+        lost = exact - row.evidence
+        bad = abs(lost) if row.evidence_kind == "exact" else lost
+        called_good = not any(flag in row.flags.split() for flag in DOUBTED)
+        evil = called_good and bad > WRONG + Z * row.evidence_se
+        if summary.validity.precision_ok is not False:
+            fooled += bool((row.converged and wrong) or evil)
+    return Verdict(
+        name, len(ordered), certified, right, fooled, " ".join(summary.validity.failed())
+    )
+
+
+def truth(name: str, x: np.ndarray) -> tuple[float, float]:
+    """Return log p(x) and the largest ELBO of a mean-field Gaussian, in nats."""
+    model = ADVERSARIES[name]
+    if model.product:
+        ones = [_one_dimension(name, place, float(value)) for place, value in enumerate(x)]
+        exact, best = (sum(column) for column in zip(*ones, strict=True))
+    else:
+        exact, best = _two_dimensions(name, tuple(x))
+    return exact + model.constant, best + model.constant
+
+
+def _log_likelihood(name: str, place: int, x: float, z: np.ndarray) -> np.ndarray:
+    """Return log p(x_place | z_place) for many z."""
+    model = ADVERSARIES[name]
+    if name == "unused":
+        return normal(np, x, np.tanh(z) * (place < 2), 0.3)
+    return model.likelihood(np, x, z)
+
+
+GRID = np.linspace(-9, 9, 360_001)
+NODES, MASS = np.polynomial.hermite_e.hermegauss(120)
+MASS = MASS / MASS.sum()
+
+
+@cache
+def _one_dimension(name: str, place: int, x: float) -> tuple[float, float]:
+    place = place if name == "unused" else 0
+    logs = _log_likelihood(name, place, x, GRID) - 0.5 * GRID**2 - 0.5 * np.log(2 * np.pi)
+    exact = np.logaddexp.reduce(logs) + np.log(GRID[1] - GRID[0])
+
+    def lost(lam: np.ndarray) -> float:
+        mean, log_scale = lam
+        if abs(log_scale) > 12:
+            return 1e9
+        z = mean + np.exp(log_scale) * NODES
+        divergence = 0.5 * (np.exp(2 * log_scale) + mean**2 - 1) - log_scale
+        return float(divergence - MASS @ _log_likelihood(name, place, x, z))
+
+    tops = GRID[1:-1][(logs[1:-1] >= logs[:-2]) & (logs[1:-1] > logs[2:])][:4]
+    starts = [(top, scale) for top in (*tops, 0.0) for scale in (-6.0, -3.0, -1.5, 0.0)]
+    starts = sorted(starts, key=lambda start: lost(np.array(start)))[:6]
+    ends = [minimize(lost, start, method="Nelder-Mead", options=TIGHT) for start in starts]
+    return float(exact), -min(end.fun for end in ends)
+
+
+TIGHT = {"xatol": 1e-7, "fatol": 1e-9, "maxiter": 2000}
+PLANE = np.stack(np.meshgrid(*[np.linspace(-7, 7, 1401)] * 2, indexing="ij"), axis=-1)
+PAIR = np.polynomial.hermite_e.hermegauss(40)
+PAIRS = np.stack(np.meshgrid(PAIR[0], PAIR[0], indexing="ij"), axis=-1).reshape(-1, 2)
+PAIR_MASS = np.outer(PAIR[1], PAIR[1]).ravel() / PAIR[1].sum() ** 2
+
+
+@cache
+def _two_dimensions(name: str, x: tuple[float, ...]) -> tuple[float, float]:
+    model, seen = ADVERSARIES[name], np.array(x)
+    logs = model.likelihood(np, seen, PLANE) - 0.5 * (PLANE**2).sum(-1) - np.log(2 * np.pi)
+    exact = np.logaddexp.reduce(logs.ravel()) + 2 * np.log(PLANE[1, 0, 0] - PLANE[0, 0, 0])
+
+    def lost(lam: np.ndarray) -> float:
+        mean, log_scale = lam[:2], lam[2:]
+        if np.abs(log_scale).max() > 12:
+            return 1e9
+        z = mean + np.exp(log_scale) * PAIRS
+        divergence = np.sum(0.5 * (np.exp(2 * log_scale) + mean**2 - 1) - log_scale)
+        return float(divergence - PAIR_MASS @ model.likelihood(np, seen, z))
+
+    inner = logs[1:-1, 1:-1]
+    around = [logs[1 + i : 1400 + i, 1 + j : 1400 + j] for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    tops = PLANE[1:-1, 1:-1][inner >= np.max(around, axis=0)]
+    tops = tops[np.argsort([-model.likelihood(np, seen, z) + 0.5 * z @ z for z in tops])][:6]
+    starts = [np.concatenate([z, [s, s]]) for z in (*tops, np.zeros(2)) for s in (-2.0, -1.0)]
+    starts = sorted(starts, key=lost)[:5]
+    ends = [minimize(lost, start, method="Nelder-Mead", options=TIGHT) for start in starts]
+    return float(exact), -min(end.fun for end in ends)
