@@ -57,7 +57,7 @@ def number(found: Any) -> float:
 
 def whole(value: float) -> float:
     """Return a whole number as an integer, which is written without a point."""
-    return int(value) if value.is_integer() else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def plain(value: Any) -> Any:

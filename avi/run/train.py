@@ -205,9 +205,10 @@ class _Training:
         facts.record(run, remarks=said)
         end, made = End(session, state.params, run, self.stop.check), []
         for product in PRODUCTS:
+            self.stop.check()
             if product.due(session):
                 made.append(product.make(end))
-                self.stop.check()
+        self.stop.check()
         facts.record(run, remarks=[*said, *(words for one in made for words in one.remarks)])
         page = self._page()
         self.recorder.ended("done")

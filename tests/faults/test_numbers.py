@@ -95,16 +95,16 @@ def test_a_held_out_bound_that_is_not_finite_is_dumped(rows, tmp_path):
         assert np.flatnonzero(~np.isfinite(dump["value"])).tolist() == [1]
 
 
-@pytest.mark.parametrize("repeated", [0, 2])
-def test_test_rows_that_were_trained_on_are_remarked(repeated):
+@pytest.mark.parametrize("shared", [0, 2])
+def test_test_rows_that_were_trained_on_are_remarked(shared):
     class Session:
-        splits = Splits(np.eye(4), np.zeros((0, 4)), np.vstack([np.eye(4)[:repeated], [[7.0] * 4]]))
+        splits = Splits(np.eye(4), np.zeros((0, 4)), np.vstack([np.eye(4)[:shared], [[7.0] * 4]]))
 
         @staticmethod
         def points(split):
             return getattr(Session.splits, split)
 
-    expected = ["2 of the 3 test rows are also training rows."] if repeated else []
+    expected = ["2 of the 3 test rows are also training rows."] if shared else []
     assert repeated(Session) == expected
 
 
