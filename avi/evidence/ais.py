@@ -15,7 +15,7 @@ from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Scalar, Target
 SCHEDULE_RADIUS = 4.0  # of the sigmoid: temperatures are dense at both ends
 JITTER = 0.2  # relative; a trajectory of constant length can return to where it began
 FIRST_STEP = 0.5  # of the pilot run, in units of the start's own scale
-SURE = 3.0  # standard errors by which two starts must differ
+SURE = 2.0  # standard errors by which the prior must find more
 ADAPTATION = 0.5  # of log step size per unit of acceptance, in the pilot run
 
 
@@ -90,6 +90,10 @@ class AnnealedImportanceSampling:
         noise = jnp.hypot(one.standard_error, other.standard_error)
         apart = jnp.maximum(other.value - one.value - SURE * noise, 0.0)
         together = _estimate(jnp.concatenate([near, far]), sign=1)
+        # What the prior finds beyond q, and noise may explain, is in doubt until more chains tell.
+        doubt = jnp.maximum(other.value - one.value, 0.0) / 2
+        error = jnp.hypot(together.standard_error, doubt)
+        together = together._replace(standard_error=error)
         chosen = jax.tree.map(lambda a, b: jnp.where(apart > 0, a, b), other, together)
         return chosen._replace(apart=apart)
 

@@ -8,6 +8,8 @@ class Ending(StrEnum):
 
     CERTIFIED = "certified"
     UNCERTIFIED = "unconverged"
+    BUDGET = "budget"
+    CLOCK = "clock"
     NEGATIVE = "negative-certificate"
     SADDLE = "saddle"
     SATURATED = "saturated"
@@ -16,7 +18,9 @@ class Ending(StrEnum):
 
 SENTENCES = {
     Ending.CERTIFIED: "a fresh certificate says that less than the tolerance is left to gain.",
-    Ending.UNCERTIFIED: "the search spent its budget or its time, and more may be left to gain.",
+    Ending.UNCERTIFIED: "no certificate was sure enough, and more may be left to gain.",
+    Ending.BUDGET: "the search spent its budget, and more may be left to gain.",
+    Ending.CLOCK: "there was no time to search to the end, and more may be left to gain.",
     Ending.NEGATIVE: "the certificate came out below zero beyond its noise: it cannot be believed.",
     Ending.SADDLE: "the bound bends upwards along a direction: better λ lie on both sides.",
     Ending.PRECISION: "the bound is so large that single precision cannot tell the tolerance: try "

@@ -99,6 +99,10 @@ class Searcher:
         # What has passed when the time is up is not lost for want of its confirmation.
         while passed:
             self._confirm_next(passed, uncertain, climbing, on_found)
+        for job in jobs:
+            if job.found is not None and job.found.ending is Ending.UNCERTIFIED:
+                spent = job.found.gradient_evaluations >= self.settings.budget
+                job.found = job.found._replace(ending=Ending.BUDGET if spent else Ending.CLOCK)
 
     def certify(self, batch: Sequence[Job]) -> None:
         """Certify the lam where each job stands, without a step; confirm what passes."""

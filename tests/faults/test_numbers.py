@@ -14,6 +14,7 @@ from faults.hooks import (
 from faults.processes import MODES, TINY, avi
 
 from avi.randomness import key_for
+from avi.run.remarks import repeated
 from avi.rundir import RunDir, checkpoints
 from avi.types import Splits
 

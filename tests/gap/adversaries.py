@@ -151,13 +151,14 @@ class Verdict(NamedTuple):
     rows: int
     certified: int
     right: int  # rows whose lam* is within WRONG of the best member
-    fooled: int
+    fooled: list[str]  # what each row that fooled the report lacks
     flags: str
 
     def __str__(self):
         return (
             f"{self.name:16} {self.rows} rows, {self.certified} certified, "
-            f"{self.right} within {WRONG} nats of the best, fooled {self.fooled}  {self.flags}"
+            f"{self.right} within {WRONG} nats of the best, fooled {len(self.fooled)}  {self.flags}"
+            + "".join(f"\n    {one}" for one in self.fooled)
         )
 
 
@@ -203,7 +204,8 @@ def referee(name: str, number: int) -> Verdict:
     )
     summary, found = measure(context)
     ordered = sorted(found, key=lambda row: row.row)
-    fooled = certified = right = 0
+    certified = right = 0
+    fooled = []
     for row in ordered:
         x = rows[row.row].astype(np.float64)
         exact, best = truth(name, x)
@@ -215,8 +217,8 @@ def referee(name: str, number: int) -> Verdict:
         bad = abs(lost) if row.evidence_kind == "exact" else lost
         called_good = not any(flag in row.flags.split() for flag in DOUBTED)
         evil = called_good and bad > WRONG + Z * row.evidence_se
-        if summary.validity.precision_ok is not False:
-            fooled += bool((row.converged and wrong) or evil)
+        if summary.validity.precision_ok is not False and ((row.converged and wrong) or evil):
+            fooled.append(f"row {row.row}: {short:.3f} short, evidence {lost:.3f} low, {row.flags}")
     return Verdict(
         name, len(ordered), certified, right, fooled, " ".join(summary.validity.failed())
     )

@@ -15,8 +15,10 @@ from avi.gap.audit import Audit
 from avi.gap.context import Context
 from avi.gap.endings import Ending
 from avi.gap.search import Found, Searcher, is_done, surer
+from avi.gap.summary import _starts_ok
 from avi.objectives.elbo import Elbo
 from avi.population import Points
+from avi.results.gap import AuditRecord
 
 Z = 4.75  # two-sided false alarm 2e-6 for a normal statistic
 AUDITED = dataclasses.replace(SETTINGS, num_points=16, splits=("test",), audit=1.0)
@@ -214,3 +216,30 @@ def test_a_search_is_done_when_it_is_certified_or_has_spent_its_budget():
     # Where the gradient is exactly zero no step leads anywhere.
     assert is_done(found(0.0, ending=Ending.SATURATED), SETTINGS)
     assert not is_done(found(0.0, ending=Ending.SADDLE), SETTINGS)
+
+
+def test_a_second_opinion_finds_the_better_of_two_hills(monkeypatch):
+    """The search from the mode's own lam is held on the lower one."""
+    case = make_case(DiagonalGaussian(LATENT), evidence=NoEvidence())
+    settings = dataclasses.replace(AUDITED, num_points=6)
+    real = Context.search
+
+    def search(self, points, jobs, share, what):
+        real(self, points, jobs, share, what)
+        for job in jobs:
+            if job.start == 0:  # where it ended is moved away, and counts as certified there
+                job.found = job.found._replace(lam=job.found.lam + 1.0)
+
+    monkeypatch.setattr(Context, "search", search)
+    monkeypatch.setattr(Audit, "other_starts", lambda self, points, of_split, found: found)
+    summary = gap.report(*case, settings=settings, run=None)
+    assert (summary.audit.second_opinions, summary.audit.second_gains) == (6, 6)
+    assert summary.audit.winners == {"second": 6}
+
+
+def test_starts_that_led_higher_are_no_green_report():
+    audit = AuditRecord(0.1, 30, 1, 0.2, False, (), None)
+    assert _starts_ok(audit) is False
+    assert _starts_ok(dataclasses.replace(audit, all_points=True)) is True
+    assert _starts_ok(dataclasses.replace(audit, improved=0)) is True
+    assert _starts_ok(dataclasses.replace(audit, points=0)) is None

@@ -6,6 +6,8 @@ import pytest
 
 from avi import gap
 from avi.config.compose import compose
+from avi.gap.sandwich import _widest
+from avi.results.gap import SandwichStep
 from avi.run.session import open_session
 
 NUM = 40
@@ -53,3 +55,11 @@ def test_the_two_bounds_are_the_right_way_round_and_temperatures_double_until_th
         assert len(steps) > 1
         assert first.width > 3 * first.width_se
         assert first.width > sandwich.width
+
+
+@pytest.mark.parametrize(
+    ("interval", "widest"), [((0.05, 0.19), 0.19), ((0.05, 0.3), 0.3), (None, 0.18)]
+)
+def test_a_sandwich_is_as_wide_as_the_end_of_its_interval(interval, widest):
+    step = SandwichStep(100, 0.1, 0.04, interval, 1.0, 0.0)
+    assert _widest(step) == pytest.approx(widest)

@@ -1,9 +1,19 @@
 """Intervals and the rule that a gap is not negative."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from avi.gap.statistics import bootstrap_t, khat_limit, lower_limit, mean_of, significantly_negative
+from avi.gap.measure import _level
+from avi.gap.statistics import (
+    bootstrap_t,
+    carried_by_few,
+    khat_limit,
+    lower_limit,
+    mean_of,
+    significantly_negative,
+)
 
 
 def test_an_interval_needs_thirty_points():
@@ -71,3 +81,46 @@ def test_negative_gaps_are_an_error_only_beyond_noise(values, noise, expected):
 def test_the_limit_of_khat_grows_with_the_draws():
     np.testing.assert_allclose(khat_limit(100), 0.5)
     assert khat_limit(5000) == 0.7
+
+
+def test_an_interval_that_a_few_points_carry_is_withheld():
+    generator = np.random.default_rng(4)
+    mild = generator.exponential(size=100)
+    assert not carried_by_few(mild)
+    rare = 0.5 * mild
+    rare[7] += 50
+    assert carried_by_few(rare)
+    assert mean_of(rare, np.zeros(100), 1000, 0, gaps=True).interval is None
+    assert mean_of(rare, np.zeros(100), 1000, 0).interval is not None  # of what is no gap
+    assert carried_by_few(generator.pareto(0.8, size=200))  # a tail without a mean
+    assert not carried_by_few(np.full(50, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("name", "draw", "mean"),
+    [
+        ("mild", lambda g: g.gamma(4.0, 0.25, 100), 1.0),
+        ("skewed", lambda g: g.lognormal(0.0, 0.8, 100), np.exp(0.32)),
+        ("rare", lambda g: 0.5 * g.exponential(size=100) + 5.0 * (g.random(100) < 0.1), 1.0),
+    ],
+)
+def test_intervals_cover_three_populations_or_are_withheld(name, draw, mean):
+    """Of those given, 90 to 99 % cover: a binomial of .95 over 150 is outside once in 200."""
+    generator = np.random.default_rng(6)
+    given = covered = 0
+    for seed in range(200):
+        values = draw(generator)
+        if not carried_by_few(values):
+            low, high = bootstrap_t(values, seed)
+            given, covered = given + 1, covered + (low <= mean <= high)
+    print(f"{name}: {covered} of {given} covered, {200 - given} withheld")
+    assert given > 100
+    assert 0.90 < covered / given < 0.995
+
+
+def test_a_report_that_may_look_often_asks_for_wider_intervals():
+    settings = SimpleNamespace(half_width=0.1, splits=("test",))
+    context = SimpleNamespace(settings=settings, sizes={"test": 800})
+    assert _level(context) == pytest.approx(1 - 0.05 / 4)  # at 100, 200, 400 and 800 rows
+    settings.half_width = None
+    assert _level(context) == 0.95

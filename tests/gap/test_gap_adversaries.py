@@ -1,0 +1,27 @@
+"""A few rows of every model that tries to fool the report; scripts/referee takes a hundred each."""
+
+import numpy as np
+import pytest
+from gap.adversaries import ADVERSARIES, referee, truth
+
+FEW = {"smooth": 12, "two-hundred": 2}  # rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ADVERSARIES)
+def test_no_row_is_certified_or_its_evidence_called_good_while_it_is_wrong(name):
+    verdict = referee(name, FEW.get(name, 6))
+    assert not verdict.fooled, str(verdict)
+    if name in ("smooth", "identical", "kinks", "heavy-tails"):  # where nothing is in the way
+        assert verdict.certified == verdict.rows
+    if name == "constant":  # a million nats leave single precision no digit of a gap
+        assert verdict.certified == 0
+        assert "precision_ok" in verdict.flags
+
+
+def test_the_truth_is_that_of_closed_forms():
+    """x ~ N(z, s^2): log N(x; 0, 1 + s^2), and the family holds the posterior."""
+    for value in (0.3, -1.2):
+        exact, best = truth("deterministic", np.array([value, value]))
+        expected = -0.5 * value**2 / (1 + 1e-6) - 0.5 * np.log(2 * np.pi * (1 + 1e-6))
+        np.testing.assert_allclose([exact, best], 2 * expected, atol=1e-5)
