@@ -84,7 +84,15 @@ def decompose(
         bound_se=bound_se,
         bound_star_se=bound_star_se,
         guarantee=found.guarantee,
+        proof=_proof(found, evidence.tolerance),
     )
+
+
+def _proof(found: Found, tolerance: float) -> str:
+    """Return what stands behind a lam*: a theorem, an estimate, or nothing."""
+    if not found.converged:
+        return "none"
+    return "proved" if found.guarantee < tolerance else "estimated"
 
 
 def _flags(found: Found, evidence: Evidenced, finite: bool) -> str:

@@ -28,7 +28,7 @@ class Found(NamedTuple):
     certificate: float  # nats still to be gained
     certificate_se: float
     positive: bool  # the curvature was; else the certificate is its Fisher form
-    guarantee: float  # upper bound on what is left, NaN where theory has none
+    guarantee: float  # limit to what is left with 97.5 % confidence, NaN where theory has none
     ending: Ending
     gradient_evaluations: int
 

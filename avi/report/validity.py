@@ -59,6 +59,8 @@ def _split(name: str, one: SplitSummary) -> Iterator[Entry]:
     if math.isfinite(one.n) and math.isfinite(one.converged):
         held = one.converged >= one.n
         words = f"{name}: λ* converged for {count(one.converged)} of {plural(one.n, 'point')}"
+        if one.proved > 0:
+            words += f", proved for {count(one.proved)} by strong concavity or exactly"
         rest = "." if held else "; for the others the gap may be larger than reported."
         yield held, words + rest
     for end in one.endings:
@@ -125,7 +127,8 @@ START_WORDS = {
 _FLAGS = (
     (
         "khat_ok",
-        "The weights p(x, z) / q(z; λ*) have a light tail (k̂): q at λ* is close to the posterior.",
+        "The weights p(x, z) / q(z; λ*) have a light tail (k̂): where q at λ* has mass, it is close "
+        "to the posterior. A mode that q misses altogether does not show here.",
         "k̂ warns: q at λ* is too far from the posterior to be a proposal, so that importance "
         "weights from it cannot be trusted; annealing does not rest on them.",
     ),

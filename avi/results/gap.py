@@ -95,6 +95,7 @@ class SplitSummary:
     inference_gap: Mean
     certificate: Mean
     converged: Count
+    proved: Count  # of which a theorem says so, not an estimate alone
     endings: tuple[Ended, ...]
     negative: Count  # points whose gap came out below zero
     gradient_evaluations: float  # of the search, per point

@@ -48,8 +48,9 @@ class Decomposition:
     gap_se: float  # Monte Carlo error of the paired difference
     bound_se: float
     bound_star_se: float
-    guarantee: float  # limit to what lam* lacks, where theory has one
+    guarantee: float  # limit to what lam* lacks with 97.5 % confidence, where theory has one
     importance_bound: float = NAN  # what khat refuses to be called evidence
+    proof: str = ""  # "proved" by that limit, "estimated" by the certificate, or "none"
 
     def withheld(self) -> "Decomposition":
         """Return the row where its weights refuse the estimate the name of evidence: a bound."""

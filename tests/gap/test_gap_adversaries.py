@@ -1,18 +1,18 @@
-"""A few rows of every model that tries to fool the report; scripts/referee takes a hundred each."""
+"""A few rows of models that try to fool the report; scripts/referee takes all, and many rows."""
 
 import numpy as np
 import pytest
-from gap.adversaries import ADVERSARIES, referee, truth
+from gap.adversaries import referee, truth
 
-FEW = {"smooth": 12, "two-hundred": 2}  # rows
+QUICK = ("smooth", "even", "even-narrow", "waves", "boundary", "constant")  # to compile
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ADVERSARIES)
+@pytest.mark.parametrize("name", QUICK)
 def test_no_row_is_certified_or_its_evidence_called_good_while_it_is_wrong(name):
-    verdict = referee(name, FEW.get(name, 6))
+    verdict = referee(name, 8)
     assert not verdict.fooled, str(verdict)
-    if name in ("smooth", "identical", "kinks", "heavy-tails"):  # where nothing is in the way
+    if name == "smooth":  # where nothing is in the way
         assert verdict.certified == verdict.rows
     if name == "constant":  # a million nats leave single precision no digit of a gap
         assert verdict.certified == 0
