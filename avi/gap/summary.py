@@ -120,6 +120,9 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
             complete=notes.complete,
             doubling_ok=audit.doubling.ok if audit.doubling else None,
             precision_ok=outcome.precision_ok,
+            identity_ok=_identity_ok(rows, settings.tolerance)
+            if context.compiled.knows_optimum
+            else None,
             starts_ok=_starts_ok(audit),
             ess_ok=_rare(LOW_ESS, rows),
             evidence_starts_ok=_rare(STARTS_APART, rows),
@@ -321,6 +324,14 @@ def _evidence_se_ok(
     if all(one.kind == "exact" for one in known):
         return all(row.evidence_se <= tolerance for row in rows)
     return all(one.se_mc <= tolerance for one in known)
+
+
+def _identity_ok(rows: Sequence[Decomposition], tolerance: float) -> bool | None:
+    """Whether a family of all distributions has no approximation gap, as it cannot; None unasked."""
+    known = [row for row in rows if row.evidence_kind == "exact"]
+    if not known:
+        return None
+    return all(abs(row.approximation_gap) <= tolerance for row in known)
 
 
 def _enough(one: SplitSummary) -> bool:

@@ -150,6 +150,12 @@ _FLAGS = (
         "Time ran out: rows or their evidence were dropped, see what was left out.",
     ),
     (
+        "identity_ok",
+        "The family holds every posterior, and its approximation gap is zero, as it must be.",
+        "The family holds every posterior, and yet its approximation gap is not zero: the report "
+        "contradicts itself.",
+    ),
+    (
         "starts_ok",
         "No other start led higher, or all points were searched from all of them.",
         "Other starts led higher for some of the points that were audited: others may gain too.",

@@ -232,6 +232,7 @@ class Validity:
     complete: bool | None = None
     doubling_ok: bool | None = None
     precision_ok: bool | None = None
+    identity_ok: bool | None = None
     starts_ok: bool | None = None
     ess_ok: bool | None = None
     evidence_starts_ok: bool | None = None

@@ -31,6 +31,7 @@ def test_a_saturated_encoder_is_charged_with_all_that_it_loses(tmp_path):
     column = {name: np.array([float(one[name]) for one in points]) for name in NAMES}
     assert {one["converged"] for one in points} == {"true"}
     assert summary.validity.q_star_converged is True
+    assert summary.validity.identity_ok is True
     # float32 sums of log densities of some tens of nats.
     np.testing.assert_allclose(column["approximation_gap"], 0, atol=1e-4)
     lost = column["evidence"] - column["bound"]

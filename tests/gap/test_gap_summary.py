@@ -54,7 +54,7 @@ def measured(experiment, evidence, **changed):
         sizes=SIZES,
         notes=Notes(complete=changed.pop("complete", True)),
         clock=SimpleNamespace(seconds=1.0),
-        compiled=SimpleNamespace(certifies=True),
+        compiled=SimpleNamespace(certifies=True, knows_optimum=False),
     )
     known = {"sandwich": None, "frontiers": {}, "same_bounds": {}, "audit": AUDIT, "doublings": 0}
     known |= {"precision_ok": True, "level": 0.95}
