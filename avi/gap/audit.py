@@ -63,7 +63,7 @@ class Audit:
     def second_opinions(self, points: Points, found: dict[int, list[Job]]) -> dict[int, list[Job]]:
         """Return `found` with a search from a second start for every point where one pays.
 
-        One round of the local optimiser from beside the family's standard member shows whether
+        One round of the local optimiser from the best of several modes shows whether
         there is a better hill; only there is it climbed to the top.
         """
         context = self.context

@@ -21,7 +21,16 @@ from avi.types import Estimate, Evidence, Lam
 WIDEST = 0.2  # nats between the two bounds, at the upper end of their mean over simulated data
 LARGEST_DOUBLING = 0.05  # nats that twice the temperatures may still add on the real data
 REAL = 100  # real rows on which the doubling is tried
+INSIDE = 0.9  # share of the real rows whose bounds must be such as simulated ones have
 TRANSFER = 0.5  # share of the simulated data's effective sample size that real data must reach
+
+
+class Simulated(NamedTuple):
+    """Rows drawn from the model."""
+
+    points: Points
+    latents: np.ndarray  # the true z of each
+    lams: np.ndarray  # lam* of each
 
 
 def settle(
@@ -52,27 +61,33 @@ def settle(
     for number in real:
         estimate = Estimate(*(leaf[number] for leaf in on_real))
         context.ledger.add_estimate(points.ids[number], evidence, lams[number], estimate)
-    transfers = step.ess_ratio >= TRANSFER
+    inside = _inside(context, simulated, Points(real_rows, points.ids[real]), lams[real])
+    transfers = step.ess_ratio >= TRANSFER and inside >= INSIDE
     return evidence, Sandwich(
         **vars(step),
         n=len(simulated.points),
-        transfers=transfers,
+        transfers=bool(transfers),
+        inside=inside,
         ok=bool(close and transfers),
         history=tuple(history),
     )
 
 
+def _inside(context: Context, simulated: Simulated, points: Points, lams: np.ndarray) -> float:
+    """Return the share of real rows whose bound at lam* lies in the range of the simulated ones."""
+    kernels = context.compiled_for_simulated, context.compiled
+    drawn, real = (
+        compiled.values(context.score_key, rows.rows, rows.ids, ends).mean(axis=1)
+        for compiled, rows, ends in zip(
+            kernels, (simulated.points, points), (simulated.lams, lams), strict=True
+        )
+    )
+    return float(np.mean((real >= drawn.min()) & (real <= drawn.max())))
+
+
 def _widest(step: SandwichStep) -> float:
     """Return the upper end of the width: of its interval, two standard errors without one."""
     return step.width_interval[1] if step.width_interval else step.width + 2 * step.width_se
-
-
-class Simulated(NamedTuple):
-    """Rows drawn from the model."""
-
-    points: Points
-    latents: np.ndarray  # the true z of each
-    lams: np.ndarray  # lam* of each
 
 
 def _step(

@@ -12,7 +12,9 @@ from avi.types import Family, Lam, PRNGKey, Target
 
 # The first is the inference mode's own lam, the last the second opinion that every row gets.
 START_NAMES = ("mode", "family", "laplace", "random", "second")
-ASIDE = 0.3  # standard deviations by which a second opinion begins beside the standard member
+NARROW = 0.3  # standard deviations of a second opinion's first member
+MOST_CURVED = 16  # latents up to which a second opinion begins at a mode
+DRAWN = 16  # draws for one latent, fewer for more
 
 
 def family_start(target: Target, family: Family, key: PRNGKey) -> Lam:
@@ -29,13 +31,23 @@ def laplace_start(target: Target, family: Family, key: PRNGKey) -> Lam:
     del key
     if not isinstance(family, LocationScale):
         return family.init()
+    return _at_best_mode(target, family, jnp.zeros((1, family.latent.size)))
+
+
+def _at_best_mode(target: Target, family: LocationScale, starts: Array) -> Lam:
+    """Return the Gaussian at the mode of largest mass that Newton steps from `starts` find."""
 
     def log_joint(z: Array) -> Array:
         return target.model.log_joint(target.theta, target.x, z)
 
-    z = climb(log_joint, jnp.zeros(family.latent.size))
-    precision = jnp.maximum(-jnp.diag(jax.hessian(log_joint)(z)), 1.0)
-    return family.member(z, 1 / jnp.sqrt(precision))
+    def mass(z: Array) -> tuple[Array, Array]:
+        precision = jnp.maximum(-jnp.diag(jax.hessian(log_joint)(z)), 1.0)
+        return log_joint(z) - 0.5 * jnp.log(precision).sum(), 1 / jnp.sqrt(precision)
+
+    modes = jax.vmap(lambda start: climb(log_joint, start))(starts)
+    masses, deviations = jax.vmap(mass)(modes)
+    best = jnp.argmax(jnp.where(jnp.isfinite(masses), masses, -jnp.inf))
+    return family.member(modes[best], deviations[best])
 
 
 def random_start(target: Target, family: Family, key: PRNGKey) -> Lam:
@@ -49,12 +61,17 @@ def random_start(target: Target, family: Family, key: PRNGKey) -> Lam:
 
 
 def second_start(target: Target, family: Family, key: PRNGKey) -> Lam:
-    """Return the family's standard member a little aside: no symmetry holds the search there."""
-    del target
-    step = ASIDE * jax.random.normal(key, (family.num_params,))
-    if isinstance(family, LocationScale):
-        return family.displace(family.init(), step)
-    return family.init() + step
+    """Return the Gaussian at the best of several modes of p(z | x), found from draws of N(0, I).
+
+    No symmetry holds such a draw. With many latents, where curvature is dear, it is a narrow member
+    around one draw; without location and scale, a random member.
+    """
+    if not isinstance(family, LocationScale):
+        return random_start(target, family, key)
+    size = family.latent.size
+    if size <= MOST_CURVED:
+        return _at_best_mode(target, family, jax.random.normal(key, (max(2, DRAWN // size), size)))
+    return family.member(jax.random.normal(key, (size,)), jnp.full(size, NARROW))
 
 
 STARTS: tuple[Callable[[Target, Family, PRNGKey], Lam], ...] = (

@@ -327,7 +327,7 @@ def _evidence_se_ok(
 
 
 def _identity_ok(rows: Sequence[Decomposition], tolerance: float) -> bool | None:
-    """Whether a family of all distributions has no approximation gap, as it cannot; None unasked."""
+    """Whether a family of all distributions has no approximation gap: it cannot. None: unasked."""
     known = [row for row in rows if row.evidence_kind == "exact"]
     if not known:
         return None

@@ -39,8 +39,8 @@ def _audited(audit: AuditRecord) -> Iterator[Entry]:
     if audit.second_opinions > 0:
         yield (
             None,
-            f"A second opinion on {plural(audit.second_opinions, 'point')}, from beside the "
-            f"family's standard member, led to a better hill for {count(audit.second_gains)}.",
+            f"A second opinion on {plural(audit.second_opinions, 'point')}, from elsewhere, "
+            f"led to a better hill for {count(audit.second_gains)}.",
         )
     won = [
         f"{START_WORDS.get(name, name)} {count(n)}" for name, n in audit.winners.items() if n > 0

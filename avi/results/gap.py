@@ -162,7 +162,7 @@ class AuditRecord:
     all_points: bool | None  # all points were searched from the other starts
     starts: tuple[StartRecord, ...]
     doubling: Doubling | None
-    second_opinions: Count = NAN  # points that were also climbed from beside the standard member
+    second_opinions: Count = NAN  # points that were also climbed from elsewhere
     second_gains: Count = NAN  # of which that led to a better hill
     winners: Mapping[str, Count] = field(default_factory=dict)  # start -> points it found lam* of
 
@@ -190,6 +190,7 @@ class Sandwich(SandwichStep):
 
     n: Count
     transfers: bool | None  # real rows are like simulated ones
+    inside: float  # share of the real rows whose bound lies in the range of the simulated ones
     ok: bool | None
     history: tuple[SandwichStep, ...]
 

@@ -47,7 +47,9 @@ def test_the_two_bounds_are_the_right_way_round_and_temperatures_double_until_th
     sandwich = summary.sandwich
     steps = [one.num_temperatures for one in sandwich.history]
     assert steps == [2**number for number in range(len(steps))]
-    assert sandwich.ok
+    assert sandwich.ok is sandwich.transfers
+    # Rows of other parameters than the model now has: their bounds are not such as it draws.
+    assert sandwich.transfers is (sandwich.inside >= 0.9)
     assert sandwich.n == NUM
     assert abs(sandwich.width) < 0.2
     if start == "prior":  # one step from there is plain importance sampling: far too wide

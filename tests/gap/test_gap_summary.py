@@ -199,7 +199,9 @@ def test_a_sandwich_that_was_asked_for_must_be_there(
     made = (
         None
         if sandwich is None
-        else Sandwich(**vars(last), n=100, transfers=sandwich, ok=sandwich, history=(last,))
+        else Sandwich(
+            **vars(last), n=100, transfers=sandwich, inside=1.0, ok=sandwich, history=(last,)
+        )
     )
     found = measured(experiment, evidence, settings=settings, sandwich=made)
     summary = summarise(found, rows)

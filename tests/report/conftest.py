@@ -239,7 +239,9 @@ def _write_gap(folder, rng, gap, final, amortized, objective) -> None:
             second_gains=1,
             winners={"mode": 11, "laplace": 1},
         ),
-        sandwich=Sandwich(**vars(steps[-1]), n=100, transfers=True, ok=True, history=steps),
+        sandwich=Sandwich(
+            **vars(steps[-1]), n=100, transfers=True, inside=0.99, ok=True, history=steps
+        ),
         sandwich_due=True,
         frontier={
             "test": (

@@ -115,7 +115,8 @@ def test_the_frontier_the_sandwich_and_the_audit_are_put_into_words(finished):
     assert 'aria-label="Amortization frontier"' in page
     assert "until certified" in page
     assert "0.06 ± 0.02 nats apart (95 % interval 0.02 to 0.10)" in page
-    assert "0.97 times that on simulated ones, so what holds there may be carried over" in page
+    assert "0.97 times that on simulated ones, and 99% of their bounds lie in the range" in page
+    assert "so what holds there may be carried over" in page
     assert "25% from the Laplace start (1 higher, 2 lower)" in page
     assert "changed the bound of 12 points by 0.0012 ± 0.0004 nats" in page
 
