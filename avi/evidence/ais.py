@@ -39,10 +39,10 @@ class AnnealedImportanceSampling:
     in coordinates in which its start is N(0, I): HMC needs no other mass matrix. The step size at
     each temperature is what pilot chains found; adapting it on the chains themselves would bias the
     weights. A path from q cannot find a mode that q has missed, one from the prior may: under
-    `both`, half of the chains take each, and where those from the prior find more than noise
-    allows, theirs is the estimate and says so (`apart`). `upper` runs the chains backwards from an
-    exact draw of the posterior, which a simulated x has: bidirectional Monte Carlo (Grosse, Ancha &
-    Roy 2016).
+    `both`, half of the chains take each. Where those from the prior find more than noise allows,
+    theirs is the estimate and says so (`apart`); where they find less, q's own are. `upper` runs
+    the chains backwards from an exact draw of the posterior, which a simulated x has: bidirectional
+    Monte Carlo (Grosse, Ancha & Roy 2016).
     """
 
     num_chains: int  # K
@@ -94,7 +94,10 @@ class AnnealedImportanceSampling:
         doubt = jnp.maximum(other.value - one.value, 0.0) / 2
         error = jnp.hypot(together.standard_error, doubt)
         together = together._replace(standard_error=error)
-        chosen = jax.tree.map(lambda a, b: jnp.where(apart > 0, a, b), other, together)
+        # A path that is too short from the prior finds less, and would halve what q's own find.
+        short = one.value - other.value > SURE * noise
+        here = jax.tree.map(lambda a, b: jnp.where(short, a, b), one, together)
+        chosen = jax.tree.map(lambda a, b: jnp.where(apart > 0, a, b), other, here)
         return chosen._replace(apart=apart)
 
     def upper(self, target: Target, family: Family, lam: Lam, z: Array, key: PRNGKey) -> Estimate:

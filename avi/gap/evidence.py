@@ -1,5 +1,6 @@
 """log p(x) of the points of a report: what the model knows first, estimates at lam*."""
 
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -86,10 +87,11 @@ def _estimates(
 
 def _of_rows(context: Context, evidence: Evidence, points: Points, lams: np.ndarray) -> Estimate:
     """Return the estimates of some points; what is to be exact is computed in double precision."""
-    if evidence.kind != "exact":
-        return context.compiled.evidence_of(evidence)(points.rows, points.ids, lams)
-    with in_double(context, points) as (compiled, observed):
-        return compiled.evidence_of(evidence)(observed.rows, observed.ids, lams)
+    if evidence.kind == "exact":
+        # A model with arrays of single precision in its code has no other.
+        with suppress(TypeError), in_double(context, points) as (compiled, observed):
+            return compiled.evidence_of(evidence)(observed.rows, observed.ids, lams)
+    return context.compiled.evidence_of(evidence)(points.rows, points.ids, lams)
 
 
 def _note_lost(context: Context, estimates: list[Estimate]) -> None:

@@ -215,15 +215,16 @@ class _Measurement:
             context.compiled.values(context.score_key, points.rows, points.ids, ends)
             for ends in (lams[index], best)
         )
-        self._note_precision(
-            points, [of_split[place] for place in index], (lams[index], best), (at_lam, at_best)
-        )
         khats = _khats(context, points, best)
         if known is None:
             self.evidence = estimated_evidence(context, self.evidence, points, best)
             estimates = self.evidence.estimates
         else:
             estimates = [known[place] for place in index]
+        # After the evidence, which comes first where there is little time.
+        self._note_precision(
+            points, [of_split[place] for place in index], (lams[index], best), (at_lam, at_best)
+        )
         by, settings = self.evidence.by, context.settings
         number = by.num_weights if isinstance(by, Weighted) else None
         return [
