@@ -100,9 +100,7 @@ class Searcher:
         while passed:
             self._confirm_next(passed, uncertain, climbing, on_found)
         for job in jobs:
-            if job.found is not None and job.found.ending is Ending.UNCERTIFIED:
-                spent = job.found.gradient_evaluations >= self.settings.budget
-                job.found = job.found._replace(ending=Ending.BUDGET if spent else Ending.CLOCK)
+            _unsure(job, Ending.CLOCK)
 
     def certify(self, batch: Sequence[Job]) -> None:
         """Certify the lam where each job stands, without a step; confirm what passes."""
@@ -131,6 +129,7 @@ class Searcher:
     ) -> None:
         """Tell of a search that ended; else take the job's next step or let it climb."""
         if is_done(job.found, self.settings):
+            _unsure(job, Ending.BUDGET)
             on_found(job)
         elif job.escaping:
             job.lam, job.state, job.escaping = _moved(job), None, False
@@ -284,6 +283,12 @@ def surer(new: Found, old: Found, *, certifies: bool = True) -> bool:
 def _most(found: Found) -> float:
     """Return what may be left to gain, two standard errors above a value of at least 0."""
     return float(np.maximum(found.certificate, 0.0)) + 2 * found.certificate_se
+
+
+def _unsure(job: Job, ending: Ending) -> None:
+    """Say why a search ended that no certificate was sure of."""
+    if job.found is not None and job.found.ending is Ending.UNCERTIFIED:
+        job.found = job.found._replace(ending=ending)
 
 
 def _moved(job: Job) -> np.ndarray:
