@@ -533,10 +533,10 @@ for _name, _fields in PARTS.items():
 
 
 ESTIMATES = {
-    "text": {"row": 1, "by": "x", "lam": [], "estimate": [SCRIPT] * 4},
-    "too many": {"row": 1, "by": "x", "lam": [], "estimate": [0.0] * 5},
+    "text": {"row": 1, "by": "x", "lam": [], "estimate": [SCRIPT] * 5},
+    "too many": {"row": 1, "by": "x", "lam": [], "estimate": [0.0] * 6},
     "a number": {"row": 1, "by": "x", "lam": [], "estimate": 1.0},
-    "without lam": {"row": 1, "by": "x", "lam": None, "estimate": [0.0] * 4},
+    "without lam": {"row": 1, "by": "x", "lam": None, "estimate": [0.0] * 5},
 }
 for _name, _fields in ESTIMATES.items():
 

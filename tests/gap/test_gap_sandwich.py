@@ -14,7 +14,7 @@ NUM = 40
 WORDS = (
     "model=linear_gaussian dataset=linear_gaussian inference=free_form evidence=ais "
     f"gap.splits=[test] gap.num_points={NUM} gap.simulated={NUM} gap.seconds=null gap.audit=0 "
-    "gap.num_draws=100 precision=float64 evidence.num_chains=8 evidence.num_temperatures=4"
+    "gap.num_draws=100 precision=float64 evidence.num_chains=8 evidence.num_temperatures=1"
 ).split()
 
 
@@ -46,13 +46,13 @@ def test_the_two_bounds_are_the_right_way_round_and_temperatures_double_until_th
     start, _, summary = reported
     sandwich = summary.sandwich
     steps = [one.num_temperatures for one in sandwich.history]
-    assert steps == [4 * 2**number for number in range(len(steps))]
+    assert steps == [2**number for number in range(len(steps))]
     assert sandwich.ok is sandwich.transfers
     # Rows of other parameters than the model now has: their bounds are not such as it draws.
     assert sandwich.transfers is (sandwich.inside >= 0.9)
     assert sandwich.n == NUM
     assert abs(sandwich.width) < 0.2
-    if start == "prior":  # four steps from there are not much better than importance sampling
+    if start == "prior":  # one step from there is plain importance sampling: far too wide
         first = sandwich.history[0]
         assert len(steps) > 1
         assert first.width > 3 * first.width_se
