@@ -40,9 +40,10 @@ class AnnealedImportanceSampling:
     each temperature is what pilot chains found; adapting it on the chains themselves would bias the
     weights. A path from q cannot find a mode that q has missed, one from the prior may: under
     `both`, half of the chains take each. Where those from the prior find more than noise allows,
-    theirs is the estimate and says so (`apart`); where they find less, q's own are. `upper` runs
-    the chains backwards from an exact draw of the posterior, which a simulated x has: bidirectional
-    Monte Carlo (Grosse, Ancha & Roy 2016).
+    theirs is the estimate and says so (`apart`); where they find less, q's own are: each start is
+    unbiased, the choice between them is not quite. `upper` runs the chains backwards from an exact
+    draw of the posterior, which a simulated x has: bidirectional Monte Carlo (Grosse, Ancha & Roy
+    2016).
     """
 
     num_chains: int  # K

@@ -17,12 +17,13 @@ from avi.gap.audit import Audit
 from avi.gap.context import Clock, Context, Progress
 from avi.gap.decomposition import Evidenced, Place, decompose
 from avi.gap.evidence import Evidences, estimated_evidence, known_evidence
+from avi.gap.flags import usable_evidence
 from avi.gap.frontier import converged, frontier
 from avi.gap.ledger import Ledger, LedgerFiles, identity_of
 from avi.gap.same_bound import reported_bound, same_bound
 from avi.gap.search import Found, Job
 from avi.gap.statistics import LEVEL
-from avi.gap.summary import Outcome, summarise, usable_evidence
+from avi.gap.summary import Outcome, summarise
 from avi.population import Points, choose, chosen, rows_at
 from avi.results import gap as summaries
 from avi.results import points as lines

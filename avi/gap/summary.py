@@ -8,20 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from avi.abilities import Bidirectional, Weighted
+from avi.abilities import Bidirectional
 from avi.errors import NonFiniteError, ValidityError
+from avi.gap import flags
 from avi.gap.context import Context
 from avi.gap.endings import SENTENCES, Ending
 from avi.gap.same_bound import reported_bound
 from avi.gap.statistics import (
-    FEWEST,
-    khat_limit,
     lower_limit,
     mean_of,
-    significantly_negative,
 )
 from avi.phi import is_amortized
 from avi.problem import Problem
+from avi.results.flags import Validity
 from avi.results.gap import (
     AuditRecord,
     Ended,
@@ -35,13 +34,11 @@ from avi.results.gap import (
     Sandwich,
     Sizes,
     SplitSummary,
-    Validity,
     Worst,
 )
 from avi.results.points import LOW_ESS, NOT_FINITE, STARTS_APART, Decomposition, worst_first
 from avi.settings import Split
 
-ENOUGH_KHAT = 0.95  # share of points whose importance weights must be well behaved
 WORST = 10
 HEAVY_TAIL = (
     "the approximation gap: the tail of the importance weights is too heavy (khat) for their mean "
@@ -82,7 +79,7 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
     }
     lost = [row for row in rows if NOT_FINITE in row.flags]
     rows = [row for row in rows if NOT_FINITE not in row.flags]
-    usable = usable_evidence(rows, experiment.evidence)
+    usable = flags.usable_evidence(rows, experiment.evidence)
     splits = {
         split: _split(table, usable, outcome.same_bounds.get(split))
         for split, table in tables.items()
@@ -112,20 +109,20 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
         not_finite=tuple(row.row for row in lost),
         validity=Validity(
             q_star_converged=all(row.converged for row in rows),
-            n_ok=all(_enough(one) for one in splits.values()),
-            negative_gap=_negative_gap(rows, splits),
-            evidence_se_ok=_evidence_se_ok(splits, rows, settings.tolerance),
-            khat_ok=_khat_ok(rows, settings.num_draws, usable),
+            n_ok=all(flags.enough(one) for one in splits.values()),
+            negative_gap=flags.negative_gap(rows, splits),
+            evidence_se_ok=flags.evidence_se_ok(splits, rows, settings.tolerance),
+            khat_ok=flags.khat_ok(rows, settings.num_draws, usable),
             finite=not lost,
             complete=notes.complete,
             doubling_ok=audit.doubling.ok if audit.doubling else None,
             precision_ok=outcome.precision_ok,
-            identity_ok=_identity_ok(rows, settings.tolerance)
+            identity_ok=flags.identity_ok(rows, settings.tolerance)
             if context.compiled.knows_optimum
             else None,
-            starts_ok=_starts_ok(audit),
-            ess_ok=_rare(LOW_ESS, rows),
-            evidence_starts_ok=_rare(STARTS_APART, rows),
+            starts_ok=flags.starts_ok(audit),
+            ess_ok=flags.rare(LOW_ESS, rows),
+            evidence_starts_ok=flags.rare(STARTS_APART, rows),
             sandwich_ok=sandwich.ok if sandwich else None,
         ),
         skipped=(
@@ -236,7 +233,10 @@ def _split(table: _Table, evidence_usable: bool, same_bound: SameBound | None) -
 def _endings(rows: Sequence[Decomposition]) -> Iterable[Ended]:
     """Yield how the searches ended that were not certified: how many, and what it means."""
     counts = Counter(
-        ending for row in rows for ending in SENTENCES if not row.converged and ending in row.flags
+        ending
+        for row in rows
+        for ending in SENTENCES
+        if not row.converged and ending in row.flags.split()
     )
     named = sum(counts.values()) - counts[Ending.UNCERTIFIED]
     counts[Ending.UNCERTIFIED] -= named  # which every one of them is, too
@@ -287,91 +287,3 @@ def _gap(table: _Table) -> GapMean:
         max=float(values.max()),
         guaranteed=lower_limit(gap, len(values)),
     )
-
-
-def _well_behaved(khats: Sequence[float], num_weights: int) -> bool | None:
-    """Whether enough of the weights' tails are light; None where none is known."""
-    known = np.array([khat for khat in khats if not np.isnan(khat)])
-    if not known.size:
-        return None
-    return bool(np.mean(known < khat_limit(num_weights)) >= ENOUGH_KHAT)
-
-
-def usable_evidence(rows: Sequence[Decomposition], evidence: Any) -> bool:
-    """Whether the estimator's own weights allow its values to be called evidence."""
-    if not isinstance(evidence, Weighted):
-        return True
-    khats = [row.evidence_khat for row in rows]
-    return _well_behaved(khats, evidence.num_weights) is not False
-
-
-def _khat_ok(rows: Sequence[Decomposition], num_draws: int, usable: bool) -> bool | None:
-    """Whether q(z; lam*) is a usable proposal, and the evidence's own weights are in order."""
-    return _well_behaved([row.khat for row in rows], num_draws) if usable else False
-
-
-def _evidence_se_ok(
-    splits: Mapping[Split, SplitSummary], rows: Sequence[Decomposition], tolerance: float
-) -> bool | None:
-    """Whether the evidence is known to the tolerance; None without evidence.
-
-    What is called exact must be so in every row. Of estimates, whose noise averages out, the Monte
-    Carlo error of each split's mean counts.
-    """
-    known = [one.evidence for one in splits.values() if one.evidence.known]
-    if not known:
-        return None
-    if all(one.kind == "exact" for one in known):
-        return all(row.evidence_se <= tolerance for row in rows)
-    return all(one.se_mc <= tolerance for one in known)
-
-
-def _identity_ok(rows: Sequence[Decomposition], tolerance: float) -> bool | None:
-    """Whether a family of all distributions has no approximation gap: it cannot. None: unasked."""
-    known = [row for row in rows if row.evidence_kind == "exact"]
-    if not known:
-        return None
-    return all(abs(row.approximation_gap) <= tolerance for row in known)
-
-
-def _enough(one: SplitSummary) -> bool:
-    """Whether there are enough points for an interval, and none of them carries the mean."""
-    known = one.amortization_gap.known
-    return one.n >= FEWEST and (not known or one.amortization_gap.interval is not None)
-
-
-def _starts_ok(audit: AuditRecord) -> bool | None:
-    """Whether no audited point gains from another start, unless all were searched from all."""
-    return bool(audit.improved == 0 or audit.all_points) if audit.points else None
-
-
-def _rare(flag: str, rows: Sequence[Decomposition]) -> bool | None:
-    """Whether few of the points whose evidence has weights raise a flag; None where none has."""
-    known = [row for row in rows if np.isfinite(row.ess)]
-    if not known:
-        return None
-    raised = sum(flag in row.flags.split() for row in known)
-    return raised <= (1 - ENOUGH_KHAT) * len(known)
-
-
-def _negative_gap(rows: Sequence[Decomposition], splits: Mapping[Split, SplitSummary]) -> bool:
-    return any(
-        _contradicts([row for row in rows if row.split == split], one)
-        for split, one in splits.items()
-    )
-
-
-def _contradicts(rows: Sequence[Decomposition], summary: SplitSummary) -> bool:
-    if not rows:
-        return False
-
-    def column(name: str) -> np.ndarray:
-        return np.array([getattr(row, name) for row in rows], np.float64)
-
-    # Single precision loses a few units in the last place of a bound.
-    rounding = 8 * float(np.finfo(np.float32).eps) * float(np.abs(column("bound")).mean())
-    gap = significantly_negative(column("amortization_gap"), column("gap_se"), rounding)
-    if not summary.evidence.known:
-        return gap
-    noise = np.hypot(column("evidence_se"), column("bound_star_se"))
-    return gap or significantly_negative(column("approximation_gap"), noise, rounding)

@@ -139,8 +139,10 @@ def _width_families(rows: Sequence[Row]) -> list[list[Row]]:
 def _widths(family: Sequence[Row]) -> Mapping[str, list[Row]]:
     ordered = sorted(family, key=lambda row: row.num_variational_parameters)
     groups: dict[str, list[Row]] = {}
+    keys = [key for key in ordered[0].settings if _WIDTH.match(key)]
+    differing = [key for key in keys if len({str(row.settings.get(key)) for row in family}) > 1]
     for row in ordered:
-        width = [value for key, value in row.settings.items() if _WIDTH.match(key)]
+        width = [row.settings.get(key) for key in differing or keys]
         groups.setdefault(" ".join(str(value) for value in width).replace(" ", ""), []).append(row)
     return groups
 

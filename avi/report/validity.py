@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator
 
 from avi.report.wording import count, plural, plus_minus
-from avi.results.gap import AuditRecord, SplitSummary, Validity
+from avi.results.flags import SENTENCES, Validity
+from avi.results.gap import AuditRecord, SplitSummary
 from avi.results.run import Run
 
 Entry = tuple[bool | None, str]  # whether it holds, None where that is open, and the sentence
@@ -110,11 +111,11 @@ def _again(audit: AuditRecord) -> Iterator[Entry]:
 def _flags(flags: Validity) -> Iterator[Entry]:
     """Yield the flags of the report's own validity block."""
     failed = flags.failed()
-    for key, good, bad in _FLAGS:
-        if getattr(flags, key) is not None:
-            yield key not in failed, bad if key in failed else good
-        elif key == "khat_ok":
-            yield None, "k̂ is not defined for this family, or there were too few draws for it."
+    for name, holds, fails, unasked in SENTENCES:
+        if getattr(flags, name) is not None:
+            yield name not in failed, fails if name in failed else holds
+        elif unasked:
+            yield None, unasked
 
 
 START_WORDS = {
@@ -124,67 +125,3 @@ START_WORDS = {
     "random": "random",
     "second": "second opinion",
 }
-_FLAGS = (
-    (
-        "khat_ok",
-        "The weights p(x, z) / q(z; λ*) have a light tail (k̂): where q at λ* has mass, it is close "
-        "to the posterior. A mode that q misses altogether does not show here.",
-        "k̂ warns: q at λ* is too far from the posterior to be a proposal, so that importance "
-        "weights from it cannot be trusted; annealing does not rest on them.",
-    ),
-    (
-        "evidence_se_ok",
-        "The evidence is known to within the tolerance.",
-        "The evidence is not known to within the tolerance: its own error is larger, and the "
-        "approximation gap with it.",
-    ),
-    (
-        "precision_ok",
-        "Double precision finds the same bounds, as far as their draws can tell.",
-        "The bounds are too large for single precision, or double precision finds others: nats "
-        "below the tolerance are rounding. Try precision=float64.",
-    ),
-    (
-        "complete",
-        "No row and no evidence was dropped for lack of time.",
-        "Time ran out: rows or their evidence were dropped, see what was left out.",
-    ),
-    (
-        "identity_ok",
-        "The family holds every posterior, and its approximation gap is zero, as it must be.",
-        "The family holds every posterior, and yet its approximation gap is not zero: the report "
-        "contradicts itself.",
-    ),
-    (
-        "starts_ok",
-        "No other start led higher, or all points were searched from all of them.",
-        "Other starts led higher for some of the points that were audited: others may gain too.",
-    ),
-    (
-        "ess_ok",
-        "The evidence rests on many of its weights.",
-        "The evidence of too many points rests on few of its weights: it may be far too low.",
-    ),
-    (
-        "evidence_starts_ok",
-        "Annealing from q and from the prior find the same evidence.",
-        "Annealing from the prior finds more than from q at too many points: q misses modes there.",
-    ),
-    (
-        "n_ok",
-        "There are enough datapoints for an interval, and none of them carries the mean.",
-        "No interval of the mean can be honest: there are fewer than 30 points, or a few of them "
-        "carry the mean. Look at the median and the quantiles.",
-    ),
-    (
-        "negative_gap",
-        "No mean gap is below zero beyond three standard errors, no point beyond chance (1e-6).",
-        "A mean gap is below zero beyond three standard errors, or a point beyond chance (1e-6): "
-        "the report contradicts itself.",
-    ),
-    (
-        "sandwich_ok",
-        "Bounds from both sides agree on simulated data.",
-        "Bounds from both sides disagree on simulated data: the evidence is not settled.",
-    ),
-)

@@ -4,11 +4,13 @@ All bounds and gaps are in nats per datapoint. evidence - bound = approximation_
 amortization_gap = inference_gap, in every row and so in every mean.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from avi.results.flags import Validity
 from avi.results.record import NAN, Count, Interval, Value, plain, restored
 from avi.results.store import Files
 from avi.rundir import atomic_write
@@ -18,8 +20,19 @@ from avi.settings import Split
 SUMMARY = "gap/summary.json"
 
 
+class Estimated:
+    """What has a mean, NaN where it is not known."""
+
+    mean: float
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a number at all."""
+        return math.isfinite(self.mean)
+
+
 @dataclass(frozen=True)
-class Mean:
+class Mean(Estimated):
     """The mean over points, and what is uncertain about it."""
 
     mean: float = NAN
@@ -27,11 +40,6 @@ class Mean:
     se_mc: float = NAN  # Monte Carlo noise alone: these x, this model
     se_split: float = NAN  # for this finite split: 0 noise of choice if all rows are in
     interval: Interval = None  # 95 %, bootstrap-t for the population; None below 30 points
-
-    @property
-    def known(self) -> bool:
-        """Whether there is a number at all."""
-        return Value(self.mean).known
 
     @property
     def half_width(self) -> float:
@@ -57,18 +65,13 @@ class GapMean(Mean):
 
 
 @dataclass(frozen=True)
-class SameBound:
+class SameBound(Estimated):
     """The gap in the bound that was trained, where that is not the ELBO; a lower bound on it."""
 
     name: str
     mean: float
     se: float
     certified: bool | None = False
-
-    @property
-    def known(self) -> bool:
-        """Whether there is a number at all."""
-        return Value(self.mean).known
 
 
 @dataclass(frozen=True)
@@ -112,17 +115,12 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Generalisation:
+class Generalisation(Estimated):
     """The gap of test rows less that of training rows."""
 
     mean: float
     se: float
     n: Sizes
-
-    @property
-    def known(self) -> bool:
-        """Whether there is a number at all."""
-        return Value(self.mean).known
 
 
 @dataclass(frozen=True)
@@ -137,18 +135,13 @@ class StartRecord:
 
 
 @dataclass(frozen=True)
-class Doubling:
+class Doubling(Estimated):
     """What a second search from lam* gained, in nats."""
 
     n: Count
     mean: float
     se: float
     ok: bool | None
-
-    @property
-    def known(self) -> bool:
-        """Whether there is a number at all."""
-        return Value(self.mean).known
 
 
 @dataclass(frozen=True)
@@ -218,32 +211,6 @@ class Worst:
     row: Count
     split: str
     gap: float
-
-
-@dataclass(frozen=True)
-class Validity:
-    """The flags of a report: None where a question does not arise or was not answered."""
-
-    q_star_converged: bool | None = None
-    n_ok: bool | None = None
-    negative_gap: bool | None = None  # the one whose name states the trouble
-    evidence_se_ok: bool | None = None
-    khat_ok: bool | None = None
-    finite: bool | None = None
-    complete: bool | None = None
-    doubling_ok: bool | None = None
-    precision_ok: bool | None = None
-    identity_ok: bool | None = None
-    starts_ok: bool | None = None
-    ess_ok: bool | None = None
-    evidence_starts_ok: bool | None = None
-    sandwich_ok: bool | None = None
-
-    def failed(self) -> list[str]:
-        """Return the names of the flags that do not hold."""
-        trouble = {"negative_gap": True}
-        names = [each.name for each in fields(self)]
-        return [name for name in names if getattr(self, name) is trouble.get(name, False)]
 
 
 @dataclass(frozen=True)

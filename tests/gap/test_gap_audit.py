@@ -14,8 +14,8 @@ from avi.families.gaussian import DiagonalGaussian
 from avi.gap.audit import Audit
 from avi.gap.context import Context
 from avi.gap.endings import Ending
+from avi.gap.flags import starts_ok
 from avi.gap.search import Found, Searcher, is_done, surer
-from avi.gap.summary import _starts_ok
 from avi.objectives.elbo import Elbo
 from avi.population import Points
 from avi.results.gap import AuditRecord
@@ -239,7 +239,7 @@ def test_a_second_opinion_finds_the_better_of_two_hills(monkeypatch):
 
 def test_starts_that_led_higher_are_no_green_report():
     audit = AuditRecord(0.1, 30, 1, 0.2, False, (), None)
-    assert _starts_ok(audit) is False
-    assert _starts_ok(dataclasses.replace(audit, all_points=True)) is True
-    assert _starts_ok(dataclasses.replace(audit, improved=0)) is True
-    assert _starts_ok(dataclasses.replace(audit, points=0)) is None
+    assert starts_ok(audit) is False
+    assert starts_ok(dataclasses.replace(audit, all_points=True)) is True
+    assert starts_ok(dataclasses.replace(audit, improved=0)) is True
+    assert starts_ok(dataclasses.replace(audit, points=0)) is None

@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from avi import gap
 from avi.evidence.quadrature import Quadrature
 from avi.families.gaussian import DiagonalGaussian
-from avi.gap.summary import _khat_ok, usable_evidence
+from avi.gap.flags import khat_ok, usable_evidence
 from avi.likelihoods.bernoulli import Bernoulli
 from avi.models.vae import VAE
 from avi.networks.mlp import MLP
@@ -111,7 +111,7 @@ def test_importance_sampling_is_evidence_only_where_khat_agrees():
 
 def test_khat_is_in_order_where_the_tails_of_q_and_of_the_evidence_are():
     few, many = ([0.3] * (100 - bad) + [0.9] * bad for bad in (5, 6))
-    assert _khat_ok(rows_with(few), 1000, usable=True) is True
-    assert _khat_ok(rows_with(few), 1000, usable=False) is False
-    assert _khat_ok(rows_with(many), 1000, usable=True) is False
-    assert _khat_ok(rows_with([float("nan")] * 10), 1000, usable=True) is None
+    assert khat_ok(rows_with(few), 1000, usable=True) is True
+    assert khat_ok(rows_with(few), 1000, usable=False) is False
+    assert khat_ok(rows_with(many), 1000, usable=True) is False
+    assert khat_ok(rows_with([float("nan")] * 10), 1000, usable=True) is None

@@ -21,7 +21,7 @@ from avi.gap.statistics import khat_limit
 from avi.objectives.iwae import ImportanceWeighted
 from avi.population import Points, choose
 from avi.randomness import key_for
-from avi.results.gap import Validity
+from avi.results.flags import Validity
 from avi.results.gap import read as read_summary
 from avi.results.points import read as read_points
 from avi.results.record import plain

@@ -10,6 +10,7 @@ import pytest
 from avi.results import facts, metrics, points, snapshot
 from avi.results import gap as summaries
 from avi.results.facts import Cost
+from avi.results.flags import Validity
 from avi.results.gap import (
     AuditRecord,
     Doubling,
@@ -23,7 +24,6 @@ from avi.results.gap import (
     SandwichStep,
     SplitSummary,
     StartRecord,
-    Validity,
 )
 from avi.rundir import RunDir
 

@@ -175,6 +175,17 @@ def test_the_gap_against_width_is_read_off_in_the_order_of_capacity(widths):
     assert f"falls at every step, from {gaps[0]:.2f} to {gaps[2]:.2f} nats" in words
 
 
+def test_a_width_that_all_encoders_share_is_no_part_of_their_names(tmp_path, make_run):
+    """Such as that of the network which `auto` stands for, beside the list of its widths."""
+    folders = [
+        make_run(tmp_path / str(width), width=width, config={"inference.width": 100})
+        for width in (4, 32)
+    ]
+    words = claims(collect(folders))[2]
+    assert "[4,4]: " in words
+    assert "100" not in words
+
+
 def test_widths_without_a_frozen_decoder_carry_a_warning(tmp_path, make_run):
     folders = [make_run(tmp_path / str(width), width=width) for width in (4, 32)]
     assert "trained with a decoder of its own" in claims(collect(folders))[2]

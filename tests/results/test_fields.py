@@ -12,14 +12,14 @@ from report.conftest import write_run
 
 from avi.report.compare_page import write_comparison
 from avi.report.run_page import report
-from avi.results import comparison, facts, gap, metrics, points, snapshot, topics
+from avi.results import comparison, facts, flags, gap, metrics, points, snapshot, topics
 from avi.results.gap import Generalisation, SameBound, Sizes
 from avi.results.record import restored, table
 from avi.results.run import read
 from avi.results.store import Files
 from avi.rundir import RunDir
 
-MODULES = (comparison, facts, gap, metrics, points, snapshot, topics)
+MODULES = (comparison, facts, flags, gap, metrics, points, snapshot, topics)
 RECORDS = [
     kind
     for module in MODULES
@@ -136,3 +136,11 @@ def test_what_is_no_number_is_unknown_field_by_field():
 def test_run_json_has_no_field_that_no_reader_knows(tmp_path):
     with pytest.raises(TypeError, match="speed"):
         facts.record(RunDir(tmp_path), speed=3)
+
+
+def test_every_flag_has_its_sentences_or_a_line_of_its_own_on_the_page():
+    told = {"q_star_converged", "finite", "doubling_ok"}  # with their numbers, per split
+    assert {one.name for one in flags.SENTENCES} | told == {
+        field.name for field in fields(flags.Validity)
+    }
+    assert all(one.holds != one.fails for one in flags.SENTENCES)
