@@ -5,6 +5,7 @@ with it, and so does the condition of one that holds for some pairs of model and
 """
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array
@@ -316,6 +317,15 @@ class Bindable(Protocol):
     @property
     def needs(self) -> tuple[type, ...]: ...
     def bind(self, family: Family) -> Any: ...  # an optax.GradientTransformation
+
+
+@runtime_checkable
+class Documents(Protocol):
+    """Data of bags of words that can be read from other files of the same form."""
+
+    def documents_of(
+        self, path: Path, vocabulary: tuple[str, ...]
+    ) -> Any: ...  # avi.datasets.documents.Bags; terms behind `vocabulary` are not of it
 
 
 @runtime_checkable

@@ -146,5 +146,5 @@ def check_batch(batch_size: int, data: DataSpec) -> None:
     if batch_size > data.num_data:
         raise ConfigError(
             f"train.batch_size={batch_size} is larger than the training set of {data.num_data} "
-            f"rows. Try train.batch_size={max(1, data.num_data // 10)}."
+            "rows. Try train.batch_size=null: all rows in every step."
         )

@@ -68,6 +68,11 @@ class Ragged:
         padded = self.values[positions] if len(self.values) else np.zeros(inside.shape, self.dtype)
         return np.where(inside, padded, 0).astype(self.dtype)
 
+    def positions(self) -> Int[np.ndarray, " n"]:
+        """Return where the values of the rows stand, row by row."""
+        first = np.repeat(self.starts - np.cumsum(self.lengths) + self.lengths, self.lengths)
+        return first + np.arange(len(first))
+
     def between(self, first: int, last: int) -> "Ragged":
         """Return rows `first` up to but not including `last`, as a column."""
         kept = slice(first, last)

@@ -5,6 +5,8 @@ from typing import Any, Literal, NamedTuple
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+Series = Literal["batches", "train", "valid", "test"]  # batches: means over minibatches in training
+SERIES: tuple[Series, ...] = ("batches", *SPLITS)
 Device = Literal["auto", "cpu", "gpu", "tpu"]
 Precision = Literal["float32", "float64"]
 

@@ -19,6 +19,8 @@ ELBO, evidence log p(x), approximation, amortization and inference gap as in Cre
 (2018), "Inference Suboptimality in Variational Autoencoders".
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -79,6 +81,22 @@ class DataSpec(NamedTuple):
     sample: X = None  # up to 1000 training x, leading axis: seeds for models that start from data
 
 
+class Origin(NamedTuple):
+    """Where rows stand in the files of the person who brought them; None where nothing is known."""
+
+    rows: Int[np.ndarray, " N"] | None = None  # of every row id: the user's row, counted from 0
+    columns: tuple[str, ...] | None = None  # names, in the order of x
+    documents: tuple[str, ...] | None = None  # names, by the user's row
+
+    def rows_of(self, ids: np.ndarray) -> np.ndarray:
+        """Return the user's rows of these ids; the ids themselves where nothing else is known."""
+        return ids if self.rows is None else self.rows[ids]
+
+    def id_of(self, row: int) -> int:
+        """Return the id of one of the user's rows."""
+        return row if self.rows is None else int(np.flatnonzero(self.rows == row)[0])
+
+
 class Splits(NamedTuple):
     """Rows as stored (compact dtypes, leading axis N); train, valid and test share one structure.
 
@@ -90,6 +108,10 @@ class Splits(NamedTuple):
     test: PyTree[np.ndarray]
     labels: dict[str, np.ndarray] | None = None  # split -> class labels, for figures only
     vocabulary: tuple[str, ...] | None = None  # of term ids, where x is a bag of words
+    origin: Origin = Origin()
+    # Split -> (words of its documents that training has never seen, words in all); left out.
+    unseen: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    remarks: tuple[str, ...] = ()  # what a person should know of these data
 
 
 class Target(NamedTuple):

@@ -14,8 +14,8 @@ def run(words: list[str]) -> int:
     folder = run_folder(own, "infer")
     split: Split = check(own.get("split", "test"), Split, "split")
     data, out, limit = path(own, "data"), path(own, "out"), whole(own, "limit")
-    if data is not None and not data.is_file():
-        raise ConfigError(f"data={data}: there is no such file.")
+    if data is not None and not data.exists():
+        raise ConfigError(f"data={data}: there is no such file or folder.")
 
     from avi.run import posterior
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avi.cli.command import Command, Line
-from avi.cli.words import taken
+from avi.cli.words import require_once, taken
 from avi.errors import ConfigError
 
 FLAGS = ("-m", "--cfg", "-cd", "--help")
@@ -23,6 +23,7 @@ class Flags(NamedTuple):
 def run(words: list[str]) -> int:
     """Compose the jobs and run, resume, list or print them."""
     flags = _flags(words)
+    require_once(flags.words)
     folder, others = taken(flags.words, "resume")
     if folder is not None:
         return _resume(Path(folder), others, flags)

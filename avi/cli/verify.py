@@ -81,7 +81,7 @@ COMMAND = Command(
     usage="avi verify [key=value ...]",
     examples="""\
   avi verify
-  avi verify only=linear_gaussian
+  avi verify only=linear
 """,
     run=run,
     offer=offer,

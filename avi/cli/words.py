@@ -13,6 +13,16 @@ def halves(word: str) -> tuple[str, str]:
     return key, value
 
 
+def require_once(words: list[str]) -> None:
+    """Refuse a key that is given twice: the first of its values would do nothing."""
+    given: dict[str, str] = {}
+    for word in words:
+        key = halves(word)[0]
+        if "=" in word and key in given:
+            raise ConfigError(f"{key} is given twice, {given[key]} and {word}. Keep one of them.")
+        given[key] = word
+
+
 def taken(words: list[str], key: str) -> tuple[str | None, list[str]]:
     """Return the value of `key` (null counts as absent) and the words without it."""
     values = [value for name, value in map(halves, words) if name == key]
@@ -31,6 +41,7 @@ def own_words(
     command: str, words: list[str], more: tuple[str, ...] = ()
 ) -> tuple[dict[str, str], list[str]]:
     """Split words into the command's own keys and those that begin with one of `more`."""
+    require_once(words)
     known = [key for key in own_keys(command) if not key.startswith(more)]
     own, others = {}, []
     for word in words:

@@ -158,6 +158,7 @@ def _compose_one(words: list[str], swept: list[str]) -> tuple[Job, dict[str, str
         if missing:
             raise ConfigError(f"Missing: {', '.join(missing)}. Try {missing[0]}=...")
         tree = _resolved(config)
+    _require_effect(words, tree)
     choices = {
         key.rpartition("@")[2].removeprefix("_global_.").replace("/", "."): str(choice)
         for key, choice in hydra.runtime.choices.items()
@@ -170,6 +171,29 @@ def _compose_one(words: list[str], swept: list[str]) -> tuple[Job, dict[str, str
     dry_run = asked.get("dry_run", False)
     job = Job(checked(tree), choices, words, swept, asked.get("sweep"), dry_run, num_workers)
     return job, dict(hydra.sweeper.params or {})
+
+
+def _require_effect(words: list[str], tree: Mapping[str, Any]) -> None:
+    """Refuse words that would change nothing of the run."""
+    for word in words:
+        key = word.partition("=")[0].lstrip("+~")
+        if re.match(r"hydra[./@]", key):
+            raise ConfigError(
+                f"{word} does nothing: avi starts its jobs by itself. Try -m for a sweep, jobs=2 "
+                "for two runs side by side, output=<folder> for where a run goes."
+            )
+        # The model takes it from there, if it has one.
+        if key.partition(".")[0] == "likelihood" and tree["likelihood"] not in _blocks(tree):
+            model = tree["model"]["_target_"].rpartition(".")[2]
+            raise ConfigError(
+                f"{word} does nothing: {model} has a likelihood of its own. Leave it out, or try "
+                "model=vae."
+            )
+
+
+def _blocks(tree: Mapping[str, Any]) -> list[Any]:
+    """Return the blocks of the model's configuration."""
+    return [value for value in tree["model"].values() if isinstance(value, Mapping)]
 
 
 def _taken(tree: dict[str, Any], keys: Iterable[Key]) -> dict[str, Any]:

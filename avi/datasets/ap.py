@@ -3,12 +3,15 @@
 import io
 import tarfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 from jaxtyping import Array, Int
 
 from avi.datasets.documents import Bags, read_counts, splits
 from avi.datasets.fetch import PublicFile, obtain, require_sha256
+from avi.datasets.formats import byte_limit, read_file
 from avi.ragged import Document
 from avi.types import Dataset, Splits, Support
 
@@ -49,7 +52,13 @@ class AssociatedPress:
         """Return the splits."""
         bags = obtain(ARCHIVE, _accept)
         num_test = NUM_DOCUMENTS - NUM_TRAIN
-        return splits(bags, (NUM_TRAIN - self.num_valid, self.num_valid, num_test))
+        sizes = NUM_TRAIN - self.num_valid, self.num_valid, num_test
+        return splits(bags, np.arange(NUM_DOCUMENTS), sizes)
+
+    def documents_of(self, path: Path, vocabulary: tuple[str, ...]) -> Bags:
+        """Return the documents of another file in lda-c form, with ids of this vocabulary."""
+        content = read_file(path, byte_limit())
+        return read_counts(content, str(path), "lda-c", vocabulary, first_id=0, fixed=False)
 
     def view(self, row: Document, index: Int[Array, ""], visit: Int[Array, ""]) -> Document:
         """Return ids and counts as numbers to compute with."""

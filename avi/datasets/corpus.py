@@ -54,23 +54,48 @@ class Corpus:
         if num_train < 1:
             raise DataError(f"{self.path}: {number} documents are too few to split in three.")
         order = permutation(number, self.split_seed)
-        return splits(bags.chosen(order), (num_train, num_valid, num_test))
+        found = splits(bags, order, (num_train, num_valid, num_test))
+        return found._replace(remarks=self._remarks(bags))
 
-    def _read(self, path: Path) -> Bags:
+    def _remarks(self, bags: Bags) -> tuple[str, ...]:
+        counts_from_0 = self.format in ("lda-c", "svmlight") and self.first_id == 0
+        if not counts_from_0 or bags.terms()[0]:
+            return ()
+        return (
+            "No document has the term of id 0. If the ids of this file count from 1, every term is "
+            "called by the name of the next one: say dataset.first_id=1.",
+        )
+
+    def documents_of(self, path: Path, vocabulary: tuple[str, ...]) -> Bags:
+        """Return other documents of the same form; terms behind `vocabulary` are not of it.
+
+        Raises:
+            ConfigError, DataError: they are missing or malformed.
+        """
+        return self._read(path, vocabulary)
+
+    def _read(self, path: Path, known: tuple[str, ...] | None = None) -> Bags:
         if self.format == "text":
             if not path.is_dir():
-                raise ConfigError(f"There is no folder {path}.")
-            return self.vectorizer.read(path)
+                raise ConfigError(
+                    f"{path}: there is no such folder of texts (dataset.format=text)."
+                )
+            return self.vectorizer.read(path, known)
         if not path.is_file():
-            raise ConfigError(f"There is no file {path}.")
-        vocabulary = None
-        if self.vocabulary is not None:
-            named = Path(self.vocabulary).expanduser()
-            if not named.is_file():
-                raise ConfigError(f"There is no file {named}.")
-            vocabulary = read_vocabulary(named)
+            raise ConfigError(f"{path}: there is no such file of documents (dataset.path).")
         content = read_file(path, byte_limit())
-        return read_counts(content, str(path), self.format, vocabulary, self.first_id)
+        vocabulary = known or self._named_terms()
+        return read_counts(
+            content, str(path), self.format, vocabulary, self.first_id, fixed=known is None
+        )
+
+    def _named_terms(self) -> tuple[str, ...] | None:
+        if self.vocabulary is None:
+            return None
+        path = Path(self.vocabulary).expanduser()
+        if not path.is_file():
+            raise ConfigError(f"dataset.vocabulary={path}: there is no such file.")
+        return read_vocabulary(path)
 
     def view(self, row: Document, index: Int[Array, ""], visit: Int[Array, ""]) -> Document:
         """Return ids and counts as numbers to compute with."""

@@ -11,7 +11,7 @@ from avi.datasets.base import content_sha256, fixed, image_splits, permutation, 
 from avi.datasets.binarize import Binarize, Pixels, pixels
 from avi.datasets.formats import data_errors, gunzip, read_file
 from avi.errors import DataError, ResourceError
-from avi.types import Dataset, Splits, Support
+from avi.types import Dataset, Origin, Splits, Support
 
 NUM_ROWS, SIZE = 1797, 64
 WHITE = 16  # the value of a white pixel
@@ -55,9 +55,11 @@ class Digits:
 
     def load(self) -> Splits:
         """Return the splits, read from scikit-learn's file: importing the package takes seconds."""
-        table = _read()[permutation(NUM_ROWS, self.split_seed)]
+        order = permutation(NUM_ROWS, self.split_seed)
+        table = _read()[order]
         sizes = sizes_of(NUM_ROWS, self.num_valid, self.num_test)
-        return image_splits(table[:, :SIZE], table[:, SIZE], sizes, self.pixels)
+        splits = image_splits(table[:, :SIZE], table[:, SIZE], sizes, self.pixels)
+        return splits._replace(origin=Origin(order))
 
     def view(self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]) -> Float[Array, " 64"]:
         """Return x of a stored row."""

@@ -16,7 +16,7 @@ from avi.datasets.contract import LARGEST_COUNT
 from avi.datasets.formats import byte_limit, read_file
 from avi.errors import DataError
 from avi.ragged import Document, Ragged
-from avi.types import Splits
+from avi.types import Origin, Splits
 
 CountFormat = Literal["lda-c", "svmlight", "matrix-market"]
 PAIR = re.compile(r"(-?\d{1,18}):(\S+)")
@@ -39,6 +39,7 @@ class Bags:
     starts: np.ndarray  # [N]
     lengths: np.ndarray  # [N]
     vocabulary: tuple[str, ...]
+    names: tuple[str, ...] | None = None  # of the documents
 
     def __len__(self) -> int:
         """Return the number of documents."""
@@ -61,7 +62,11 @@ class Bags:
         document = np.repeat(np.arange(len(self)), self.lengths)
         lengths = np.bincount(document[kept], minlength=len(self))
         ids, counts = self.ids[positions][kept], self.counts[positions][kept]
-        return Bags(ids, counts, _starts(lengths), lengths, self.vocabulary)
+        return replace(self, ids=ids, counts=counts, starts=_starts(lengths), lengths=lengths)
+
+    def tokens(self) -> int:
+        """Return the number of words in all documents."""
+        return int(self.counts[self._positions()].sum(dtype=np.int64))
 
     def rows(self, width: int) -> Document:
         """Return the rows as stored, padded to `width` where they are read."""
@@ -74,20 +79,29 @@ class Bags:
         return first + np.arange(self.lengths.sum())
 
 
-def splits(bags: Bags, sizes: tuple[int, int, int]) -> Splits:
-    """Return train, valid and test in the order of `bags`.
+def splits(bags: Bags, order: np.ndarray, sizes: tuple[int, int, int]) -> Splits:
+    """Return train, valid and test of the documents in this order.
 
     Terms that never occur in training are left out of the others: no model can know them.
     """
     ends = np.cumsum(sizes)
-    train, valid, test = (
-        bags.chosen(np.arange(end - size, end)) for size, end in zip(sizes, ends, strict=True)
+    train, *others = (
+        bags.chosen(order[end - size : end]) for size, end in zip(sizes, ends, strict=True)
     )
     unseen = ~train.terms()
-    valid, test = valid.without(unseen), test.without(unseen)
+    valid, test = (part.without(unseen) for part in others)
     width = max(1, *(int(part.lengths.max(initial=0)) for part in (train, valid, test)))
-    rows = train.rows(width), valid.rows(width), test.rows(width)
-    return Splits(train=rows[0], valid=rows[1], test=rows[2], vocabulary=bags.vocabulary)
+    return Splits(
+        train=train.rows(width),
+        valid=valid.rows(width),
+        test=test.rows(width),
+        vocabulary=bags.vocabulary,
+        origin=Origin(order, documents=bags.names),
+        unseen={
+            split: (whole.tokens() - kept.tokens(), whole.tokens())
+            for split, whole, kept in zip(("valid", "test"), others, (valid, test), strict=True)
+        },
+    )
 
 
 def read_vocabulary(path: Path) -> tuple[str, ...]:
@@ -109,19 +123,27 @@ def read_counts(
     layout: CountFormat,
     vocabulary: tuple[str, ...] | None,
     first_id: int,
+    *,
+    fixed: bool = True,
 ) -> Bags:
     """Return the documents in `content`; without a vocabulary the terms are named by their ids.
+
+    Unless the vocabulary is `fixed`, ids behind it are read too, as terms without a name.
 
     Raises:
         DataError: a line breaks the format or the contract.
     """
     lines = _lines(content, source)
     if layout == "matrix-market":
-        bags = _matrix_market(lines, source, vocabulary)
+        bags = _matrix_market(lines, source, vocabulary if fixed else None)
     else:
         parse = _lda_c if layout == "lda-c" else _svmlight
         bags = parse(lines, source, first_id)
-    return _checked(bags, source, vocabulary, 1 if layout == "matrix-market" else first_id)
+    first_id = 1 if layout == "matrix-market" else first_id
+    if fixed or vocabulary is None:
+        return _checked(bags, source, vocabulary, first_id)
+    found = _checked(bags, source, None, first_id)
+    return replace(found, vocabulary=vocabulary + found.vocabulary[len(vocabulary) :])
 
 
 def _lines(content: bytes, source: str) -> list[str]:
@@ -250,6 +272,7 @@ def join(
     counts: list[np.ndarray],
     lengths: np.ndarray,
     vocabulary: tuple[str, ...] | None,
+    names: tuple[str, ...] | None = None,
 ) -> Bags:
     """Return documents end to end, in the smallest types that hold them."""
     flat, amounts = np.concatenate(ids), np.concatenate(counts)
@@ -257,7 +280,7 @@ def join(
         vocabulary = tuple(f"term{number}" for number in range(int(flat.max()) + 1))
     flat = flat.astype(np.min_scalar_type(len(vocabulary)))
     amounts = amounts.astype(np.min_scalar_type(int(amounts.max())))
-    return Bags(flat, amounts, _starts(lengths), lengths, vocabulary)
+    return Bags(flat, amounts, _starts(lengths), lengths, vocabulary, names)
 
 
 def _whole(words: list[str], where: str) -> np.ndarray:

@@ -10,9 +10,10 @@ from jaxtyping import Array, Int
 
 from avi.datasets.base import Sizes, cut, fixed, permutation, sizes_of
 from avi.datasets.binarize import Binarize, Pixels, pixels
+from avi.datasets.suspicions import suspicions
 from avi.datasets.tables import Missing, Table, masked, read_table
 from avi.errors import DataError
-from avi.types import Dataset, Splits, Support, X
+from avi.types import Dataset, Origin, Splits, Support, X
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,23 @@ class File:
     def load(self) -> Splits:
         """Return the splits of the file's rows."""
         table = self._table(Path(str(self.path)).expanduser())
-        rows = table.rows
-        sizes = self._sizes(len(rows), table.source)
-        if self.shuffle:
-            rows = rows[permutation(len(rows), self.split_seed)]
-        train, valid, test = cut(self._stored(rows), sizes)
-        return Splits(train, valid, test)
+        number = len(table.rows)
+        sizes = self._sizes(number, table.source)
+        order = permutation(number, self.split_seed) if self.shuffle else np.arange(number)
+        train, valid, test = cut(self._stored(table.rows[order]), sizes)
+        single = jnp.result_type(float) == np.float32
+        remarks = suspicions(table, self.support, single=single)
+        return Splits(train, valid, test, origin=Origin(order, table.columns), remarks=remarks)
 
-    def rows_of(self, path: Path) -> np.ndarray:
+    def rows_of(self, path: Path, columns: tuple[str, ...] | None = None) -> np.ndarray:
         """Return the rows of another file of the same form, as stored for `view`.
+
+        Its columns are put into the order of `columns`, where both have names.
 
         Raises:
             ConfigError, DataError: the file is missing, malformed, or holds what it must not.
         """
-        return self._stored(self._table(path).rows)
+        return self._stored(self._table(path).ordered(columns).rows)
 
     def view(self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]) -> X:
         """Return x of a stored row."""
@@ -112,6 +116,11 @@ class File:
     def _checked(self, table: Table) -> Table:
         if self._is_grey:
             table.require_finite()
+            if self.white > 1 and table.rows.max() <= 1:
+                raise DataError(
+                    f"{table.source}: no value is above 1, so dataset.white={self.white} would "
+                    "make all of them black. Say dataset.white=1."
+                )
             scaled = table.rows / self.white
             source = f"{table.source} (divided by dataset.white={self.white})"
             replace(table, rows=scaled, source=source).require("unit")

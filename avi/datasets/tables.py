@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
@@ -18,6 +19,7 @@ from avi.types import Support
 Missing = Literal["refuse", "mask"]  # what becomes of values that are missing
 
 SUFFIXES = (".npz", ".npy", ".csv")
+SHOWN = 10  # names of columns in a message
 MISSING = ("", "na", "nan", "n/a", "null", "none", "?")
 
 
@@ -30,10 +32,14 @@ class Table:
     columns: tuple[str, ...] | None = None  # of a .csv with a header
     first_line: int | None = None  # of a .csv: the line of row 0, counted from 1
 
+    def name(self, column: int) -> str:
+        """Return what a person calls a column: its name, else its number counted from 0."""
+        return repr(self.columns[column]) if self.columns else str(column)
+
     def place(self, index: tuple[int, ...]) -> str:
         """Return where a person finds the value at `index`."""
         row, column = index
-        name = repr(self.columns[column]) if self.columns else str(column)
+        name = self.name(column)
         if self.first_line is not None:
             return f"line {self.first_line + row}, column {name if self.columns else column + 1}"
         return f"row {row}, column {name} (counted from 0)"
@@ -41,6 +47,31 @@ class Table:
     def require(self, support: Support) -> None:
         """Raise DataError unless every value lies in `support`."""
         require_support(self.rows, support, self.source, self.place)
+
+    def ordered(self, columns: tuple[str, ...] | None) -> Self:
+        """Return the table with its columns in this order, if they and it have names.
+
+        Raises:
+            DataError: the names are not the same.
+        """
+        if columns is None or self.columns is None or columns == self.columns:
+            return self
+        lacking = [name for name in columns if name not in self.columns]
+        strange = [name for name in self.columns if name not in columns]
+        if lacking or strange or len(self.columns) != len(columns):
+            raise DataError(
+                f"{self.source}: its columns are {_listed(self.columns)}; expected those of "
+                f"training, {_listed(columns)}, in any order."
+                + (f" Not there: {_listed(lacking)}." if lacking else "")
+                + (f" Not known: {_listed(strange)}." if strange else "")
+            )
+        if twice := [name for name in columns if columns.count(name) > 1]:
+            raise DataError(
+                f"{self.source}: two columns of training are called {twice[0]}, and these are in "
+                "another order: which is which? Give them different names and train again."
+            )
+        order = [self.columns.index(name) for name in columns]
+        return replace(self, rows=self.rows[:, order], columns=columns)
 
     def without_missing(self) -> Self:
         """Return the table with zeros for missing values."""
@@ -64,7 +95,7 @@ def read_table(path: Path, array: str | None = None, header: bool | None = None)
     if path.suffix not in SUFFIXES:
         raise ConfigError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}.")
     if not path.is_file():
-        raise ConfigError(f"There is no file {path}.")
+        raise ConfigError(f"{path}: there is no such file, seen from {Path.cwd()}.")
     if array is not None and path.suffix != ".npz":
         raise ConfigError(f"{path} holds one array only: leave out dataset.array={array}.")
     if path.suffix == ".csv":
@@ -76,6 +107,11 @@ def read_table(path: Path, array: str | None = None, header: bool | None = None)
             f"{list(rows.shape)}."
         )
     return Table(rows.reshape(len(rows), -1), str(path))
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    return f"{shown}, ... ({len(names)} in all)" if len(names) > SHOWN else shown
 
 
 def masked(rows: np.ndarray) -> np.ndarray:
@@ -91,16 +127,19 @@ def read_observations(
     support: Support,
     size: int,
     missing: Missing = "refuse",
+    columns: tuple[str, ...] | None = None,
 ) -> np.ndarray:
     """Return rows [M, size] that are x as a bound scores it: in `support`, already binarised.
 
-    With missing="mask" they are pairs (mask, value), shape [M, size, 2].
+    Named columns are put into the order of `columns`. With missing="mask" the rows are pairs
+    (mask, value), shape [M, size, 2].
     """
     table = read_table(path, array)
     if table.rows.shape[1] != size:
         raise DataError(
             f"{path}: expected rows of {size} numbers, as in training; found {table.rows.shape[1]}."
         )
+    table = table.ordered(columns)
     if missing == "mask":
         table.without_missing().require(support)
         return masked(table.rows)
@@ -137,7 +176,7 @@ def _columns(first: list[str], header: bool | None) -> tuple[str, ...] | None:
     names = header if header is not None else _are_names(first)
     if names and first and not first[0].strip():
         raise ValueError("its first column has no name, as a row index has none: remove the column")
-    return tuple(first) if names else None
+    return tuple(name.strip() for name in first) if names else None
 
 
 def _numbers(words: list[str], width: int, line: str) -> np.ndarray:

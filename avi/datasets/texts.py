@@ -25,8 +25,10 @@ class Vectorizer:
         if not 0 < self.max_share <= 1:
             raise ValueError(f"max_share must be in (0, 1]; got {self.max_share}.")
 
-    def read(self, folder: Path) -> Bags:
+    def read(self, folder: Path, known: tuple[str, ...] | None = None) -> Bags:
         """Return the .txt files of a folder, in the order of their names.
+
+        Terms behind those that are `known` follow them, and a document may then be empty.
 
         Raises:
             DataError: there are none, one is not text, or one has no term of the vocabulary.
@@ -37,20 +39,27 @@ class Vectorizer:
         if not paths:
             raise DataError(f"{folder} holds no file that ends in .txt.")
         counter = CountVectorizer(
-            min_df=self.min_documents, max_df=self.max_share, stop_words=self.stop_words
+            min_df=1 if known else self.min_documents,
+            max_df=1.0 if known else self.max_share,
+            stop_words=self.stop_words,
         )
         try:
             matrix = counter.fit_transform(_text(path) for path in paths)
         except ValueError as error:  # no term is left
             raise DataError(f"{folder}: {error}") from error
         lengths = np.diff(matrix.indptr)
-        if not lengths.all():
+        if known is None and not lengths.all():
             raise DataError(
                 f"{paths[int(np.argmin(lengths))]}: no term of the vocabulary is in it, the "
                 "document is empty. Leave it out, or lower dataset.vectorizer.min_documents."
             )
         vocabulary = tuple(map(str, counter.get_feature_names_out()))
-        return join([matrix.indices], [matrix.data], lengths, vocabulary)
+        names = tuple(path.name for path in paths)
+        if known is None:
+            return join([matrix.indices], [matrix.data], lengths, vocabulary, names)
+        place = {term: number for number, term in enumerate(known)}
+        ids = np.array([place.setdefault(term, len(place)) for term in vocabulary])
+        return join([ids[matrix.indices]], [matrix.data], lengths, tuple(place), names)
 
 
 def _text(path: Path) -> str:

@@ -25,7 +25,7 @@ def configure(device: Device, precision: Precision) -> None:
     _use_cache()
     try:
         jax.devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # asserted where jax has no such platform
         extra = {"gpu": "cuda", "tpu": "tpu"}.get(device)
         how = f" In avi's own folder, pip install '.[{extra}]' installs what it needs."
         raise ConfigError(

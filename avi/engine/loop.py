@@ -29,6 +29,7 @@ class Chunk(NamedTuple):
     first_step: int
     value: Float[np.ndarray, " n"]  # mean bound of each step's batch, nats per datapoint
     variance: Float[np.ndarray, " n"]  # of the bounds within each batch
+    prior: Float[np.ndarray, " n"]  # what theta adds to the objective of each step
     finite: bool  # False: the last of these steps met a number that is not finite
     seconds: float
 
@@ -54,7 +55,7 @@ def make_run(
 ) -> Any:
     """Return the jitted loop `run(state, data, order, stop, key)`.
 
-    It returns (state, value, variance, finite), and ends at step `stop` or at the first step that
+    It returns (state, value, variance, prior, finite), and ends at step `stop` or at the first that
     is not finite. `stop` and `key` are arguments: one compilation serves chunks of any length and
     every seed.
     """
@@ -62,19 +63,23 @@ def make_run(
 
     def run(state: TrainState, data: PyTree, order: Array, stop: Array, key: PRNGKey) -> tuple:
         def unfinished(carry: tuple) -> Array:
-            state, _, _, finite = carry
+            state, *_, finite = carry
             return finite & (state.step < stop)
 
         def body(carry: tuple) -> tuple:
-            state, value, variance, _ = carry
+            state, *records, _ = carry
             number = state.step % steps_per_epoch
             index = jax.lax.dynamic_slice(order, (number * batch_size,), (batch_size,))
             state, metrics = step(state, data, index, key)
-            value = value.at[number].set(metrics.value)
-            return state, value, variance.at[number].set(metrics.variance), metrics.finite
+            found = metrics.value, metrics.variance, metrics.prior
+            records = [
+                record.at[number].set(one) for record, one in zip(records, found, strict=True)
+            ]
+            return state, *records, metrics.finite
 
         record = jnp.zeros(steps_per_epoch)
-        return jax.lax.while_loop(unfinished, body, (state, record, record, jnp.array(True)))
+        begun = (state, record, record, record, jnp.array(True))
+        return jax.lax.while_loop(unfinished, body, begun)
 
     return jax.jit(share_products(run), donate_argnums=0, compiler_options=for_products())
 
@@ -180,20 +185,14 @@ class Loop:
                 self.order_of(int(until) // self.steps_per_epoch)
             started = perf_counter()
             key = self._step_key
-            state, value, variance, finite = self._compiled(state, rows, order, until, key)
+            state, *records, finite = self._compiled(state, rows, order, until, key)
             if until < num_steps:
                 self._feed.prefetch(int(until))
             reached = int(state.step)
             seconds = perf_counter() - started
             window = slice(number, number + reached - first)
-            yield Chunk(
-                state,
-                first,
-                np.asarray(value)[window],
-                np.asarray(variance)[window],
-                bool(finite),
-                seconds,
-            )
+            value, variance, prior = (np.asarray(record)[window] for record in records)
+            yield Chunk(state, first, value, variance, prior, bool(finite), seconds)
             if not finite:
                 return
             per_second = SECONDS_PER_CHUNK / seconds * (reached - first)

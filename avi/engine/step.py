@@ -23,10 +23,11 @@ class TrainState(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-    """What a person wants to know of one step: the mean bound (nats) and whether all was finite."""
+    """What a person wants to know of one step; the objective is `value` and `prior` together."""
 
-    value: Scalar
+    value: Scalar  # mean bound over the batch, nats
     variance: Scalar  # of the bound over the batch
+    prior: Scalar  # what theta adds to the objective, nats per datapoint
     finite: Bool[Array, ""]
 
 
@@ -58,12 +59,12 @@ def make_step(problem: Problem, optimizers: Params, view: View, num_data: int) -
     rows = problem.phi_rows
     transforms = make_optimizers(problem, optimizers)
 
-    def loss(params: Params, x: X, keys: PRNGKey) -> tuple[Array, Bound]:
+    def loss(params: Params, x: X, keys: PRNGKey) -> tuple[Array, tuple[Bound, Scalar]]:
         in_axes = (Params(None, rows.axis), 0, 0)
         bounds: Bound = jax.vmap(problem.bound, in_axes)(params, x, keys)
         # The prior of theta counts once per data set, a bound once per datapoint.
         prior = problem.model.log_prior(params.theta) / num_data
-        return -(bounds.surrogate.mean() + prior), Bound(bounds.value + prior, bounds.surrogate)
+        return -(bounds.surrogate.mean() + prior), (bounds, prior)
 
     def step(
         state: TrainState, data: PyTree, index: Array, key: PRNGKey, slots: int | None = None
@@ -72,7 +73,7 @@ def make_step(problem: Problem, optimizers: Params, view: View, num_data: int) -
         rows_seen = batch(data, index, state.step, slots)
         x = jax.vmap(view, (0, 0, None))(rows_seen, index, state.step)
         params = Params(state.params.theta, rows.take(state.params.phi, index))
-        (_, bounds), gradients = jax.value_and_grad(loss, has_aux=True)(params, x, keys)
+        (_, (bounds, prior)), gradients = jax.value_and_grad(loss, has_aux=True)(params, x, keys)
 
         theta_update, theta_opt = transforms.theta.update(
             gradients.theta,
@@ -94,7 +95,9 @@ def make_step(problem: Problem, optimizers: Params, view: View, num_data: int) -
             Params(theta_opt, rows.put(state.opt_state.phi, index, phi_opt)),
         )
         mean, variance = bounds.value.mean(), bounds.value.var()
-        return new_state, StepMetrics(mean, variance, _all_finite((bounds, variance, gradients)))
+        return new_state, StepMetrics(
+            mean, variance, prior, _all_finite((bounds, prior, variance, gradients))
+        )
 
     return step
 

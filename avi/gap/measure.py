@@ -112,10 +112,11 @@ def observations(context: Context, worst: Sequence[Worst]) -> Observations:
     """Return the observations themselves of the listed rows; none if x is not one array."""
     sizes, found = list(context.sizes.values()), []
     for one in worst:
-        place = int(one.row) - sum(sizes[: SPLITS.index(cast(Split, one.split))])
+        number = context.splits.origin.id_of(int(one.row))
+        place = number - sum(sizes[: SPLITS.index(cast(Split, one.split))])
         stored = getattr(context.splits, one.split)
         row = jax.tree.map(lambda leaf, place=place: leaf[place], stored)
-        x = context.compiled.view(row, jnp.asarray(one.row), jnp.zeros((), jnp.int32))
+        x = context.compiled.view(row, jnp.asarray(number), jnp.zeros((), jnp.int32))
         if not isinstance(x, jax.Array):
             return Observations()
         found.append(np.asarray(x))
@@ -195,8 +196,8 @@ class _Measurement:
         for split in context.settings.splits:
             index = chosen(points, of_split, split, context.settings.frontier)
             curve = frontier(context, rows_at(points, index), split, lams[index])
-            ids = set(points.ids[index].tolist())
-            own = [row for row in rows if row.row in ids]
+            drawn = set(context.splits.origin.rows_of(points.ids[index]).tolist())
+            own = [row for row in rows if row.row in drawn]
             self.frontiers[split] = (*curve, *([converged(own)] if own else []))
 
     def _decompose(
@@ -227,10 +228,11 @@ class _Measurement:
             points, [of_split[place] for place in index], (lams[index], best), (at_lam, at_best)
         )
         by, settings = self.evidence.by, context.settings
+        own = context.splits.origin.rows_of(points.ids)
         number = by.num_weights if isinstance(by, Weighted) else None
         return [
             decompose(
-                Place(int(points.ids[n]), of_split[place]),
+                Place(int(own[n]), of_split[place]),
                 (at_lam[n], at_best[n]),
                 winners[place],
                 Evidenced(

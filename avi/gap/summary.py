@@ -141,7 +141,7 @@ def not_finite(summary: GapSummary) -> list[str]:
         return []
     splits = [name for name, one in summary.splits.items() if one.not_finite]
     return [
-        f"The bound of {len(rows)} rows is not a finite number (row ids "
+        f"The bound of {len(rows)} rows is not a finite number (rows "
         f"{', '.join(map(str, rows[:5]))}{', ...' if len(rows) > 5 else ''}): gap/points.csv flags "
         f"them, and there are no means over the {' and '.join(splits)} rows."
     ]

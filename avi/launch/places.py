@@ -1,6 +1,7 @@
 """Where runs go, and which of them are new, begun or done."""
 
 import hashlib
+import json
 import os
 import re
 from collections import Counter
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from avi.config.compose import Job, override
-from avi.errors import ConfigError, Preempted
+from avi.errors import ConfigError, DataError, Preempted
 from avi.launch import pool
 from avi.process.terminal import say
 from avi.rundir import RunDir, config_differences, config_digest, new_run_name, sweep_run_name
@@ -127,7 +128,29 @@ def place_sweep(jobs: list[Job]) -> list[Launch]:
     twice = [folder for folder, n in Counter(launch.folder for launch in launches).items() if n > 1]
     if twice:
         raise ConfigError(f"Two jobs of this sweep are the same run ({twice[0].name}).")
+    _require_same_files(launches)
     return launches
+
+
+def _require_same_files(launches: list[Launch]) -> None:
+    """Raise DataError if a run is done, but over a file of the user's that has changed since."""
+    now: dict[str, str] = {}
+    for launch in launches:
+        node = launch.job.tree["dataset"]
+        name = node.get("path")
+        before = RunDir.open(launch.folder).read_run() if launch.state == "done" else {}
+        if before.get("data_sha256") is None or name is None or not Path(name).exists():
+            continue
+        from avi.run.session import data_sha256
+
+        digest = now.setdefault(json.dumps(node), "") or data_sha256(launch.job.tree)
+        now[json.dumps(node)] = digest
+        if digest != before["data_sha256"]:
+            raise DataError(
+                f"{launch.folder} is done, but the rows of dataset.path={name} have changed since. "
+                "Put the data back as they were, train on these in a sweep of their own with "
+                "sweep=<another folder>, or replace all of its runs with overwrite=true."
+            )
 
 
 def _attempt(launch: Launch) -> int:

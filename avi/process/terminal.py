@@ -1,5 +1,6 @@
 """Progress: a live bar on a terminal, one plain line per epoch otherwise."""
 
+import math
 import sys
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +29,7 @@ class Progress:
             self._bar = Bar(
                 TextColumn("epoch {task.fields[epoch]}"),
                 BarColumn(bar_width=None),
-                TextColumn(self.name + " {task.fields[bound]} nats"),
+                TextColumn(self.name + ", batches {task.fields[bound]} nats"),
                 TextColumn("{task.fields[speed]} steps/s"),
                 TimeRemainingColumn(compact=True),
             )
@@ -58,7 +59,15 @@ class Progress:
             )
         elif step % self.steps_per_epoch == 0 and epoch > self._epoch_printed:
             self._epoch_printed = epoch
-            say(f"epoch {epoch:4d}  {self.name} {bound:9.3f} nats  {steps_per_second:6.0f} steps/s")
+            say(
+                f"epoch {epoch:4d}  {self.name}, batches {bound:9.3f} nats  "
+                f"{steps_per_second:6.0f} steps/s"
+            )
+
+
+def measured(mean: float, error: float) -> str:
+    """Return nats and their standard error, where it is known, as a terminal shows them."""
+    return f"{mean:10.3f}" + (f" +- {error:.3f}" if math.isfinite(error) else "") + " nats"
 
 
 def say(line: str) -> None:

@@ -157,10 +157,20 @@ def _caveats(rows: Sequence[Row]) -> list[str]:
             f"Caution: these runs report different bounds ({', '.join(sorted(bounds))}); "
             f"their bounds cannot be compared with one another, {gaps}."
         )
-    if len({(row.settings.get("dataset._target_"), row.num_data) for row in rows}) > 1:
+    # An older run has recorded no identity of its rows: it is that of any other.
+    digests = {row.data_sha256 for row in rows} - {""}
+    sets = {(row.settings.get("dataset._target_"), row.num_data) for row in rows}
+    if len(digests) > 1 or len(sets) > 1:
         caveats.append(
             "Caution: these runs saw different data; nats per datapoint of one data set say "
             "nothing about another."
+        )
+    likelihoods = sorted({row.likelihood for row in rows} - {""})
+    if len(likelihoods) > 1:
+        caveats.append(
+            f"Caution: these runs have different likelihoods ({', '.join(likelihoods)}): log p of "
+            "a density and log p of a probability, or of data on different scales, cannot be "
+            "compared."
         )
     unfinished = [row for row in rows if row.status not in ("done", "")]
     if unfinished:

@@ -14,9 +14,9 @@ from avi.report.render import markup, page
 from avi.report.runs import Row, collect, summaries
 from avi.results import comparison
 from avi.results.store import write_atomically
-from avi.settings import Split
+from avi.settings import Series
 
-_SPLIT_WORDS = {"train": "Training", "valid": "Validation"}
+_SERIES_WORDS = {"batches": "Training batches", "valid": "Validation"}
 
 
 class Comparison(NamedTuple):
@@ -43,9 +43,9 @@ def write_comparison(folders: Iterable[Path], out: Path) -> Comparison:
     """Write comparison.csv, .md, .png and .html of the runs in `folders` into the folder `out`."""
     rows = collect(folders)
     words = claims(rows)
-    split = curve_split(rows)
-    series = [curves.Series(row.label, row.curves[split]) for row in rows]
-    drawing = curves.comparison(series, f"{_SPLIT_WORDS[split]} {tables.bound_name(rows)}")
+    name = overlaid(rows)
+    series = [curves.Series(row.label, row.curves[name]) for row in rows]
+    drawing = curves.comparison(series, f"{_SERIES_WORDS[name]} {tables.bound_name(rows)}")
     contents: dict[str, bytes | str] = {
         "comparison.md": page("comparison.md", **_tables(rows), claims=words),
         "comparison.png": png(drawing),
@@ -56,9 +56,9 @@ def write_comparison(folders: Iterable[Path], out: Path) -> Comparison:
     return Comparison(rows, tables.terminal(rows, words), paths)
 
 
-def curve_split(rows: Sequence[Row]) -> Split:
-    """Return the split whose curves are overlaid: validation where every run has it, else train."""
-    return "valid" if all(row.curves["valid"].points for row in rows) else "train"
+def overlaid(rows: Sequence[Row]) -> Series:
+    """Return whose curves are overlaid: validation where every run has it, else minibatches."""
+    return "valid" if all(row.curves["valid"].points for row in rows) else "batches"
 
 
 def _tables(rows: Sequence[Row]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from avi.results.gap import EvidenceMean, Mean
 from avi.results.metrics import Curve
 from avi.results.record import NAN, UNKNOWN, Value, number, whole
 from avi.results.run import Run, is_run, read
-from avi.settings import SPLITS, WITHOUT_EFFECT, Split
+from avi.settings import SPLITS, WITHOUT_EFFECT, Series, Split
 
 _GROUPS = ("model", "inference", "family", "objective", "dataset")
 
@@ -27,7 +27,7 @@ class Row(Compared):
     path: Path
     amortized: bool
     settings: Mapping[str, Any]  # flat configuration without what is incidental
-    curves: Mapping[Split, Curve]
+    curves: Mapping[Series, Curve]
 
 
 def collect(folders: Iterable[Path]) -> list[Row]:
@@ -107,8 +107,9 @@ def _row(run: Run, settings: Mapping[str, Any], label: str) -> Row:
     gap = run.splits[split].amortization_gap if split else Mean()
     evidence = run.splits[split].evidence if split else EvidenceMean()
     lasts = {name: curve.last for name, curve in run.curves.items()}
-    train = lasts["train"] or next(last for last in lasts.values() if last is not None)
-    bounds = {name: last.bound if last is not None else UNKNOWN for name, last in lasts.items()}
+    newest = lasts["batches"] or next(last for last in lasts.values() if last is not None)
+    ends = {name: lasts[name] for name in SPLITS}
+    bounds = {name: last.bound if last is not None else UNKNOWN for name, last in ends.items()}
     return Row(
         folder=str(run.folder),
         label=label,
@@ -128,18 +129,26 @@ def _row(run: Run, settings: Mapping[str, Any], label: str) -> Row:
         num_variational_parameters=facts.num_variational_parameters,
         params_per_datapoint=facts.params_per_datapoint,
         num_data=facts.num_data,
+        data_sha256=facts.data_sha256,
+        likelihood=_likelihood(run),
         new_observation=new.kind,
         new_gradient_evaluations=new.gradient_evaluations,
         new_milliseconds_one=new.milliseconds_one,
         new_milliseconds_batch=new.milliseconds_batch,
-        epochs=whole(train.epoch),
+        epochs=whole(newest.epoch),
         seconds=run.seconds,
-        gradient_evaluations=train.gradient_evaluations,
+        gradient_evaluations=newest.gradient_evaluations,
         path=run.folder,
         amortized=run.amortized,
         settings=settings,
         curves=run.curves,
     )
+
+
+def _likelihood(run: Run) -> str:
+    """Return the name of the likelihood that the model was given, empty where it has its own."""
+    target = run.setting("model.likelihood._target_")
+    return str(target).split(".")[-2] if target and "." in str(target) else ""
 
 
 def _settings(run: Run) -> dict[str, Any]:
@@ -192,6 +201,8 @@ def _override_keys(run: Run) -> Iterable[str]:
 
 
 def _shown(run: Run, key: str) -> str:
+    if choice := run.choice(key):
+        return choice
     value = run.setting(key)
     if value is None or isinstance(value, Mapping):
         # A group (`experiment=mnist_vae`) is known by the word that was typed.

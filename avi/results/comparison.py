@@ -37,6 +37,8 @@ class Compared:
     num_variational_parameters: Count
     params_per_datapoint: Count
     num_data: Count
+    data_sha256: str  # of the rows, empty where an older run did not record it
+    likelihood: str  # its choice, where the model has one
     new_observation: str  # "forward pass" or "optimisation"
     new_gradient_evaluations: Count
     new_milliseconds_one: float

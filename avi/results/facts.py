@@ -39,6 +39,7 @@ class Facts:
     numpy: str = ""
     instruction_set: str = ""
     data_sha256: str = ""
+    columns: tuple[str, ...] = ()  # names of the user's columns, in the order of x
     command: tuple[str, ...] = ()
     bound: str = ""  # that was trained and that the curves show
     num_data: Count = NAN
@@ -49,6 +50,8 @@ class Facts:
     latent_size: Count = NAN
     image_shape: tuple[Count, ...] = ()
     mode_amortized: bool | None = None
+    theta_term: float = NAN  # nats per datapoint that training climbs beside the bound
+    theta_term_name: str = ""  # what these are, e.g. log p(theta) / N
     status: str = ""  # "running", "done", "interrupted" or "failed"
     machine: str = ""
     device: str = ""

@@ -1,7 +1,7 @@
 """metrics.jsonl and timing.jsonl: bounds in nats per datapoint, and the seconds they stand at."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,16 +10,20 @@ from avi.errors import ConfigError
 from avi.results.record import NAN, Count, Value, plain, restored
 from avi.results.store import Files
 from avi.rundir import RunDir
-from avi.settings import SPLITS, Split
+from avi.settings import SERIES, Series
 
 
 @dataclass(frozen=True)
 class MetricsLine:
-    """One line of metrics.jsonl: a mean bound over `num_points` rows, and its standard error."""
+    """One line of metrics.jsonl: a mean bound over `num_points` rows, and its standard error.
+
+    `split` is whose rows were scored at the parameters of that step, or "batches" for the mean over
+    minibatches since the line before, while the parameters moved.
+    """
 
     step: Count
     epoch: Count
-    split: Split
+    split: Series
     gradient_evaluations: Count
     value: float
     standard_error: float
@@ -31,7 +35,7 @@ class TimingLine:
     """One line of timing.jsonl: seconds of training up to a line of metrics.jsonl."""
 
     step: Count
-    split: Split
+    split: Series
     seconds: float
 
 
@@ -63,13 +67,17 @@ def measured(run: RunDir) -> list[MetricsLine]:
     """
     lines = run.metrics()
     for place, line in enumerate(lines, start=1):
-        numbers = [line.get(name) for name in ("step", "value", "standard_error")]
-        if line.get("split") not in SPLITS or not all(type(n) in (int, float) for n in numbers):
+        numbers = [line.get(name) for name in ("step", "value")]
+        error = line.get("standard_error")  # null of a single row
+        sound = all(type(n) in (int, float) for n in numbers) and type(error) in (
+            int, float, type(None),
+        )  # fmt: skip
+        if line.get("split") not in SERIES or not sound:
             raise ConfigError(
                 f"{run.metrics_path}, line {place}: expected a step, a split, a value and its "
                 "standard_error."
             )
-    return [restored(MetricsLine, line) for line in lines]
+    return _named(restored(MetricsLine, line) for line in lines)
 
 
 class Measurement(NamedTuple):
@@ -88,7 +96,7 @@ Axis = Literal["epoch", "seconds", "gradient_evaluations", "documents"]
 
 
 class Curve(NamedTuple):
-    """The measurements of one split, in the order of their steps."""
+    """The measurements of one split, or of minibatches, in the order of their steps."""
 
     points: tuple[Measurement, ...] = ()
 
@@ -119,8 +127,8 @@ class Pace(NamedTuple):
     rows: float  # of a step
 
 
-def read(files: Files, pace: Pace) -> tuple[dict[Split, Curve], float]:
-    """Return the curve of every split, and the seconds that the last start compiled for."""
+def read(files: Files, pace: Pace) -> tuple[dict[Series, Curve], float]:
+    """Return the curves, and the seconds that the last start compiled for."""
     timing = list(files.lines("timing.jsonl"))
     compiling = [restored(CompileLine, line) for line in timing if "compile_seconds" in line]
     times = [restored(TimingLine, line) for line in timing]
@@ -130,11 +138,10 @@ def read(files: Files, pace: Pace) -> tuple[dict[Split, Curve], float]:
 
 def _curves(
     files: Files, pace: Pace, seconds: Mapping[tuple[float, str], float]
-) -> dict[Split, Curve]:
+) -> dict[Series, Curve]:
     # A resumed run may repeat a step: the line written last is the one that its state went through.
-    met: dict[Split, dict[float, Measurement]] = {split: {} for split in SPLITS}
-    for entry in files.lines("metrics.jsonl"):
-        line = restored(MetricsLine, entry)
+    met: dict[Series, dict[float, Measurement]] = {name: {} for name in SERIES}
+    for line in _named(restored(MetricsLine, entry) for entry in files.lines("metrics.jsonl")):
         if line.split not in met or not np.isfinite(line.step):
             continue
         met[line.split][line.step] = Measurement(
@@ -147,3 +154,13 @@ def _curves(
             documents=line.step * pace.rows,
         )
     return {split: Curve(tuple(met[split][step] for step in sorted(met[split]))) for split in met}
+
+
+def _named(lines: Iterable[MetricsLine]) -> list[MetricsLine]:
+    """Return the lines; runs of avi 0.1 called the means over minibatches train."""
+    found, older = [], True
+    for line in lines:
+        older &= line.split != "batches"
+        renamed = older and line.split == "train" and line.step > 0
+        found.append(replace(line, split="batches") if renamed else line)
+    return found

@@ -1,6 +1,6 @@
 """posterior.npz and posterior.csv: the posteriors of some rows, as `avi infer` writes them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +23,13 @@ class Posterior(NamedTuple):
     bound: Float[np.ndarray, " n"]  # nats
 
 
-def write(folder: Path, posterior: Posterior) -> Path:
-    """Write both files and return the path of the table."""
+def write(folder: Path, posterior: Posterior, names: Sequence[str] | None = None) -> Path:
+    """Write both files and return the path of the table, which has the rows' names if there are."""
     atomic_write(folder / "posterior.npz", npz(posterior._asdict()))
-    atomic_write(folder / "posterior.csv", lines_of(_lines(posterior)).encode())
+    lines = _lines(posterior)
+    if names is not None:
+        lines = ([name, *line] for name, line in zip(["document", *names], lines, strict=True))
+    atomic_write(folder / "posterior.csv", lines_of(lines).encode())
     return folder / "posterior.csv"
 
 

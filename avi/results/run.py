@@ -16,7 +16,7 @@ from avi.results.record import NAN, number
 from avi.results.snapshot import Snapshot
 from avi.results.store import Files
 from avi.results.topics import Topics
-from avi.settings import Split
+from avi.settings import Series, Split
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Run:
     config_text: str
     config: Mapping[str, Any]
     facts: Facts
-    curves: Mapping[Split, Curve]
+    curves: Mapping[Series, Curve]
     compile_seconds: float
     gap: GapSummary | None
     points: tuple[Decomposition, ...]

@@ -9,7 +9,7 @@ from avi import gap
 from avi.engine import devices
 from avi.errors import ConfigError
 from avi.process.signals import Stop
-from avi.process.terminal import say
+from avi.process.terminal import measured, say
 from avi.results.gap import GapSummary
 from avi.run.product import End, Made, Product
 from avi.run.session import Session, open_session, require_same_data, restored
@@ -81,13 +81,11 @@ def lines(summary: GapSummary) -> list[str]:
             ("approximation gap", one.approximation_gap),
         ):
             if value.known:
-                shown.append(
-                    f"{split:5} {name:18} {value.mean:10.3f} +- {value.se:.3f} nats, n = {one.n}"
-                )
+                shown.append(f"{split:5} {name:18} {measured(value.mean, value.se)}, n = {one.n}")
         shown.append(f"{split:5} {'converged':18} {one.converged} of {one.n} rows")
     if (lost := summary.generalisation_gap) is not None:
         shown.append(
-            f"test - train {'amortization gap':18} {lost.mean:.3f} +- {lost.se:.3f} nats: "
+            f"test - train amortization gap: {measured(lost.mean, lost.se).strip()}, "
             "the encoder's generalisation gap"
         )
     shown += [f"skipped: {sentence}" for sentence in summary.skipped]

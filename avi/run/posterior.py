@@ -1,19 +1,22 @@
 """`avi infer`: the posteriors of a run's rows, or of a person's own data."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from avi.abilities import Incomplete
+from avi.abilities import Documents, Incomplete
 from avi.engine.evaluator import Evaluator
 from avi.engine.lanes import in_lanes
 from avi.engine.step import View
 from avi.errors import ConfigError, DataError
 from avi.population import Points
-from avi.process.terminal import say
+from avi.process.terminal import measured, say
 from avi.ragged import Document
 from avi.randomness import key_for
 from avi.results.posterior import Posterior, write
@@ -34,14 +37,17 @@ def main(
     out: Path | None = None,
     limit: int | None = None,
 ) -> None:
-    """Write posterior.npz and posterior.csv: row id, lam, posterior mean and deviation, bound.
+    """Write posterior.npz and posterior.csv: row, lam, posterior mean and deviation, bound.
+
+    Rows are those of the person's own file, counted from 0.
 
     Args:
         run: a run folder.
         split: whose rows, unless `data` names a file of observations (.npz, .npy or .csv, one row
-            each; lda-c for documents, ids of the run's vocabulary): in the form of the run's own
-            file under dataset=file, else, and where grey values are binarised, as a bound scores x.
-        data: that file.
+            each; documents in the form of the run's own): in the form of the run's own file under
+            dataset=file, else, and where grey values are binarised, as a bound scores x.
+        data: that file, or for a run on a folder of texts another one. Columns with names are put
+            into the order of training, whatever theirs.
         out: folder to write to; by default infer/<split or file name> in the run folder.
         limit: at most so many rows.
     """
@@ -49,27 +55,41 @@ def main(
     session = open_session(read_tree(folder.config_path))
     state, step = restored(session, folder)
     name: str = split
+    names: Sequence[str] | None
+    origin = session.splits.origin
     if data is None:
         require_same_data(session, folder)
         evaluator, points = session.evaluator(DRAWS), session.points(split, limit)
+        rows, names = origin.rows_of(points.ids), origin.documents
     else:
-        evaluator, points, name = _of_file(session, data, limit)
+        recorded = folder.read_run().get("columns")
+        columns = tuple(map(str, recorded)) if recorded else origin.columns
+        evaluator, points, name, names = _of_file(session, columns, data, limit)
+        rows = np.arange(len(points))
     if not len(points):
         raise ConfigError(f"the {name} split of this data set is empty. Try split=train.")
     out = out if out is not None else run / "infer" / name
     make_folder(out)
     found = posteriors(session, evaluator, state.params, points)
-    table = write(out, found)
+    named = None if names is None else [names[row] for row in rows]
+    table = write(out, found._replace(row=rows), named)
     _tell(session, state.params, found, step)
     say(str(table))
 
 
-def _of_file(session: Session, data: Path, limit: int | None) -> tuple[Evaluator, Points, str]:
+def _of_file(
+    session: Session, columns: tuple[str, ...] | None, data: Path, limit: int | None
+) -> tuple[Evaluator, Points, str, Sequence[str] | None]:
     problem, num_data = session.experiment.problem, session.spec.num_data
-    rows, view = _documents(session, data, limit) or _plain_rows(session, data, limit)
+    names = None
+    if (documents := _documents(session, data, limit)) is not None:
+        bags, view = documents
+        rows, names = bags.rows(max(1, int(bags.lengths.max()))), bags.names
+    else:
+        rows, view = _plain_rows(session, columns, data, limit)
     # Ids behind the training rows: a table has no row for an observation from elsewhere.
     points = Points(rows, num_data + np.arange(len(jax.tree.leaves(rows)[0])))
-    return Evaluator(problem, view, num_data, DRAWS), points, _name(data)
+    return Evaluator(problem, view, num_data, DRAWS), points, _name(data), names
 
 
 def _name(data: Path) -> str:
@@ -77,28 +97,38 @@ def _name(data: Path) -> str:
     return f"file-{data.stem}" if data.stem in SPLITS else data.stem
 
 
-def _documents(session: Session, data: Path, limit: int | None) -> tuple[Document, View] | None:
-    """Return the documents of a file in lda-c format, ids from 0; None where x is no document."""
-    from avi.datasets.documents import read_counts
-    from avi.datasets.formats import byte_limit, read_file
-
+def _documents(session: Session, data: Path, limit: int | None) -> tuple[Any, View] | None:
+    """Return the documents, in the run's own form; None where x is no document."""
     example, vocabulary = session.spec.example, session.splits.vocabulary
+    dataset = session.experiment.dataset
     if not isinstance(example, Document) or vocabulary is None:
         return None
-    if not data.is_file():
-        raise ConfigError(f"There is no file {data}.")
-    bags = read_counts(read_file(data, byte_limit()), str(data), "lda-c", vocabulary, first_id=0)
+    if not isinstance(dataset, Documents):
+        raise ConfigError(
+            f"data={data}: {type(dataset).__name__} does not say how it reads other documents."
+        )
+    bags = dataset.documents_of(data, vocabulary)
     bags = bags.chosen(np.arange(len(bags))[:limit])
-    return bags.rows(int(bags.lengths.max())), session.experiment.dataset.view
+    unknown = np.ones(len(bags.vocabulary), bool)
+    trained: Any = session.splits.train.ids
+    unknown[trained.values[trained.positions()]] = False
+    known = replace(bags.without(unknown), vocabulary=vocabulary)
+    if left := bags.tokens() - known.tokens():
+        say(f"{left} of {bags.tokens()} words are not among the terms of training: left out.")
+    if not known.tokens():
+        raise DataError(f"{data}: no word of these documents was seen in training.")
+    return known, dataset.view
 
 
-def _plain_rows(session: Session, data: Path, limit: int | None) -> tuple[np.ndarray, View]:
+def _plain_rows(
+    session: Session, columns: tuple[str, ...] | None, data: Path, limit: int | None
+) -> tuple[np.ndarray, View]:
     from avi.datasets.file import File
     from avi.datasets.tables import Missing, read_observations
 
     example, dataset = session.spec.example, session.experiment.dataset
     if isinstance(dataset, File) and dataset.binarize == "none":
-        rows, size = dataset.rows_of(data), session.splits.train.shape[1]
+        rows, size = dataset.rows_of(data, columns), session.splits.train.shape[1]
         if rows.shape[1] != size:
             raise DataError(
                 f"{data}: expected rows of {size} numbers, as in training; found {rows.shape[1]}."
@@ -111,7 +141,7 @@ def _plain_rows(session: Session, data: Path, limit: int | None) -> tuple[np.nda
         )
     size = example["value"].size if masks else example.size
     missing: Missing = "mask" if masks else "refuse"
-    rows = read_observations(data, None, session.spec.support, size, missing)[:limit]
+    rows = read_observations(data, None, session.spec.support, size, missing, columns)[:limit]
 
     def plain(row: Array, index: Array, visit: Array) -> X:
         del index, visit
@@ -136,10 +166,10 @@ def posteriors(session: Session, evaluator: Evaluator, params: Params, points: P
 
 def _tell(session: Session, params: Params, found: Posterior, step: int) -> None:
     bound = found.bound
-    error = bound.std(ddof=1) / np.sqrt(len(bound)) if len(bound) > 1 else float("nan")
+    error = bound.std(ddof=1) / np.sqrt(len(bound)) if len(bound) > 1 else np.nan
     name = session.experiment.problem.bound_name
     say(f"{len(bound)} posteriors from step {step}")
-    say(f"{name} {bound.mean():.3f} +- {error:.3f} nats per datapoint, {DRAWS} draws each")
+    say(f"{name} {measured(bound.mean(), error).strip()} per datapoint, {DRAWS} draws each")
     cost = measure(session, params)
     say(
         f"one new observation is {_article(cost.kind)}: {cost.milliseconds_one:.3g} ms alone, "

@@ -12,9 +12,12 @@ from avi.randomness import key_for
 from avi.results.store import npz
 from avi.run.session import Session
 from avi.rundir import RunDir, atomic_write, checkpoints
+from avi.rundir.bounded import read_tree
 from avi.rundir.trees import flatten_tree
 from avi.settings import Split
 from avi.types import Params
+
+RATES = ("learning_rate", "rate", "init_value", "peak_value")  # names of the size of a step
 
 RowsOf = Callable[[int], tuple[np.ndarray, np.ndarray]]  # of a step: its rows and its key
 
@@ -35,9 +38,9 @@ class Postmortem:
         path = self._dump(chunk.state.params, step, "train", rows, key, chunk.value)
         return NonFiniteError(
             f"The bound, its variance or its gradient was not finite at step {step} (epoch "
-            f"{step // self.session.steps_per_epoch}), rows {', '.join(map(str, rows[:5]))}, ... "
-            f"{path} holds all rows and the norms of the parameters. {self._last_good()} Try a "
-            "smaller optimizer.theta.learning_rate or optimizer.phi.learning_rate."
+            f"{step // self.session.steps_per_epoch}), rows {self._listed(rows)}, ... "
+            f"{path} holds all rows and the norms of the parameters. {self._last_good()} "
+            f"{self._advice()}"
         )
 
     def of_evaluation(
@@ -48,9 +51,9 @@ class Postmortem:
         key = np.asarray(jax.random.key_data(key_for(self.session.experiment.seed, "evaluate")))
         path = self._dump(params, step, split, bad, key, bounds)
         return NonFiniteError(
-            f"The bound of {len(bad)} {split} rows is not finite (row ids "
-            f"{', '.join(map(str, bad[:5]))}). {path} holds all rows and the norms of the "
-            f"parameters. {self._last_good()} Try a smaller learning rate."
+            f"The bound of {len(bad)} {split} rows is not finite (rows "
+            f"{self._listed(bad)}). {path} holds all rows and the norms of the "
+            f"parameters. {self._last_good()} {self._advice()}"
         )
 
     def require_finite(self, params: Params, arrays: Mapping[str, np.ndarray], step: int) -> None:
@@ -65,13 +68,31 @@ class Postmortem:
             path = self._dump(params, step - 1, "train", *self.rows_of(step - 1), np.zeros(0))
             raise NonFiniteError(
                 f"{bad[0]} is not finite after step {step}. {path} holds the rows of that step "
-                f"and the norms of the parameters. {self._last_good()} Try a smaller "
-                "optimizer.theta.learning_rate or optimizer.phi.learning_rate."
+                f"and the norms of the parameters. {self._last_good()} {self._advice()}"
             )
+
+    def _listed(self, ids: np.ndarray) -> str:
+        return ", ".join(map(str, self.session.splits.origin.rows_of(ids)[:5]))
 
     def _last_good(self) -> str:
         steps = checkpoints.steps(self.run)
-        return f"The last good checkpoint is step {steps[-1]}." if steps else "There is none saved."
+        saved = (
+            f"The last good checkpoint is step {steps[-1]}." if steps else "There is none saved."
+        )
+        return " ".join([*self.session.splits.remarks, saved])
+
+    def _advice(self) -> str:
+        """Return what to type: smaller steps where they have a size, and double precision."""
+        tree = read_tree(self.run.config_path)
+        rates = [
+            f"optimizer.{part}.{name}={value / 10:g}"
+            for part, node in tree["optimizer"].items()
+            for name, value in node.items()
+            if name in RATES and isinstance(value, float)
+        ]
+        double = [] if self.session.experiment.precision == "float64" else ["precision=float64"]
+        words = [*rates, *double]
+        return f"Try {' or '.join(words)}." if words else ""
 
     def _dump(
         self,
@@ -90,7 +111,7 @@ class Postmortem:
         arrays = {
             "step": np.array(step),
             "split": np.array(split),
-            "rows": rows,
+            "rows": self.session.splits.origin.rows_of(rows),
             "seed": np.array(self.session.experiment.seed),
             "key": key,
             "value": value,

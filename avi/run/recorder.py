@@ -10,15 +10,18 @@ from typing import Any
 import jax
 import numpy as np
 
+from avi.abilities import Conjugate
 from avi.engine import devices
 from avi.engine.loop import Chunk
 from avi.engine.step import TrainState
 from avi.phi import is_amortized
+from avi.process.terminal import measured
 from avi.results import facts, metrics
 from avi.results.metrics import MetricsLine
 from avi.run.session import Session
 from avi.rundir import RunDir, instruction_set, versions
-from avi.settings import SPLITS, Split
+from avi.settings import SPLITS, Series, Split
+from avi.types import Params
 
 
 class Recorder:
@@ -51,6 +54,7 @@ class Recorder:
             **versions(),
             instruction_set=instruction_set(),
             data_sha256=self.session.data_sha256(),
+            columns=self.session.splits.origin.columns or (),
             command=sys.argv,
             bound=experiment.problem.bound_name,
             num_data=spec.num_data,
@@ -94,7 +98,7 @@ class Recorder:
 
     def line(self, step: int, split: Split, bounds: np.ndarray) -> MetricsLine:
         """Return the line of one held-out evaluation, from the bound of each row."""
-        error = bounds.std(ddof=1) / np.sqrt(len(bounds)) if len(bounds) > 1 else 0.0
+        error = bounds.std(ddof=1) / np.sqrt(len(bounds)) if len(bounds) > 1 else np.nan
         return self._line(step, split, float(bounds.mean()), float(error), len(bounds))
 
     def train_lines(self, chunk: Chunk) -> list[MetricsLine]:
@@ -108,22 +112,37 @@ class Recorder:
             error = float(np.sqrt(variance.astype(np.float64).mean() / number))
             mean = float(value.astype(np.float64).mean())
             step = chunk.first_step + start + len(value)
-            lines.append(self._line(step, "train", mean, error, number))
+            lines.append(self._line(step, "batches", mean, error, number))
         return lines
 
+    def theta_term(self, params: Params) -> None:
+        """Record what theta adds to the objective of training, once per data set."""
+        model = self.session.experiment.problem.model
+        value = float(model.log_prior(params.theta)) / self.session.spec.num_data
+        if value:
+            name = (
+                "-KL(q(globals) || p) / N" if isinstance(model, Conjugate) else "log p(theta) / N"
+            )
+            facts.record(self.run, theta_term=value, theta_term_name=name)
+
     def summary(self) -> list[str]:
-        """Return the last bound of each split, for the terminal."""
+        """Return the last bound of each split, and the term of theta, for the terminal."""
         final = {line.split: line for line in metrics.measured(self.run)}
         name = self.session.experiment.problem.bound_name
-        return [
-            f"{split:5} {name:18} {final[split].value:10.3f} +- "
-            f"{final[split].standard_error:.3f} nats"
+        term = self.run.read_run()
+        beside = [
+            f"{term['theta_term_name']:24} {measured(term['theta_term'], np.nan)}, beside the bound"
+            for _ in range("theta_term" in term)
+        ]
+        return beside + [
+            f"{split:5} {name:18} {measured(final[split].value, final[split].standard_error)}, "
+            f"n = {final[split].num_points}"
             for split in SPLITS
             if split in final
         ]
 
     def _line(
-        self, step: int, split: Split, value: float, error: float, number: int
+        self, step: int, split: Series, value: float, error: float, number: int
     ) -> MetricsLine:
         per_step = self.session.experiment.problem.gradient_evaluations() * self.session.batch_size
         return MetricsLine(

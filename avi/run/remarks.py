@@ -11,7 +11,33 @@ def remarks(session: Session, state: TrainState) -> list[str]:
     """Return the remarks on a run that has ended."""
     model = session.experiment.problem.model
     of_model = model.remarks(state.params.theta) if isinstance(model, Remarkable) else []
-    return [*of_model, *repeated(session), *cold_start(session, state)]
+    return [*of_model, *of_data(session), *repeated(session), *cold_start(session, state)]
+
+
+def of_data(session: Session) -> list[str]:
+    """Return what a person should know of the rows, and of those that a run does not look at."""
+    of_words = [
+        f"{left} of {words} words ({100 * left / words:.2g} %) of the {split} documents are in no "
+        "training document and left out: the bounds are of the others."
+        for split, (left, words) in session.splits.unseen.items()
+        if left
+    ]
+    num_data, size = session.spec.num_data, session.batch_size
+    left_out = num_data % size
+    of_batches = [
+        f"{left_out} of {num_data} training rows are in no batch of an epoch, others in each: "
+        f"train.batch_size={size} does not divide them. Try train.batch_size="
+        f"{_even(num_data, size)}."
+    ]
+    return [*session.splits.remarks, *of_words, *(of_batches if left_out > num_data / 100 else [])]
+
+
+def _even(num_data: int, size: int) -> int:
+    """Return the size nearest to this one that leaves out no more than 1 % of the rows."""
+    return min(
+        range(1, num_data + 1),
+        key=lambda batch: (num_data % batch > num_data / 100, abs(batch - size)),
+    )
 
 
 def repeated(session: Session) -> list[str]:

@@ -127,6 +127,13 @@ def open_session(tree: Mapping[str, Any]) -> Session:
     return session
 
 
+def data_sha256(tree: Mapping[str, Any]) -> str:
+    """Return the identity of the rows that a plain config tree names, of which none is kept."""
+    from avi.datasets.base import splits_sha256
+
+    return splits_sha256(load_experiment(checked(tree)).dataset.load())
+
+
 def _require_rows(session: Session) -> None:
     """Refuse a gap report on a split without rows."""
     settings = session.experiment.gap

@@ -28,7 +28,7 @@ def snapshot(session: Session, params: Params) -> Snapshot:
         points = session.points("train", SCATTERED)
     lams = session.evaluator().lams(params, points, key)
     return Snapshot(
-        rows=points.ids,
+        rows=session.splits.origin.rows_of(points.ids),
         latent_mean=in_lanes(lambda _, lam: problem.family.mean(lam))(None, lams),
         latent_std=in_lanes(lambda _, lam: problem.family.standard_deviation(lam))(None, lams),
         image_shape=np.array(dataset.image_shape or ()),

@@ -98,7 +98,7 @@ def coherence(rows: Document, terms: Int[np.ndarray, "K n"]) -> Float[np.ndarray
 
     wanted, place = np.unique(terms, return_inverse=True)
     column: Any = rows.ids
-    ids = column.values[_positions(column)]
+    ids = column.values[column.positions()]
     document = np.repeat(np.arange(len(column)), column.lengths)
     kept = np.isin(ids, wanted)
     found = (document[kept], np.searchsorted(wanted, ids[kept]))
@@ -134,15 +134,9 @@ def one_topic(model: LDA, train: Document, rows: Document) -> WordBound:
 def _term_counts(rows: Document) -> Float[np.ndarray, " V"]:
     ids: Any = rows.ids
     counts: Any = rows.counts
-    positions = _positions(ids)
+    positions = ids.positions()
     weights = counts.values[positions].astype(float)
     return np.bincount(ids.values[positions], weights, rows.num_terms)
-
-
-def _positions(column: Any) -> Int[np.ndarray, " L"]:
-    """Return where the values of a ragged column's rows stand, row by row."""
-    first = np.repeat(column.starts - np.cumsum(column.lengths) + column.lengths, column.lengths)
-    return first + np.arange(len(first))
 
 
 def learned(
@@ -181,12 +175,13 @@ def learned(
 
 
 def _proportions(session: Session, params: Params) -> tuple[np.ndarray, np.ndarray]:
-    """Return E[z] of the held-out documents as the trained mode infers it, and their row ids."""
+    """Return E[z] of the held-out documents as the trained mode infers it, and their rows."""
     points = session.points("test")
     key = key_for(session.experiment.seed, "infer")
     lams = session.evaluator().lams(params, points, key)
     family = session.experiment.problem.family
-    return in_lanes(lambda _, lam: family.mean(lam))(None, lams), points.ids
+    rows = session.splits.origin.rows_of(points.ids)
+    return in_lanes(lambda _, lam: family.mean(lam))(None, lams), rows
 
 
 def _due(session: Session) -> bool:

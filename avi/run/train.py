@@ -23,11 +23,11 @@ from avi.run.postmortem import Postmortem
 from avi.run.product import End
 from avi.run.products import PRODUCTS
 from avi.run.recorder import Recorder
-from avi.run.remarks import cold_start, remarks
+from avi.run.remarks import cold_start, of_data, remarks
 from avi.run.session import Session, open_session, require_same_data
 from avi.rundir import RunDir, checkpoints
 from avi.rundir.trees import flatten_tree
-from avi.settings import Split
+from avi.settings import SPLITS, Split
 
 
 def main(
@@ -121,7 +121,7 @@ class _Training:
         num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
         self.run_dir.require_free(3 * num_bytes)
         self.recorder.begin(tree, choices, overrides, shapes)
-        for sentence in cold_start(self.session, shapes):
+        for sentence in [*of_data(self.session), *cold_start(self.session, shapes)]:
             say(sentence)
         self.recorder.started(0)
         # Beside what else comes before the first step.
@@ -197,12 +197,12 @@ class _Training:
         """Evaluate, make the products and the page, and say where it all is."""
         run, session = self.run_dir, self.session
         done = {(line.step, line.split) for line in metrics.measured(run)}
-        splits: tuple[Split, ...] = ("valid", "test")
-        due = tuple(split for split in splits if (self.num_steps, split) not in done)
+        due = tuple(split for split in SPLITS if (self.num_steps, split) not in done)
         self.recorder.log(self._evaluate(state, self.num_steps, due))
         self.stop.check()
         said = remarks(session, state)
         facts.record(run, remarks=said)
+        self.recorder.theta_term(state.params)
         end, made = End(session, state.params, run, self.stop.check), []
         for product in PRODUCTS:
             self.stop.check()

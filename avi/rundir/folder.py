@@ -71,6 +71,7 @@ class RunDir:
             # Between the first look and the lock another job may have come and gone.
             run._check_vacant(overwrite)
             run._clear()
+            run._remove_temporaries()
         except BaseException:
             run.release()
             raise

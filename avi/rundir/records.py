@@ -14,7 +14,7 @@ from avi.rundir.bounded import read_bounded
 from avi.rundir.files import decode, encode, refuse_link, resource_errors
 
 LOG_LIMIT = 2**30  # bytes
-_RESTORE = "Restore the file, or start again with overwrite=true."
+_RESTORE = "Restore the file, or train again: the same command with overwrite=true."
 
 
 def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:

@@ -39,7 +39,7 @@ def test_documents_of_a_file_get_the_posteriors_of_the_same_held_out_rows(tmp_pa
     own, points = session.evaluator(1), session.points("test")
     padded = jax.tree.map(lambda column: column[np.arange(len(column))], points.rows)
     (tmp_path / "mine.dat").write_text("".join(lines(padded)))
-    evaluator, brought, name = _of_file(session, tmp_path / "mine.dat", None)
+    evaluator, brought, name, _ = _of_file(session, None, tmp_path / "mine.dat", None)
     params, key = session.initial_state().params, jax.random.key(0)
     found, expected = (e.lams(params, p, key) for e, p in ((evaluator, brought), (own, points)))
     assert name == "mine"

@@ -39,7 +39,7 @@ def trained(session, num_steps):
         key_for(0, "train"), batch_size=session.batch_size, log_every=10,
     )  # fmt: skip
     chunks = list(loop.fit(session.initial_state(), num_steps))
-    return np.concatenate([chunk.value for chunk in chunks]), chunks[-1].state
+    return np.concatenate([chunk.value + chunk.prior for chunk in chunks]), chunks[-1].state
 
 
 @pytest.mark.parametrize("mode", MODES)

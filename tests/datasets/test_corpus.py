@@ -123,7 +123,7 @@ def test_other_bad_files_are_refused_in_words(tmp_path):
     path.write_text(LDA_C)
     with pytest.raises(DataError, match="vocabulary, line 2: expected a term"):
         corpus(path, "lda-c", vocabulary=vocabulary).load()
-    with pytest.raises(ConfigError, match="no file"):
+    with pytest.raises(ConfigError, match="no such file"):
         corpus(tmp_path / "other", "lda-c").load()
     with pytest.raises(DataError, match=r"holds no file that ends in \.txt"):
         corpus(tmp_path, "text").load()

@@ -232,7 +232,7 @@ def test_fewer_rows_than_splits_are_refused():
 
 
 def test_a_file_that_is_not_there_is_named():
-    for name, expected in (("absent.npy", "There is no file absent.npy"),
+    for name, expected in (("absent.npy", "absent.npy: there is no such file"),
                            ("rows.parquet", "ends in .npz, .npy, .csv")):  # fmt: skip
         with pytest.raises(ConfigError, match=expected):
             replace(PLAIN, path=name).load()

@@ -64,6 +64,8 @@ class Avi:
     ) -> None:
         """Start it in `folder`; `hooks` are called in the process before anything else."""
         folder.mkdir(parents=True, exist_ok=True)
+        # Of words for one key the last: what a test says comes after what all say.
+        words = list({word.partition("=")[0]: word for word in words}.values())
         self.log = folder / "output.txt"
         self.began = time.monotonic()
         self.process = _context().Process(

@@ -273,7 +273,7 @@ def test_a_row_that_is_not_finite_is_named_and_leaves_its_split_without_means(tm
     assert summary.validity.finite is False
     assert whole.validity.finite is True
     gap.require_finite(whole)
-    with pytest.raises(NonFiniteError, match=f"row ids {lost}"):
+    with pytest.raises(NonFiniteError, match=f"rows {lost}"):
         gap.require_finite(summary)
     with pytest.raises(ValidityError, match="finite"):
         gap.check(summary, strict=True)

@@ -227,7 +227,7 @@ def test_nothing_is_averaged_over_the_finite_part(experiment):
     assert not any(mean.known for mean in means)
     assert summary.splits["train"].amortization_gap.mean == pytest.approx(0.5045)
     assert all(np.isfinite(one.gap) for one in summary.worst)
-    with pytest.raises(NonFiniteError, match="row ids 40, 42.*over the test rows"):
+    with pytest.raises(NonFiniteError, match="rows 40, 42.*over the test rows"):
         require_finite(summary)
 
 

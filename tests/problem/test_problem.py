@@ -124,7 +124,7 @@ def test_evidence_is_the_first_that_fits():
 def test_a_batch_larger_than_the_data_is_refused():
     spec = DataSpec(jnp.zeros(2), jnp.zeros(2), "real", 50)
     check_batch(50, spec)
-    with pytest.raises(ConfigError, match=r"Try train\.batch_size=5"):
+    with pytest.raises(ConfigError, match=r"Try train\.batch_size=null"):
         check_batch(51, spec)
 
 

@@ -118,6 +118,9 @@ def _write_facts(folder, choices, amortized, width, num_data, overrides, seed) -
         latent_size=8,
         image_shape=[8, 8],
         mode_amortized=amortized,
+        columns=(),
+        theta_term=-0.4,
+        theta_term_name="log p(theta) / N",
         remarks=["The likelihood's variance stands at its floor."],
         new_observation=Cost(
             kind="forward pass" if mode == "amortized" else "optimisation",
@@ -140,9 +143,10 @@ def _write_metrics(folder, rng, final, *, gradients) -> None:
 
     for step in range(0, last + 1, steps):
         level = final - 24 * np.exp(-step / 90) + 0.3
-        write(step, "train", level + 0.8 + 0.15 * rng.standard_normal(), 0.05, 1408)
+        write(step, "batches", level + 0.8 + 0.15 * rng.standard_normal(), 0.05, 1408)
         if step % (5 * steps) == 0:
             write(step, "valid", level + 0.2, 0.31, 180)
+    write(last, "train", final + 1.0, 0.1, 1000)
     write(last, "test", final, 0.3, 180)
 
 

@@ -242,10 +242,10 @@ def test_any_one_file_may_be_torn(run, torn, share):
 @pytest.mark.usefixtures("undrawn")
 def test_a_torn_line_is_left_out_and_counted(run):
     metrics = run / "metrics.jsonl"
-    whole = read_run(run).curves["train"]
+    whole = read_run(run).curves["batches"]
     metrics.write_text(metrics.read_text() + '{"step": 999, "epoch": 90.8, "split": "tra')
     torn = read_run(run)
-    assert torn.curves["train"] == whole
+    assert torn.curves["batches"] == whole
     assert any("1 torn" in sentence for sentence in torn.damage)
     assert "1 torn" in report(torn)
 

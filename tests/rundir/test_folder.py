@@ -112,6 +112,12 @@ def test_taking_the_lock_removes_what_a_killed_writer_left(tmp_path: Path) -> No
         assert not list(tmp_path.rglob(".tmp-*"))
 
 
+def test_a_run_that_begins_removes_what_one_that_was_killed_at_once_left(tmp_path: Path) -> None:
+    (tmp_path / ".tmp-0123").write_text("half a config.yaml")
+    with RunDir.create(tmp_path):
+        assert not list(tmp_path.rglob(".tmp-*"))
+
+
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")

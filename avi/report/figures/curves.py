@@ -18,7 +18,8 @@ from avi.report.figures.style import (
 )
 from avi.report.wording import plus_minus, signed
 from avi.results.metrics import Axis, Curve
-from avi.settings import SPLITS, Split
+from avi.settings import SERIES as CURVES
+from avi.settings import Series as Name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +42,7 @@ class Series(NamedTuple):
 
 
 def elbo_curves(
-    curves: Mapping[Split, Curve], bound_name: str = "ELBO", axis: Axis = "epoch"
+    curves: Mapping[Name, Curve], bound_name: str = "ELBO", axis: Axis = "epoch"
 ) -> "Figure":
     """Draw the bound against `axis` and, smaller, against seconds."""
     has_seconds = any(np.isfinite(curve.axis("seconds")).any() for curve in curves.values())
@@ -53,7 +54,7 @@ def elbo_curves(
         )[0]
         axes_names: tuple[Axis, ...] = (axis, "seconds")
         for axes, name in zip(panels, axes_names, strict=False):
-            for split in SPLITS:
+            for split in CURVES:
                 _draw_split(axes, split, curves.get(split, Curve()), name)
             axes.set_xlabel(_LABELS[name])
             axes.margins(x=0.03)
@@ -72,10 +73,10 @@ def _draw_split(axes: "Axes", split: str, curve: Curve, axis: Axis) -> None:
     if curve.last is None or not seen.any():
         return
     colour = SPLIT_COLOURS[split]
-    label = f"{split}  {plus_minus(curve.last.bound)}"
-    if split == "train":
-        _draw_noisy(axes, horizontal[seen], means[seen], colour, label)
+    if split == "batches":
+        _draw_noisy(axes, horizontal[seen], means[seen], colour, "batches in training")
         return
+    label = f"{split}  {plus_minus(curve.last.bound)}"
     errors = np.nan_to_num(curve.standard_errors)
     axes.errorbar(
         horizontal[seen],
@@ -83,7 +84,7 @@ def _draw_split(axes: "Axes", split: str, curve: Curve, axis: Axis) -> None:
         errors[seen],
         color=colour,
         label=label,
-        marker={"valid": "o", "test": "D"}[split],
+        marker={"train": "s", "valid": "o", "test": "D"}[split],
         markersize=4.5 if split == "valid" else 5.5,
         markeredgecolor=PAPER,
         markeredgewidth=0.7,

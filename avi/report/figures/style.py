@@ -22,7 +22,7 @@ INK, MUTED, GRID, PAPER = "#1f2328", "#656d76", "#d5dbe1", "#ffffff"
 BLUE, VERMILLION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
 PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#8c959f"
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, "#7f4f24", "#5c5c8a", GREY)
-SPLIT_COLOURS = {"train": GREY, "valid": BLUE, "test": VERMILLION}
+SPLIT_COLOURS = {"batches": GREY, "train": INK, "valid": BLUE, "test": VERMILLION}
 # In a page these follow the reader's light or dark scheme.
 _THEMED = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper", BLUE: "blue", GREY: "grey"}
 

@@ -1,0 +1,108 @@
+"""What in a table of numbers looks like a mistake, in sentences that name column, row and value."""
+
+import numpy as np
+
+from avi.datasets.tables import Table
+from avi.types import Support
+
+SENTINELS = (-1, -9, -99, -999, -9999, -99999, 99, 999, 9999, 99999, 999999)
+FAR_SENTINEL, FAR = 6, 100  # distances between the quartiles of the others, beyond them
+LOST = 1e-3  # of a column's deviation: what single precision may round away
+LONG = 6  # distances between the quartiles of logarithms: what a long tail may reach
+MANY = 1e6  # from which on whole numbers are no counts of anything in a table
+IMAGE = 16  # numbers in a row from which on bytes look like an image
+SHOWN = 3  # of one kind
+
+
+def suspicions(table: Table, support: Support, *, single: bool) -> tuple[str, ...]:
+    """Return what a person should look at before training on these rows.
+
+    Args:
+        table: the rows as read.
+        support: what x is taken for; only real numbers can be far from one another.
+        single: whether the run computes in single precision.
+    """
+    found = _counters(table)
+    if support == "real":
+        found += [*_far(table), *_bytes(table), *(_rounded(table) if single else [])]
+    return tuple(found)
+
+
+def _far(table: Table) -> list[str]:
+    """Name values far beyond all others of their column: codes for missing, corrupted cells."""
+    places = []
+    for column, values in enumerate(table.rows.T):
+        coded = np.isin(values, SENTINELS)
+        known = values[np.isfinite(values) & ~coded]
+        low, high = np.quantile(known, [0.25, 0.75]) if known.size else (0.0, 0.0)
+        if high == low:
+            continue
+        beyond = np.fmax(low - values, values - high) / (high - low)
+        if known.min() > 0:  # on their own scale, too: a long tail is no mistake
+            above, quartiles = np.log(np.fmax(values, high) / high), np.log(high / low)
+            beyond = np.where((values > high) & (above < LONG * quartiles), 0, beyond)
+        # Counts have long tails of their own.
+        counts = (known == np.floor(known)).all() and 0 <= known.min() and known.max() < MANY
+        coded &= (values < 0) | (not counts)
+        limit = np.where(coded, FAR_SENTINEL, np.inf if counts else FAR)
+        places += [((row, column), low, high) for row in np.flatnonzero(beyond > limit)]
+    if not places:
+        return []
+    words = "; ".join(
+        f"{table.rows[place]:g} at {table.place((int(place[0]), place[1]))}, where half of the "
+        f"values are {low:g} to {high:g}"
+        for place, low, high in places[:SHOWN]
+    )
+    more = f"; and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+    return [
+        f"{table.source}: far from all others: {words}{more}. If they stand for missing values or "
+        "are damaged, remove these rows, or empty the cells and say dataset.missing=mask."
+    ]
+
+
+def _rounded(table: Table) -> list[str]:
+    """Name columns whose values single precision can hardly tell apart."""
+    rows = np.where(np.isfinite(table.rows), table.rows, 0).astype(np.float64)
+    spacing = np.spacing(np.abs(rows).max(axis=0).astype(np.float32)).astype(np.float64)
+    deviation = rows.std(axis=0)
+    lost = np.flatnonzero((deviation > 0) & (spacing > LOST * deviation))
+    if not lost.size:
+        return []
+    names = "; ".join(
+        f"column {table.name(column)} varies by {deviation[column]:.3g}, but its values are only "
+        f"known to {spacing[column]:.3g}"
+        for column in lost[:SHOWN]
+    )
+    return [
+        f"{table.source}: single precision rounds these data: {names}. Say precision=float64, or "
+        "subtract the mean of the column."
+    ]
+
+
+def _bytes(table: Table) -> list[str]:
+    """Say so where rows look like grey images that are taken for measurements."""
+    rows = table.rows
+    if rows.shape[1] < IMAGE or rows.dtype.kind not in "iu" or rows.min() < 0:
+        return []
+    if not 1 < rows.max() <= np.iinfo(np.uint8).max:
+        return []
+    return [
+        f"{table.source}: whole numbers from 0 to {rows.max()} look like the grey values of images "
+        "and are taken for measurements. For a density of grey values say dataset.support=unit "
+        "dataset.white=255, for bits dataset.support=binary dataset.binarize=fixed "
+        "dataset.white=255."
+    ]
+
+
+def _counters(table: Table) -> list[str]:
+    """Name columns that count the rows: an index, not a measurement."""
+    number = len(table.rows)
+    if number < 3:
+        return []
+    steps = table.rows - np.arange(number)[:, None]
+    counting = np.flatnonzero((steps == steps[:1]).all(axis=0) & np.isin(steps[0], (0, 1)))
+    return [
+        f"{table.source}: column {table.name(column)} counts the rows and is trained on like a "
+        "measurement. Remove it from the file if it is an index."
+        for column in counting[:SHOWN]
+    ]
