@@ -126,7 +126,7 @@ class NamedBound(Protocol):
     def bound_name(self) -> str: ...
 
 
-@ability("a model with coordinate updates of lam", instead="Try refine=adam.", where=_holds)
+@ability("a model with coordinate updates of lam", instead="Try {place}=adam.", where=_holds)
 @runtime_checkable
 class Coordinate(Protocol):
     """A model with coordinate updates of lam, of each family's if it is not `Selective`."""
@@ -137,7 +137,7 @@ class Coordinate(Protocol):
 
 @ability(
     "a model whose theta is a conjugate distribution over its globals",
-    instead="Try optimizer.theta=adam with inference=svi, or model=lda.",
+    instead="Try {place}=adam, or model=lda.",
 )
 @runtime_checkable
 class Conjugate(Protocol):
@@ -232,7 +232,7 @@ class Enumerable(Protocol):
     def points(self) -> Array: ...  # every z, leading axis
 
 
-@ability("a family with natural-gradient steps", instead="Try adam in its place.")
+@ability("a family with natural-gradient steps", instead="Try {place}=adam.")
 @runtime_checkable
 class Natural(Protocol):
     """A family that knows its Fisher information."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from avi.abilities import Conjugate, Incomplete, Maskable
 from avi.errors import ConfigError
-from avi.problem import Problem, fit, pose
+from avi.problem import Problem, fit, pose, require_same_latent
 from avi.settings import Device, GapSettings, Precision, TrainSettings
 from avi.types import (
     Dataset,
@@ -73,9 +73,15 @@ def make_experiment(
     Raises:
         ConfigError: if two of the parts do not go together; says what to type instead.
     """
+    require_same_latent(model, family)
+    # Before the modes, some of which hold it too: a remedy is the key of the whole.
+    refine = fit(refine, model, family, "refine")
     problem = pose(model, family, inference, objective)
     model = problem.model
-    optimizers = Params(*(fit(optimizer, model, family) for optimizer in optimizers))
+    optimizers = Params(
+        theta=fit(optimizers.theta, model, family, "optimizer.theta"),
+        phi=fit(optimizers.phi, model, family, "optimizer.phi"),
+    )
     _check_cone(model, optimizers)
     _check_data(problem, dataset)
     return Experiment(
@@ -83,8 +89,8 @@ def make_experiment(
         dataset=dataset,
         device_budget=device_budget,
         optimizers=optimizers,
-        refine=fit(refine, model, family),
-        evidence=fit(evidence, model, family),
+        refine=refine,
+        evidence=fit(evidence, model, family, "evidence"),
         train=train,
         gap=gap,
         seed=seed,

@@ -39,9 +39,9 @@ class Problem:
     objective: Objective
 
     def __post_init__(self) -> None:
-        _require_same_latent(self.model, self.family)
-        for component in (self.inference, self.objective):
-            require(component, self.model, self.family)
+        require_same_latent(self.model, self.family)
+        require(self.inference, self.model, self.family, "inference")
+        require(self.objective, self.model, self.family, "objective")
 
     @property
     def phi_rows(self) -> Rows:
@@ -83,19 +83,22 @@ class Problem:
 
 def pose(model: Model, family: Family, inference: Inference, objective: Objective) -> Problem:
     """Return the problem; what stands for several components is replaced by the one that fits."""
-    _require_same_latent(model, family)
-    model = fit(model, model, family)
-    return Problem(model, family, fit(inference, model, family), fit(objective, model, family))
+    require_same_latent(model, family)
+    model = fit(model, model, family, "model")
+    inference = fit(inference, model, family, "inference")
+    return Problem(model, family, inference, fit(objective, model, family, "objective"))
 
 
-def fit(component: Any, model: Model, family: Family) -> Any:
+def fit(component: Any, model: Model, family: Family, place: str = "") -> Any:
     """Return `component` for this pair: it and its parts, or what they choose where they choose.
+
+    `place` is where it stands in the configuration, so that a remedy can name its key.
 
     Raises:
         ConfigError: if the pair does not offer what it needs.
     """
     chosen = _chosen(component, model, family)
-    require(chosen, model, family)
+    require(chosen, model, family, place)
     return chosen
 
 
@@ -108,23 +111,24 @@ def _chosen(component: Any, model: Model, family: Family) -> Any:
     return replace(component, **changed) if changed else component
 
 
-def require(component: Any, model: Model, family: Family) -> None:
+def require(component: Any, model: Model, family: Family, place: str = "") -> None:
     """Raise ConfigError unless model and family offer all that `component` and its parts need."""
-    for part in _with_needs(component):
+    for where, part in _with_needs(component, place):
         for need in missing(part, model, family):
             words, instead, _ = explained(need)
             raise ConfigError(
                 f"{_name(part)} needs {words}; got {_name(model)} with {_name(family)}. "
-                f"{instead}".rstrip()
+                f"{instead.format(place=where or 'refine')}".rstrip()
             )
 
 
-def _with_needs(component: Any) -> Iterator[Any]:
-    """Yield those that have needs among the component and its parts."""
+def _with_needs(component: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Yield those that have needs among the component and its parts, and their places."""
     if is_dataclass(component) and hasattr(type(component), "needs"):
-        yield component
-    for part in _parts(component).values():
-        yield from _with_needs(part)
+        yield place, component
+    for name, part in _parts(component).items():
+        # An optimiser of steps is set with them: avi's groups are those that hold both.
+        yield from _with_needs(part, place if name == "optimizer" else f"{place}.{name}".strip("."))
 
 
 def _parts(component: Any) -> dict[str, Any]:
@@ -134,7 +138,8 @@ def _parts(component: Any) -> dict[str, Any]:
     return {field.name: getattr(component, field.name) for field in fields(component)}
 
 
-def _require_same_latent(model: Model, family: Family) -> None:
+def require_same_latent(model: Model, family: Family) -> None:
+    """Raise ConfigError unless the latents of both live in one space."""
     if model.latent != family.latent:
         raise ConfigError(
             f"{_name(family)} lives on {_describe(family.latent)}, but the latent of "

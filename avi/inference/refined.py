@@ -1,12 +1,15 @@
 """Modes that end with a local optimisation: SVI and semi-amortized inference."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 
 from avi.inference.start import Start
-from avi.types import Family, Inference, Lam, Local, Phi, PRNGKey, Refine, X
+from avi.types import Family, Inference, Lam, Local, Phi, PRNGKey, Refine, Theta, X
+
+GROWTH = 3.0  # of a gradient on its way back through the steps
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Refined:
         """Return the refined lam."""
         base_key, refine_key = jax.random.split(key)
         if self.backprop:
-            return self.refine(local, self.base.infer(phi, x, base_key, local), refine_key)
+            start = self.base.infer(phi, x, base_key, local)
+            return _steady(self.refine, local, start, refine_key)
         theta = jax.lax.stop_gradient(local.target.theta)
         local = local._replace(target=local.target._replace(theta=theta))
         lam = self.refine(local, self.base.infer(phi, x, base_key, local), refine_key)
@@ -60,3 +64,35 @@ class Refined:
     def inner_calls(self) -> int:
         """K, twice with backprop: each step's gradient is itself differentiated once."""
         return self.refine.steps * (2 if self.backprop else 1)
+
+
+def _steady(refine: Refine, local: Local, start: Lam, key: PRNGKey) -> Lam:
+    """Return lam after the steps; its derivative is that of `start` where their own runs away.
+
+    Steps towards an optimum contract: a gradient that grows on its way back through them comes from
+    steps that overshoot, in directions in which this row has not moved yet, and one such row would
+    undo the training. Kim et al. (2018) clip these gradients.
+    """
+
+    def refined(lam: Lam, theta: Theta, x: X, key: PRNGKey) -> Lam:
+        return refine(local._replace(target=local.target._replace(theta=theta, x=x)), lam, key)
+
+    steady = jax.custom_vjp(refined)
+
+    def forward(*arguments: Any) -> tuple[Lam, Any]:
+        return jax.vjp(refined, *arguments)
+
+    def backward(pull: Any, cotangent: Lam) -> tuple[Any, ...]:
+        of_lam, *others = pull(cotangent)
+        # False where one of the two is not a number.
+        contracts = jnp.linalg.norm(of_lam) <= GROWTH * jnp.linalg.norm(cotangent)
+
+        def kept(leaf: Any) -> Any:
+            return leaf if leaf.dtype == jax.dtypes.float0 else jnp.where(contracts, leaf, 0)
+
+        return jnp.where(contracts, of_lam, cotangent), *jax.tree.map(kept, others)
+
+    steady.defvjp(forward, backward)
+    target = local.target
+    lam: Lam = steady(start, target.theta, target.x, key)
+    return lam

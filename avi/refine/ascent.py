@@ -45,14 +45,22 @@ class Ascent:
 
     def step(self, local: Local, state: AscentState, key: PRNGKey) -> AscentState:
         """Return the state after one step."""
+        return self._step(local, state, key, careful=False)
 
-        def loss(lam: Lam) -> Array:
-            return -local.bound(lam, key).surrogate
+    def _step(
+        self, local: Local, state: AscentState, key: PRNGKey, *, careful: bool
+    ) -> AscentState:
+        def loss(lam: Lam) -> tuple[Array, Array]:
+            bound = local.bound(lam, key)
+            return -bound.surrogate, bound.value
 
-        gradient = jax.grad(loss)(state.lam)
+        gradient, value = jax.grad(loss, has_aux=True)(state.lam)
         optimizer = bind(self.optimizer, local.family)
         update, opt_state = optimizer.update(gradient, state.opt_state, state.lam)
         lam = optax.apply_updates(state.lam, update)
+        if careful:
+            # On the same draw. What is not a number is no rise.
+            lam = jnp.where(loss(lam)[1] >= value, lam, state.lam)
         # Every K steps the average starts anew with the second half.
         weight = state.taken % self.steps - self.steps // 2 + 1
         average = jnp.where(
@@ -65,10 +73,11 @@ class Ascent:
         return state.average if self.average else state.lam
 
     def __call__(self, local: Local, lam: Lam, key: PRNGKey) -> Lam:
-        """Return lam after K steps."""
+        """Return lam after K steps; one that would lower the bound of its draw is not taken."""
 
         def body(state: AscentState, number: Array) -> tuple[AscentState, None]:
-            return self.step(local, state, jax.random.fold_in(key, number)), None
+            key_of_step = jax.random.fold_in(key, number)
+            return self._step(local, state, key_of_step, careful=True), None
 
         state, _ = jax.lax.scan(body, self.init(local, lam), jnp.arange(self.steps))
         return self.estimate(state)

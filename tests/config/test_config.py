@@ -268,3 +268,46 @@ def test_what_has_no_effect_may_change_on_resume():
     of_a_sweep = {key.name for key in KEYS if key.place == "sweep"}
     assert WITHOUT_EFFECT - of_a_sweep <= RESUMABLE
     assert all(not key.effect for key in KEYS if key.place is not None)
+
+
+PAIRS = {  # the modes whose parts are chosen one by one, under a model with every ability
+    "inference.refine": ("refine", ["inference=svi", "inference=semi_amortized"]),
+    "inference.network": ("network", ["inference=amortized"]),
+    "inference.base.network": ("network", ["inference=semi_amortized"]),
+    "optimizer.phi": ("optimizer", ["inference=amortized", "inference=free_form"]),
+    "refine": ("refine", ["inference=free_form"]),
+    "evidence": ("evidence", ["inference=amortized"]),
+    "objective": ("objective", ["inference=amortized"]),
+    "family": ("family", ["inference=amortized"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "choice", "mode"),
+    [
+        (place, choice, mode)
+        for place, (group, modes) in PAIRS.items()
+        for choice in catalog.groups()[group]
+        for mode in modes
+    ],
+)
+def test_every_choice_stands_where_it_may_or_its_remedy_does(place, choice, mode):
+    words = [mode, f"{place}={choice}"]
+    for remedy in remedies(words):
+        key = remedy.partition("=")[0]
+        if key != "model":  # other data go with another model
+            others = [word for word in words if word.partition("=")[0] != key]
+            load_experiment(one(*others, remedy).tree)
+
+
+def remedies(words):
+    """Return what is offered where these words are refused, nothing where they are not."""
+    try:
+        load_experiment(one(*words).tree)
+    except ConfigError as error:
+        sentence = str(error)
+    else:
+        return []
+    offered = re.findall(r"[\w.]+=\w+", sentence.partition("Try ")[2])
+    assert offered, sentence
+    return offered

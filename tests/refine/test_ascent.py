@@ -90,9 +90,25 @@ def test_a_call_is_its_steps_one_by_one():
     problem, key = local(AnalyticKL(2, False)), jax.random.key(5)
     state = refine.init(problem, FAMILY.init())
     for number in range(4):
-        state = refine.step(problem, state, jax.random.fold_in(key, number))
+        of_step = jax.random.fold_in(key, number)
+        after = refine.step(problem, state, of_step)
+        rises = problem.bound(after.lam, of_step).value >= problem.bound(state.lam, of_step).value
+        kept = after if rises else after._replace(lam=state.lam)
+        state = kept._replace(average=average_of(refine, state, kept.lam))
     called = refine(problem, FAMILY.init(), key)
     np.testing.assert_allclose(called, refine.estimate(state), rtol=1e-10)
+
+
+def average_of(refine, state, lam):
+    """Return the mean of the second half of the iterates up to `lam`."""
+    weight = int(state.taken) - refine.steps // 2 + 1
+    return state.average + (lam - state.average) / weight if weight > 1 else lam
+
+
+def test_a_step_that_lowers_the_bound_of_its_draw_is_not_taken():
+    problem, key = local(AnalyticKL(2, False)), jax.random.key(5)
+    wild = Ascent(optax.sgd(1e6), steps=5, average=False)
+    np.testing.assert_array_equal(wild(problem, FAMILY.init(), key), FAMILY.init())
 
 
 def test_an_ascent_without_steps_is_refused():
