@@ -1,7 +1,7 @@
 """`avi gap`: measure what inference loses on a trained run."""
 
 from avi.cli.command import Command, Line, work_on
-from avi.cli.words import halves, own_keys, own_words, run_folder, whole
+from avi.cli.words import checkpoint, halves, own_keys, own_words, run_folder
 from avi.config import catalog
 
 OPEN = ("gap.", "evidence", "refine", "device")  # what a report may change in a run
@@ -11,7 +11,7 @@ REPLACEABLE = ("evidence", "refine")  # the groups among them
 def run(words: list[str]) -> int:
     """Measure a run's gap: its own configuration, changed by gap.yaml, then by the words."""
     own, others = own_words("gap", words, more=OPEN)
-    folder, step = run_folder(own, "gap"), whole(own, "checkpoint")
+    folder, step = run_folder(own, "gap"), checkpoint(own)
 
     from avi.config.build import checked
     from avi.config.compose import override, replace_groups
@@ -59,7 +59,7 @@ COMMAND = Command(
   avi gap run=outputs/train/<folder>
   avi gap run=<folder> gap.splits=[test]    half the time
   avi gap run=<folder> gap.half_width=0.05  more rows, a narrower interval
-  avi gap run=<folder> checkpoint=1200      at an earlier step
+  avi gap run=<folder> checkpoint=best      by the validation bound, or a step
   avi gap run=<folder> evidence=iwae evidence.num_samples=5000
 """,
     run=run,

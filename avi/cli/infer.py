@@ -1,7 +1,7 @@
 """`avi infer`: write the posteriors of a run's rows, or of one's own data."""
 
 from avi.cli.command import Command, Line, work_on
-from avi.cli.words import own_keys, own_words, path, run_folder, whole
+from avi.cli.words import checkpoint, own_keys, own_words, path, run_folder, whole
 from avi.errors import ConfigError
 
 
@@ -14,12 +14,13 @@ def run(words: list[str]) -> int:
     folder = run_folder(own, "infer")
     split: Split = check(own.get("split", "test"), Split, "split")
     data, out, limit = path(own, "data"), path(own, "out"), whole(own, "limit")
+    step = checkpoint(own)
     if data is not None and not data.exists():
         raise ConfigError(f"data={data}: there is no such file or folder.")
 
     from avi.run import posterior
 
-    return work_on(folder, lambda: posterior.main(folder, split, data, out, limit))
+    return work_on(folder, lambda: posterior.main(folder, split, data, out, limit, step))
 
 
 def offer(line: Line) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from avi.config import catalog
 from avi.errors import ConfigError
@@ -75,6 +76,16 @@ def whole(own: Mapping[str, str], key: str) -> int | None:
     value = own.get(key)
     if value is not None and not value.isdecimal():
         raise ConfigError(f"{key}={value}: expected a whole number, 0 or more.")
+    return None if value is None else int(value)
+
+
+def checkpoint(own: Mapping[str, str]) -> int | Literal["best"] | None:
+    """Return the step that checkpoint= names, or "best"; None where it is not given."""
+    value = own.get("checkpoint")
+    if value == "best":
+        return "best"
+    if value is not None and not value.isdecimal():
+        raise ConfigError(f"checkpoint={value}: expected best, or the step of a checkpoint.")
     return None if value is None else int(value)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from avi.abilities import Weighted
+from avi.abilities import Bidirectional, Weighted
 from avi.gap.statistics import FEWEST, khat_limit, significantly_negative
 from avi.results.gap import AuditRecord, SplitSummary
 from avi.results.points import Decomposition
@@ -30,8 +30,15 @@ def usable_evidence(rows: Sequence[Decomposition], evidence: Any) -> bool:
     return _well_behaved(khats, evidence.num_weights) is not False
 
 
-def khat_ok(rows: Sequence[Decomposition], num_draws: int, usable: bool) -> bool | None:
-    """Whether q(z; lam*) is a usable proposal, and the evidence's own weights are in order."""
+def khat_ok(
+    rows: Sequence[Decomposition], evidence: Any, num_draws: int, usable: bool
+) -> bool | None:
+    """Whether q(z; lam*) is a usable proposal, and the evidence's own weights are in order.
+
+    None for evidence that does not rest on weights from q, such as that of annealing.
+    """
+    if not isinstance(evidence, Weighted) or isinstance(evidence, Bidirectional):
+        return None
     return _well_behaved([row.khat for row in rows], num_draws) if usable else False
 
 

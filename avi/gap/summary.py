@@ -112,7 +112,7 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
             n_ok=all(flags.enough(one) for one in splits.values()),
             negative_gap=flags.negative_gap(rows, splits),
             evidence_se_ok=flags.evidence_se_ok(splits, rows, settings.tolerance),
-            khat_ok=flags.khat_ok(rows, settings.num_draws, usable),
+            khat_ok=flags.khat_ok(rows, experiment.evidence, settings.num_draws, usable),
             finite=not lost,
             complete=notes.complete,
             doubling_ok=audit.doubling.ok if audit.doubling else None,

@@ -45,8 +45,8 @@ SENTENCES = (
         "The weights p(x, z) / q(z; λ*) have a light tail (k̂): where q at λ* has mass, it is "
         "close to the posterior. A mode that q misses altogether does not show here.",
         "k̂ warns: q at λ* is too far from the posterior to be a proposal, so that importance "
-        "weights from it cannot be trusted; annealing does not rest on them.",
-        "k̂ is not defined for this family, or there were too few draws for it.",
+        "weights from it cannot be trusted.",
+        "The evidence rests on no importance weights from q at λ* whose tail k̂ could judge.",
     ),
     Sentences(
         "evidence_se_ok",

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from avi import gap
 from avi.engine import devices
@@ -19,13 +19,15 @@ from avi.rundir import RunDir, instruction_set, versions
 DECISIVE = ("model", "family", "inference", "objective", "refine", "dataset", "precision")
 
 
-def main(run: Path, tree: Mapping[str, Any], checkpoint: int | None = None) -> None:
+def main(
+    run: Path, tree: Mapping[str, Any], checkpoint: int | Literal["best"] | None = None
+) -> None:
     """Write gap/ and the report of `run`; a report that was killed goes on where it was.
 
     Args:
         run: a run folder.
         tree: its configuration, changed where the words of the command said so.
-        checkpoint: step of the checkpoint; None: the newest.
+        checkpoint: step of the checkpoint, or the best on validation; None: the newest.
 
     Raises:
         DataError: the rows are not those that the run began with.

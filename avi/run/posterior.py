@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,7 @@ def main(
     data: Path | None = None,
     out: Path | None = None,
     limit: int | None = None,
+    checkpoint: int | Literal["best"] | None = None,
 ) -> None:
     """Write posterior.npz and posterior.csv: row, lam, posterior mean and deviation, bound.
 
@@ -50,10 +51,11 @@ def main(
             into the order of training, whatever theirs.
         out: folder to write to; by default infer/<split or file name> in the run folder.
         limit: at most so many rows.
+        checkpoint: step of the checkpoint, or the best on validation; None: the newest.
     """
     folder = RunDir.open(run)
     session = open_session(read_tree(folder.config_path))
-    state, step = restored(session, folder)
+    state, step = restored(session, folder, checkpoint)
     name: str = split
     names: Sequence[str] | None
     origin = session.splits.origin

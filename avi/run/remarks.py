@@ -4,7 +4,9 @@ from avi.abilities import Conjugate, Remarkable
 from avi.datasets.base import repeated_rows
 from avi.engine.step import TrainState
 from avi.phi import is_amortized
+from avi.results import metrics
 from avi.run.session import Session
+from avi.rundir import RunDir
 
 
 def remarks(session: Session, state: TrainState) -> list[str]:
@@ -38,6 +40,22 @@ def _even(num_data: int, size: int) -> int:
         range(1, num_data + 1),
         key=lambda batch: (num_data % batch > num_data / 100, abs(batch - size)),
     )
+
+
+def fallen(run: RunDir) -> list[str]:
+    """Return that a run ends far below its own best on validation, where it does."""
+    valid = [line for line in metrics.measured(run) if line.split == "valid"]
+    if not valid:
+        return []
+    best, last = max(valid, key=lambda line: line.value), valid[-1]
+    # The same rows and draws at both steps: their difference has less noise than either.
+    if not best.value - last.value > last.standard_error:
+        return []
+    return [
+        f"The validation bound was {best.value:.2f} at step {best.step} and ends at "
+        f"{last.value:.2f}: the run has learned its training rows by heart, or come apart. "
+        "checkpoint=best, in `avi gap` and `avi infer`, takes the best that was saved."
+    ]
 
 
 def repeated(session: Session) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -149,9 +149,11 @@ def _listed(splits: Sequence[Split]) -> str:
     return f"[{','.join(splits)}]"
 
 
-def restored(session: Session, run: RunDir, step: int | None = None) -> tuple[TrainState, int]:
-    """Return the newest state of a run, or that of `step`, and its step."""
-    checkpoint = checkpoints.load(run, step)
+def restored(
+    session: Session, run: RunDir, step: int | Literal["best"] | None = None
+) -> tuple[TrainState, int]:
+    """Return the newest state of a run, that of `step` or the best on validation, and its step."""
+    checkpoint = checkpoints.load(run, checkpoints.best(run) if step == "best" else step)
     return session.restore(checkpoint), checkpoint.step
 
 

@@ -145,6 +145,22 @@ def steps(run: RunDir) -> list[int]:
     return sorted(int(entry.name) for entry in folder.iterdir() if _STEP.fullmatch(entry.name))
 
 
+def best(run: RunDir) -> int:
+    """Return the step of the checkpoint with the largest validation bound.
+
+    Raises:
+        CheckpointError: none of the checkpoints has one.
+    """
+    available = steps(run)
+    found = _best(_whole(run, available[-1])) if available else None
+    if found is None:
+        raise CheckpointError(
+            f"{run.path} has no checkpoint with a validation bound: there is one where "
+            "train.eval_every and train.save_every fall on one epoch. Leave out checkpoint=best."
+        )
+    return found
+
+
 def _best(manifests: Mapping[int, Manifest]) -> int | None:
     """Return the step with the largest validation bound, if any was recorded."""
     valid = {step: manifest.extra.get("valid") for step, manifest in manifests.items()}

@@ -560,8 +560,8 @@ def test_infer_compare_and_verify_get_their_words(calls, workplace):
     assert main.run(["compare", "a b", "c", "out=o"]) == 0
     assert main.run(["verify", "only=gaussian"]) == 0
     assert calls == [
-        ("infer", (Path("c"), "test", Path("x=1.csv"), None, 5)),
-        ("infer", (Path("c"), "train", None, None, None)),
+        ("infer", (Path("c"), "test", Path("x=1.csv"), None, 5, None)),
+        ("infer", (Path("c"), "train", None, None, None, None)),
         ("compare", ([Path("a b"), Path("c")], Path("o"))),
         ("verify", ("gaussian",)),
     ]

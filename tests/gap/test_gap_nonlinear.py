@@ -111,7 +111,9 @@ def test_importance_sampling_is_evidence_only_where_khat_agrees():
 
 def test_khat_is_in_order_where_the_tails_of_q_and_of_the_evidence_are():
     few, many = ([0.3] * (100 - bad) + [0.9] * bad for bad in (5, 6))
-    assert khat_ok(rows_with(few), 1000, usable=True) is True
-    assert khat_ok(rows_with(few), 1000, usable=False) is False
-    assert khat_ok(rows_with(many), 1000, usable=True) is False
-    assert khat_ok(rows_with([float("nan")] * 10), 1000, usable=True) is None
+    weights = SimpleNamespace(num_weights=5000)
+    assert khat_ok(rows_with(few), weights, 1000, usable=True) is True
+    assert khat_ok(rows_with(few), weights, 1000, usable=False) is False
+    assert khat_ok(rows_with(many), weights, 1000, usable=True) is False
+    assert khat_ok(rows_with([float("nan")] * 10), weights, 1000, usable=True) is None
+    assert khat_ok(rows_with(many), object(), 1000, usable=True) is None

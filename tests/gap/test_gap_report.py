@@ -17,7 +17,6 @@ from avi.evidence.iwae import ImportanceSampling
 from avi.evidence.none import NoEvidence
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
 from avi.gap import context, measure, selection
-from avi.gap.statistics import khat_limit
 from avi.objectives.iwae import ImportanceWeighted
 from avi.population import Points, choose
 from avi.randomness import key_for
@@ -98,8 +97,7 @@ def test_khat_at_the_optimum_is_that_of_theory(reported):
     assert khats.mean() < (1 - smallest if diagonal else 0) + 0.05
     if diagonal:
         assert khats.mean() > 1 - smallest - 0.3  # of 400 draws the farthest are missing
-    share = np.mean(khats < khat_limit(SETTINGS.num_draws))
-    assert summary.validity.khat_ok is bool(share >= 0.95)
+    assert summary.validity.khat_ok is None  # exact evidence rests on no weights
 
 
 def test_every_point_is_certified_and_no_gap_is_negative_beyond_noise(reported):

@@ -92,19 +92,19 @@ def rows_of(num_points=40, first=0, **changed):
 SIZES = {"train": 60, "valid": 5, "test": 50}
 
 
-@pytest.mark.parametrize("evidence", [Exact(), ANNEALED])
 @pytest.mark.parametrize(("heavy", "ok"), [(0, True), (2, True), (4, False), (40, False)])
-def test_khat_acts_whatever_the_evidence(experiment, evidence, heavy, ok):
+def test_khat_judges_evidence_by_weights_from_q_and_no_other(experiment, heavy, ok):
     """Of 40 points at most two, 5 %, may be above min(1 - 1 / log10 400, 0.7) = 0.616."""
     rows = [*rows_of(heavy, khat=0.63), *rows_of(40 - heavy, first=heavy, khat=0.60)]
-    summary = summarise(measured(experiment, evidence), rows[:40])
-    assert summary.validity.khat_ok is ok
-    # These weights are not the estimator's own: its value remains evidence.
-    assert all(one.evidence.known for one in summary.splits.values())
+    for evidence, expected in ((WEIGHTED, ok), (Exact(), None), (ANNEALED, None)):
+        summary = summarise(measured(experiment, evidence), rows[:40])
+        assert summary.validity.khat_ok is expected
+        # These weights are not the estimator's own: its value remains evidence.
+        assert all(one.evidence.known for one in summary.splits.values())
 
 
 def test_khat_that_is_not_defined_is_open(experiment):
-    summary = summarise(measured(experiment, Exact()), rows_of(khat=np.nan))
+    summary = summarise(measured(experiment, WEIGHTED), rows_of(khat=np.nan))
     assert summary.validity.khat_ok is None
 
 

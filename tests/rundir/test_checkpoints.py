@@ -378,3 +378,13 @@ except ResourceError as error:
     assert "File too large" in done.stdout
     assert checkpoints.load(run).step == 1
     assert not list(run.checkpoints_path.glob(".tmp-*"))
+
+
+def test_the_best_is_that_of_the_largest_validation_bound(tmp_path):
+    with RunDir.create(tmp_path / "run") as run:
+        run.write_config({"seed": 0})
+        with pytest.raises(CheckpointError, match=r"Leave out checkpoint=best"):
+            checkpoints.best(run)
+        for step, valid in ((0, None), (10, -5.0), (20, -3.0), (30, -4.0), (40, None)):
+            checkpoints.save(run, step, {"x": np.zeros(1)}, {"valid": valid}, keep_last=9)
+        assert checkpoints.best(run) == 20

@@ -1,0 +1,56 @@
+"""What a person should know of a run that its numbers do not say."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from avi.results import metrics
+from avi.results.metrics import MetricsLine
+from avi.run.remarks import _even, fallen, of_data
+from avi.rundir import RunDir
+from avi.types import Splits
+
+
+def session(num_data, batch_size, **of_splits):
+    splits = Splits(None, None, None, **of_splits)
+    return SimpleNamespace(
+        splits=splits, spec=SimpleNamespace(num_data=num_data), batch_size=batch_size
+    )
+
+
+@pytest.mark.parametrize(("num_data", "size", "said"), [(65, 33, True), (640, 64, False)])
+def test_rows_that_no_batch_has_are_counted(num_data, size, said):
+    found = of_data(session(num_data, size))
+    assert [f"{num_data % size} of {num_data} training rows" in words for words in found] == (
+        [True] if said else []
+    )
+
+
+@pytest.mark.parametrize("num_data", [3, 65, 67, 457, 1437])
+@pytest.mark.parametrize("size", [2, 10, 64])
+def test_the_size_that_is_offered_leaves_no_more_than_one_in_a_hundred_out(num_data, size):
+    offered = _even(num_data, size)
+    assert 1 <= offered <= num_data
+    assert num_data % offered <= num_data / 100
+
+
+def test_words_that_were_left_out_stand_beside_the_bound():
+    unseen = {"valid": (0, 50), "test": (12, 48)}
+    (words,) = of_data(session(64, 64, unseen=unseen))
+    assert words.startswith("12 of 48 words (25 %) of the test documents")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [([-30, -25.7, -36.4], True), ([-30, -25.7, -25.9], False), ([-30, -25], False), ([], False)],
+)
+def test_a_run_that_ends_below_its_own_best_says_so(tmp_path, values, said):
+    run = RunDir(tmp_path)
+    lines = [
+        MetricsLine(10 * number, number, "valid", 0, value, 1.0, 6)
+        for number, value in enumerate(values)
+    ]
+    metrics.append(run, lines, 0.0)
+    found = fallen(run)
+    assert bool(found) == said
+    assert not said or "-25.70 at step 10" in found[0]
