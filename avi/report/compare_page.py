@@ -11,7 +11,7 @@ from avi.report.claims import claims
 from avi.report.figures import curves
 from avi.report.figures.style import png, svg
 from avi.report.render import markup, page
-from avi.report.runs import Row, collect, summaries
+from avi.report.runs import Row, collect, left_out, summaries
 from avi.results import comparison
 from avi.results.store import write_atomically
 from avi.settings import Series
@@ -41,8 +41,9 @@ class Table(NamedTuple):
 
 def write_comparison(folders: Iterable[Path], out: Path) -> Comparison:
     """Write comparison.csv, .md, .png and .html of the runs in `folders` into the folder `out`."""
+    folders = list(folders)
     rows = collect(folders)
-    words = claims(rows)
+    words = [*claims(rows), *left_out(folders)]
     name = overlaid(rows)
     series = [curves.Series(row.label, row.curves[name]) for row in rows]
     drawing = curves.comparison(series, f"{_SERIES_WORDS[name]} {tables.bound_name(rows)}")

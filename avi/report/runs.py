@@ -31,22 +31,48 @@ class Row(Compared):
 
 
 def collect(folders: Iterable[Path]) -> list[Row]:
-    """Read every run among `folders`; a folder of runs, such as a sweep's, stands for its runs."""
-    runs = [read(folder) for folder in _run_folders(folders)]
-    for run in runs:
-        if not run.facts.known:
-            raise ConfigError(
-                f"{run.folder} has no readable run.json, so it cannot be compared. "
-                "Leave it out, or train it again."
-            )
-        if not run.measured:
-            raise ConfigError(
-                f"{run.folder} has no metrics yet: metrics.jsonl is empty or missing. "
-                "Let it train for a while, or leave it out."
-            )
+    """Read every run among `folders`; a folder of runs, such as a sweep's, stands for its runs.
+
+    Raises:
+        ConfigError: none of them has anything to compare.
+    """
+    runs, lacking = _sorted_out(folders)
+    if not runs:
+        raise ConfigError(lacking[0])
     settings = [_settings(run) for run in runs]
     labels = _labels(runs, settings)
     return [_row(*each) for each in zip(runs, settings, labels, strict=True)]
+
+
+def left_out(folders: Iterable[Path]) -> list[str]:
+    """Return a sentence on every folder among `folders` that has nothing to compare."""
+    return [f"Left out: {sentence}" for sentence in _sorted_out(folders)[1]]
+
+
+def _sorted_out(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """Return the runs that can be compared, and what the other folders lack."""
+    runs, lacking = [], []
+    for folder in _run_folders(folders):
+        try:
+            run = read(folder)
+        except ConfigError as error:
+            lacking.append(str(error))
+            continue
+        if lack := _lacks(run):
+            lacking.append(f"{folder} {lack}.")
+        else:
+            runs.append(run)
+    return runs, lacking
+
+
+def _lacks(run: Run) -> str:
+    """Return what a run needs to be compared and does not have."""
+    if not run.facts.known:
+        return "has no readable run.json: train it again"
+    if not run.measured:
+        ended = f" ({run.facts.status})" if run.facts.status else ""
+        return f"has no metrics yet{ended}: metrics.jsonl is empty or missing"
+    return ""
 
 
 def held_out_split(rows: Sequence[Row]) -> Split:

@@ -258,7 +258,7 @@ def _write_gap(folder, rng, gap, final, amortized, objective) -> None:
         worst=(),
         not_finite=(),
         validity=Validity(q_star_converged=False, n_ok=True, negative_gap=False),
-        skipped=("The sandwich of the evidence was left out: a quick report has 20 seconds.",),
+        skipped=("The sandwich of the evidence was left out: a quick report has 60 seconds.",),
         seconds=14.2,
     )
     points.write(folder, lines, points.Observations())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from avi.errors import ConfigError
 from avi.report.claims import claims
@@ -245,6 +246,42 @@ def test_what_cannot_be_compared_is_refused_with_a_sentence(tmp_path, damage, wo
     damage(folder)
     with pytest.raises(ConfigError, match=words):
         collect([folder])
+    # Beside one that can be it is listed, and nothing is lost.
+    other = make_run(tmp_path / "other")
+    comparison = write_comparison([folder, other], tmp_path / "out")
+    assert [row.path for row in comparison.rows] == [other]
+    assert "Left out: " in comparison.terminal
+    assert words.split()[0] in comparison.terminal
+
+
+@pytest.mark.parametrize(
+    ("change", "caution"),
+    [
+        (None, None),
+        ({"data_sha256": "1" * 64}, "saw different data"),
+        ({"data_sha256": ""}, None),  # of a run that did not record it
+    ],
+)
+def test_runs_over_other_rows_are_cautioned(tmp_path, make_run, change, caution):
+    folders = [make_run(tmp_path / str(seed), seed=seed) for seed in (0, 1)]
+    if change:
+        path = folders[1] / "run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    cautions = [words for words in claims(collect(folders)) if words.startswith("Caution")]
+    assert [caution in words for words in cautions] == ([True] if caution else [])
+
+
+def test_a_density_beside_a_probability_is_cautioned_and_both_are_named(tmp_path, make_run):
+    folders = [make_run(tmp_path / name) for name in ("bernoulli", "gaussian")]
+    for folder in folders:
+        likelihood = {"_target_": f"avi.likelihoods.{folder.name}.{folder.name.title()}"}
+        path = folder / "config.yaml"
+        tree = yaml.safe_load(path.read_text()) or {}
+        model = tree.get("model") if isinstance(tree.get("model"), dict) else {}
+        path.write_text(yaml.safe_dump(tree | {"model": model | {"likelihood": likelihood}}))
+    words = [each for each in claims(collect(folders)) if "likelihoods" in each]
+    assert len(words) == 1
+    assert "bernoulli, gaussian" in words[0]
 
 
 def test_nothing_to_compare_is_refused_with_what_to_type():
