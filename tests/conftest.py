@@ -22,11 +22,11 @@ def workplace(tmp_path, monkeypatch):
 def avi(workplace):
     """Run `avi <words>` in a process of its own; returns what subprocess.run does."""
 
-    def run(*words, timeout=300, **environment):
+    def run(*words, timeout=300, folder=".", **environment):
         return subprocess.run(
             [sys.executable, "-m", "avi", *words],
             env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"} | environment,
-            cwd=workplace,
+            cwd=workplace / folder,
             capture_output=True,
             text=True,
             timeout=timeout,

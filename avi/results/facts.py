@@ -41,6 +41,7 @@ class Facts:
     data_sha256: str = ""
     columns: tuple[str, ...] = ()  # names of the user's columns, in the order of x
     command: tuple[str, ...] = ()
+    directory: str = ""  # where it was given
     bound: str = ""  # that was trained and that the curves show
     num_data: Count = NAN
     steps_per_epoch: Count = NAN

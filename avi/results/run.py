@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from avi.errors import ConfigError
-from avi.results import facts, gap, metrics, points, snapshot, topics
+from avi.results import facts, gap, metrics, parts, points, snapshot, topics
 from avi.results.facts import Facts
 from avi.results.gap import GapSummary, SplitSummary
 from avi.results.metrics import Curve
+from avi.results.parts import Parts
 from avi.results.points import Decomposition, Observations
 from avi.results.record import NAN, number
 from avi.results.snapshot import Snapshot
@@ -29,6 +30,7 @@ class Run:
     facts: Facts
     curves: Mapping[Series, Curve]
     compile_seconds: float
+    parts: Parts | None  # of the ELBO
     gap: GapSummary | None
     points: tuple[Decomposition, ...]
     worst: Observations
@@ -126,6 +128,7 @@ def read(folder: Path) -> Run:
         facts=known,
         curves=curves,
         compile_seconds=compile_seconds,
+        parts=parts.read(files),
         gap=gap.read(files),
         points=points.read(files),
         worst=points.read_worst(files),

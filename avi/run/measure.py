@@ -35,7 +35,7 @@ def main(
         ValidityError: the report contradicts itself or, with gap.strict, a validity flag is false.
     """
     with RunDir.open(run).locked() as folder, Stop() as stop:
-        session = open_session(tree)
+        session = open_session(tree, folder)
         settings = session.experiment.gap
         if not settings.num_points:
             raise ConfigError("gap.num_points=0 measures nothing. Try gap.num_points=100.")

@@ -54,7 +54,7 @@ def main(
         checkpoint: step of the checkpoint, or the best on validation; None: the newest.
     """
     folder = RunDir.open(run)
-    session = open_session(read_tree(folder.config_path))
+    session = open_session(read_tree(folder.config_path), folder)
     state, step = restored(session, folder, checkpoint)
     name: str = split
     names: Sequence[str] | None

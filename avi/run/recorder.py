@@ -56,6 +56,7 @@ class Recorder:
             data_sha256=self.session.data_sha256(),
             columns=self.session.splits.origin.columns or (),
             command=sys.argv,
+            directory=os.getcwd(),
             bound=experiment.problem.bound_name,
             num_data=spec.num_data,
             steps_per_epoch=self.session.steps_per_epoch,

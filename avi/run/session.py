@@ -109,11 +109,14 @@ class Session(NamedTuple):
         return init_state(self.experiment.problem, self.optimizers, params)
 
 
-def open_session(tree: Mapping[str, Any]) -> Session:
-    """Build what a plain config tree describes and load its data."""
+def open_session(tree: Mapping[str, Any], run: RunDir | None = None) -> Session:
+    """Build what a plain config tree describes and load its data.
+
+    A relative path of the data is sought here, then where `run`, whose tree it is, was begun.
+    """
     tree = checked(tree)
     devices.configure(tree["device"], tree["precision"])
-    experiment = load_experiment(tree)
+    experiment = load_experiment(tree if run is None else _seen_from(run, tree))
     from avi.datasets.base import describe
 
     splits = experiment.dataset.load()
@@ -125,6 +128,20 @@ def open_session(tree: Mapping[str, Any]) -> Session:
     _require_rows(session)
     require_shapes(experiment.problem, spec)
     return session
+
+
+def _seen_from(run: RunDir, tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return `tree` with the paths of files that are not here, but where the run was begun."""
+    begun = Path(str(run.read_run().get("directory") or ""))
+    dataset = tree["dataset"]
+    moved = {
+        name: str(begun / dataset[name])
+        for name in ("path", "vocabulary")
+        if isinstance(dataset.get(name), str)
+        and not Path(dataset[name]).expanduser().exists()
+        and (begun / dataset[name]).exists()
+    }
+    return {**tree, "dataset": {**dataset, **moved}} if moved else tree
 
 
 def data_sha256(tree: Mapping[str, Any]) -> str:

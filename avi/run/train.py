@@ -45,7 +45,7 @@ def main(
         Preempted: a signal came; everything is saved and the same command goes on.
     """
     with Stop() as stop:
-        session = open_session(tree)
+        session = open_session(tree, RunDir.open(folder) if resume else None)
         stop.check()
         with _folder(tree, folder, resume) as run:
             _train(_Training(session, run, stop), tree, choices, overrides, resume)

@@ -161,6 +161,11 @@ def test_infer_counts_rows_as_the_file_does_and_reorders_columns(avi, workplace)
     )
     of_test = {int(line["row"]) for line in measured if line["split"] == "test"}
     assert of_test <= set(table("own"))
+    # From elsewhere: the run knows where its own file is.
+    (workplace / "below").mkdir()
+    below = avi("infer", "run=../run", "out=again", folder="below")
+    assert below.returncode == 0, below.stderr
+    assert table("below/again") == table("own")
     refused = avi("infer", "run=run", "data=other.csv")
     assert refused.returncode == 7
     assert "Not there: c0. Not known: x" in refused.stderr

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avi.results import facts, metrics, points, snapshot
+from avi.results import facts, metrics, parts, points, snapshot
 from avi.results import gap as summaries
 from avi.results.facts import Cost
 from avi.results.flags import Validity
@@ -25,6 +25,7 @@ from avi.results.gap import (
     SplitSummary,
     StartRecord,
 )
+from avi.results.parts import Parts, SplitParts
 from avi.rundir import RunDir
 
 
@@ -118,6 +119,7 @@ def _write_facts(folder, choices, amortized, width, num_data, overrides, seed) -
         latent_size=8,
         image_shape=[8, 8],
         mode_amortized=amortized,
+        directory="/home",
         columns=(),
         theta_term=-0.4,
         theta_term_name="log p(theta) / N",
@@ -148,6 +150,8 @@ def _write_metrics(folder, rng, final, *, gradients) -> None:
             write(step, "valid", level + 0.2, 0.31, 180)
     write(last, "train", final + 1.0, 0.1, 1000)
     write(last, "test", final, 0.3, 180)
+    splits = {"test": SplitParts(final + 4.0, 4.0, (2.5, 1.4, 0.001), 2, 2)}
+    parts.write(folder, Parts(splits, -40.0))
 
 
 @functools.cache

@@ -12,14 +12,14 @@ from report.conftest import write_run
 
 from avi.report.compare_page import write_comparison
 from avi.report.run_page import report
-from avi.results import comparison, facts, flags, gap, metrics, points, snapshot, topics
+from avi.results import comparison, facts, flags, gap, metrics, parts, points, snapshot, topics
 from avi.results.gap import Generalisation, SameBound, Sizes
 from avi.results.record import restored, table
 from avi.results.run import read
 from avi.results.store import Files
 from avi.rundir import RunDir
 
-MODULES = (comparison, facts, flags, gap, metrics, points, snapshot, topics)
+MODULES = (comparison, facts, flags, gap, metrics, parts, points, snapshot, topics)
 RECORDS = [
     kind
     for module in MODULES
@@ -83,7 +83,7 @@ def test_every_field_is_shown_or_documented(runs, read_fields, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    "kept", ["run.json", gap.SUMMARY, points.POINTS, "metrics.jsonl", "topics"]
+    "kept", ["run.json", gap.SUMMARY, points.POINTS, "metrics.jsonl", "topics", parts.PARTS]
 )
 def test_what_is_read_and_written_again_is_the_same_file(kept, runs, tmp_path):
     """Of a record's own fields nothing is lost or changed on the way, to the last digit."""
@@ -97,6 +97,8 @@ def test_what_is_read_and_written_again_is_the_same_file(kept, runs, tmp_path):
         gap.write(folder, gap.read(files))
     elif kept == points.POINTS:
         points.write(folder, points.read(files), points.Observations())
+    elif kept == parts.PARTS:
+        parts.write(folder, parts.read(files))
     elif kept == "metrics.jsonl":
         lines = metrics.measured(run)
         path.unlink()
