@@ -7,12 +7,14 @@ import numpy as np
 
 from avi.abilities import Bidirectional, Tractable
 from avi.gap.context import Context
+from avi.gap.decomposition import spacing_at
 from avi.gap.precision import in_double
 from avi.gap.sandwich import settle
 from avi.population import Points, rows_at
 from avi.results.gap import Sandwich
 from avi.types import Estimate, Evidence
 
+ROUNDED = 8  # units in the last place that a sum of many terms may lose
 UNKNOWN = Estimate(*len(Estimate._fields) * [cast(Any, float("nan"))])
 
 
@@ -91,7 +93,11 @@ def _of_rows(context: Context, evidence: Evidence, points: Points, lams: np.ndar
         # A model with arrays of single precision in its code has no other.
         with suppress(TypeError), in_double(context, points) as (compiled, observed):
             return compiled.evidence_of(evidence)(observed.rows, observed.ids, lams)
-    return context.compiled.evidence_of(evidence)(points.rows, points.ids, lams)
+    found: Estimate = context.compiled.evidence_of(evidence)(points.rows, points.ids, lams)
+    if evidence.kind != "exact":
+        return found
+    rounding = np.array([spacing_at(value) for value in np.abs(found.value)])
+    return found._replace(standard_error=np.fmax(found.standard_error, ROUNDED * rounding))
 
 
 def _note_lost(context: Context, estimates: list[Estimate]) -> None:

@@ -4,8 +4,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from avi.report.runs import Row, mean_and_deviation
+from avi.report.runs import Row
 from avi.report.wording import count, milliseconds, plural, plus_minus
+from avi.results.comparison import mean_and_deviation
 from avi.results.record import Value
 
 _WIDTH = re.compile(r"^inference\..*(width|hidden)")

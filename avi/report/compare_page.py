@@ -11,7 +11,7 @@ from avi.report.claims import claims
 from avi.report.figures import curves
 from avi.report.figures.style import png, svg
 from avi.report.render import markup, page
-from avi.report.runs import Row, collect, left_out, summaries
+from avi.report.runs import Row, collect, left_out
 from avi.results import comparison
 from avi.results.store import write_atomically
 from avi.settings import Series
@@ -52,7 +52,7 @@ def write_comparison(folders: Iterable[Path], out: Path) -> Comparison:
         "comparison.png": png(drawing),
         "comparison.html": _page(rows, words, svg(drawing, "Curves of all runs"), out),
     }
-    paths = comparison.write(out, rows, summaries(rows))
+    paths = comparison.write(out, rows, comparison.summaries(rows))
     paths += [write_atomically(Path(out) / name, content) for name, content in contents.items()]
     return Comparison(rows, tables.terminal(rows, words), paths)
 

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from avi.errors import ConfigError
 from avi.report.wording import is_incidental, override_key
-from avi.results.comparison import COMPARISON, Compared, Seeds
+from avi.results.comparison import COMPARISON, Compared
 from avi.results.gap import EvidenceMean, Mean
 from avi.results.metrics import Curve
-from avi.results.record import NAN, UNKNOWN, Value, number, whole
+from avi.results.record import UNKNOWN, number, whole
 from avi.results.run import Run, is_run, read
 from avi.settings import SPLITS, WITHOUT_EFFECT, Series, Split
 
@@ -73,38 +71,6 @@ def _lacks(run: Run) -> str:
         ended = f" ({run.facts.status})" if run.facts.status else ""
         return f"has no metrics yet{ended}: metrics.jsonl is empty or missing"
     return ""
-
-
-def held_out_split(rows: Sequence[Row]) -> Split:
-    """Return the split that every run measured last: test, else valid, else train."""
-    for split in reversed(SPLITS):
-        if all(row.bound(split).known for row in rows):
-            return split
-    return "train"
-
-
-def summaries(rows: Sequence[Row]) -> list[Seeds]:
-    """Return mean and standard deviation over the runs of every label that has several."""
-    split = held_out_split(rows)
-    groups = [[row for row in rows if row.label == label] for label in _unique(rows)]
-    found = []
-    for group in groups:
-        if len(group) > 1:
-            bound = mean_and_deviation([row.bound(split).mean for row in group])
-            gap = mean_and_deviation([row.gap for row in group])
-            found.append(Seeds(group[0].label, len(group), split, *bound, *gap))
-    return found
-
-
-def mean_and_deviation(values: Sequence[float]) -> Value:
-    """Return the mean and the sample standard deviation, UNKNOWN if any of the values is."""
-    if not np.isfinite(values).all():
-        return UNKNOWN
-    return Value(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else NAN)
-
-
-def _unique(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row.label for row in rows))
 
 
 def _run_folders(folders: Iterable[Path]) -> list[Path]:

@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from avi.report.runs import Row, held_out_split, summaries
+from avi.report.runs import Row
 from avi.report.wording import (
     MINUS,
     MISSING,
@@ -14,6 +14,7 @@ from avi.report.wording import (
     plus_minus,
     printable,
 )
+from avi.results.comparison import held_out_split, summaries
 from avi.settings import SPLITS, Split
 
 WIDTH = 80

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from avi.results.record import Count, Value, restored, table
+import numpy as np
+
+from avi.results.record import NAN, UNKNOWN, Count, Value, restored, table
 from avi.results.store import Files, write_atomically
-from avi.settings import Split
+from avi.settings import SPLITS, Split
 
 COMPARISON, SEEDS = "comparison.csv", "comparison_seeds.csv"
 
@@ -87,6 +89,38 @@ class Seeds:
     def gap(self) -> Value:
         """The mean gap and its standard deviation."""
         return Value(self.gap_mean, self.gap_sd)
+
+
+def held_out_split(rows: Sequence[Compared]) -> Split:
+    """Return the split that every run measured last: test, else valid, else train."""
+    for split in reversed(SPLITS):
+        if all(row.bound(split).known for row in rows):
+            return split
+    return "train"
+
+
+def summaries(rows: Sequence[Compared]) -> list[Seeds]:
+    """Return mean and standard deviation over the runs of every label that has several."""
+    split = held_out_split(rows)
+    groups = [[row for row in rows if row.label == label] for label in _unique(rows)]
+    found = []
+    for group in groups:
+        if len(group) > 1:
+            bound = mean_and_deviation([row.bound(split).mean for row in group])
+            gap = mean_and_deviation([row.gap for row in group])
+            found.append(Seeds(group[0].label, len(group), split, *bound, *gap))
+    return found
+
+
+def mean_and_deviation(values: Sequence[float]) -> Value:
+    """Return the mean and the sample standard deviation, UNKNOWN if any of the values is."""
+    if not np.isfinite(values).all():
+        return UNKNOWN
+    return Value(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else NAN)
+
+
+def _unique(rows: Sequence[Compared]) -> list[str]:
+    return list(dict.fromkeys(row.label for row in rows))
 
 
 def write(folder: Path, compared: Sequence[Compared], seeds: Sequence[Seeds]) -> list[Path]:

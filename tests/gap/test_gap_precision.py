@@ -1,6 +1,8 @@
 """Numbers that single precision cannot hold are never shown as certain."""
 
 import dataclasses
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,12 +10,15 @@ import pytest
 from gap.gaussian_case import LATENT, SETTINGS, make_case
 
 from avi import gap
+from avi.evidence.exact import Exact
 from avi.evidence.none import NoEvidence
 from avi.families.gaussian import DiagonalGaussian
+from avi.gap import evidence
 from avi.models.linear_gaussian import LinearGaussian
 from avi.objectives.elbo import Pathwise
+from avi.population import Points
 from avi.problem import Problem
-from avi.types import Splits
+from avi.types import Estimate, Splits
 
 FEW = dataclasses.replace(SETTINGS, num_points=6, splits=("test",), budget=3000, num_draws=100)
 
@@ -60,3 +65,20 @@ def test_noise_of_a_thousandth_under_data_far_off_is_not_green():
     )
     summary = reported(off, model, NoEvidence())
     assert summary.validity.precision_ok is False or summary.splits["test"].converged == 0
+
+
+@pytest.mark.parametrize("value", [-3.0, -1e6])
+def test_exact_evidence_that_stays_in_single_precision_knows_its_rounding(monkeypatch, value):
+    @contextmanager
+    def refused(*_):
+        raise TypeError("a model with arrays of single precision in its code")
+        yield
+
+    found = Estimate(*(np.full(2, each) for each in (value, 0.0, np.nan, np.nan, np.nan)))
+    compiled = SimpleNamespace(evidence_of=lambda _: lambda *_: found)
+    monkeypatch.setattr(evidence, "in_double", refused)
+    context = SimpleNamespace(compiled=compiled)
+    estimate = evidence._of_rows(context, Exact(), Points(None, None), None)
+    rounding = np.spacing(np.float32(abs(value)))
+    assert (rounding <= estimate.standard_error).all()
+    assert (estimate.standard_error > 0.01).all() == (value == -1e6)

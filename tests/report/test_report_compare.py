@@ -10,8 +10,9 @@ import yaml
 from avi.errors import ConfigError
 from avi.report.claims import claims
 from avi.report.compare_page import write_comparison
-from avi.report.runs import collect, mean_and_deviation, summaries
+from avi.report.runs import collect
 from avi.report.tables import terminal
+from avi.results.comparison import mean_and_deviation, summaries
 
 MODES = {"free_form": 0.02, "svi": 0.3, "amortized": 1.3, "semi_amortized": 0.2}
 
