@@ -46,9 +46,10 @@ def split_parts(session: Session, params: Params, points: Points, bound: float) 
 def independent(session: Session) -> float:
     """Return the mean log p(x) of test rows under independent coordinates fitted to training rows.
 
-    Bernoulli for bits, normal for real numbers, of up to 1000 rows each; NaN where x is no vector.
+    Bernoulli where the model's likelihood is of bits, normal where it is a density of real numbers,
+    of up to 1000 rows each; NaN where x is no vector or a coordinate does not vary.
     """
-    seen, support = session.spec.sample, session.spec.support
+    seen, support = session.spec.sample, session.experiment.problem.model.support
     points = session.points("test", len(seen) if isinstance(seen, jax.Array) else 0)
     if not isinstance(seen, jax.Array) or support not in ("binary", "real") or not len(points):
         return float("nan")
@@ -60,7 +61,9 @@ def independent(session: Session) -> float:
         mean = (train.sum(axis=0) + 0.5) / (len(train) + 1)
         values = np.where(test > 0, np.log(mean), np.log1p(-mean))
     else:
-        deviation = np.fmax(train.std(axis=0), np.finfo(np.float32).tiny)
+        deviation = train.std(axis=0)
+        if not (deviation > 0).all():
+            return float("nan")
         score = (test - train.mean(axis=0)) / deviation
         values = -0.5 * score**2 - np.log(deviation) - 0.5 * np.log(2 * np.pi)
     return float(values.reshape(len(test), -1).sum(axis=1).mean())
