@@ -1,5 +1,6 @@
 """What every command that computes begins with: an experiment with its data, and its state."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -132,14 +133,16 @@ def open_session(tree: Mapping[str, Any], run: RunDir | None = None) -> Session:
 
 def _seen_from(run: RunDir, tree: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return `tree` with the paths of files that are not here, but where the run was begun."""
-    begun = Path(str(run.read_run().get("directory") or ""))
-    dataset = tree["dataset"]
+    begun, dataset = str(run.read_run().get("directory") or ""), tree["dataset"]
+    if not isinstance(dataset, Mapping):
+        return tree  # which is refused where it is built
+    named = {name: dataset.get(name) for name in ("path", "vocabulary")}
     moved = {
-        name: str(begun / dataset[name])
-        for name in ("path", "vocabulary")
-        if isinstance(dataset.get(name), str)
-        and not Path(dataset[name]).expanduser().exists()
-        and (begun / dataset[name]).exists()
+        name: os.path.join(begun, path)
+        for name, path in named.items()
+        if isinstance(path, str)
+        and not os.path.exists(os.path.expanduser(path))
+        and os.path.exists(os.path.join(begun, path))
     }
     return {**tree, "dataset": {**dataset, **moved}} if moved else tree
 

@@ -138,11 +138,11 @@ def reading(monkeypatch):
         monkeypatch.setattr(module, "open_session", _open_once)
 
 
-def _open_once(tree):
+def _open_once(tree, run=None):
     """Open what was not refused once only: most of the corpus leaves the configuration alone."""
     key = repr(sorted(tree.items()))
     if key not in OPENED:
-        OPENED[key] = open_session(tree)
+        OPENED[key] = open_session(tree, run)
     return OPENED[key]
 
 
