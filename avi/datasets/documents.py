@@ -128,7 +128,7 @@ def read_counts(
 ) -> Bags:
     """Return the documents in `content`; without a vocabulary the terms are named by their ids.
 
-    Unless the vocabulary is `fixed`, ids behind it are read too, as terms without a name.
+    Unless the vocabulary is `fixed`, ids behind it are read too, as one more term without a name.
 
     Raises:
         DataError: a line breaks the format or the contract.
@@ -140,10 +140,7 @@ def read_counts(
         parse = _lda_c if layout == "lda-c" else _svmlight
         bags = parse(lines, source, first_id)
     first_id = 1 if layout == "matrix-market" else first_id
-    if fixed or vocabulary is None:
-        return _checked(bags, source, vocabulary, first_id)
-    found = _checked(bags, source, None, first_id)
-    return replace(found, vocabulary=vocabulary + found.vocabulary[len(vocabulary) :])
+    return _checked(bags, source, vocabulary, first_id, fixed)
 
 
 def _lines(content: bytes, source: str) -> list[str]:
@@ -242,9 +239,15 @@ def _matrix_market(
 
 
 def _checked(
-    bags: Iterable[Bag], source: str, vocabulary: tuple[str, ...] | None, first_id: int
+    bags: Iterable[Bag],
+    source: str,
+    vocabulary: tuple[str, ...] | None,
+    first_id: int,
+    fixed: bool,
 ) -> Bags:
-    known = np.iinfo(np.int32).max if vocabulary is None else len(vocabulary)
+    known = len(vocabulary) if vocabulary is not None and fixed else np.iinfo(np.int32).max
+    if vocabulary is not None and not fixed:
+        vocabulary = (*vocabulary, "")
     ids, counts, lengths = [], [], []
     for bag in bags:
         where = f"{source}, line {bag.line}"
@@ -259,7 +262,9 @@ def _checked(
             )
         if len(set(bag.ids)) < len(bag.ids):
             raise DataError(f"{where}: a term id occurs twice.")
-        ids.append(row.astype(np.int32))
+        # Beyond it all are the last one.
+        last = known if vocabulary is None else len(vocabulary) - 1
+        ids.append(np.minimum(row, last).astype(np.int32))
         counts.append(_whole(bag.counts, where))
         lengths.append(len(row))
     if not lengths:

@@ -63,14 +63,18 @@ def _far(table: Table) -> list[str]:
 def _rounded(table: Table) -> list[str]:
     """Name columns whose values single precision can hardly tell apart."""
     rows = np.where(np.isfinite(table.rows), table.rows, 0).astype(np.float64)
-    spacing = np.spacing(np.abs(rows).max(axis=0).astype(np.float32)).astype(np.float64)
-    deviation = rows.std(axis=0)
-    lost = np.flatnonzero((deviation > 0) & (spacing > LOST * deviation))
+    with np.errstate(over="ignore", invalid="ignore"):
+        spacing = np.spacing(np.abs(rows).max(axis=0).astype(np.float32)).astype(np.float64)
+        deviation = rows.std(axis=0)
+    beyond = ~np.isfinite(spacing)  # its range
+    lost = np.flatnonzero(beyond | ((deviation > 0) & (spacing > LOST * deviation)))
     if not lost.size:
         return []
     names = "; ".join(
-        f"column {table.name(column)} varies by {deviation[column]:.3g}, but its values are only "
-        f"known to {spacing[column]:.3g}"
+        f"column {table.name(column)} has values beyond its range"
+        if beyond[column]
+        else f"column {table.name(column)} varies by {deviation[column]:.3g}, but its values are "
+        f"only known to {spacing[column]:.3g}"
         for column in lost[:SHOWN]
     )
     return [

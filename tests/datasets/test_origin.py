@@ -71,6 +71,7 @@ def test_two_columns_of_one_name_have_no_order():
     ("layout", "text", "new", "first_id"),
     [
         ("lda-c", LDA_C, "2 0:5 9:3\n1 1:2\n", 0),
+        ("lda-c", LDA_C, "3 0:5 9:1 2000000000:2\n1 1:2\n", 0),  # at once, and in little memory
         ("svmlight", SVMLIGHT, "0 1:5 10:3\n0 2:2\n", 1),
         (
             "matrix-market",

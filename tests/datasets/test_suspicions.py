@@ -52,6 +52,10 @@ def test_a_large_common_offset_is_too_much_for_single_precision():
     assert said(rows, single=False) == ""
 
 
+def test_values_beyond_the_range_of_single_precision_are_named():
+    assert "precision=float64" in said(ROWS * [1, 1e300, 1])
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_an_index_is_named(first):
     rows = np.column_stack([ROWS, first + np.arange(60)])
