@@ -21,9 +21,10 @@ COMPONENTS = (
 LAYERS = (
     ("__main__",),
     ("cli",),
-    ("launch",),
-    ("run", "verify"),
+    ("launch", "verify"),
+    ("run",),
     ("config", "gap", "report"),
+    ("contracts",),
     ("experiment", "engine", "results"),
     ("problem",),
     COMPONENTS,

@@ -1,11 +1,10 @@
 """`avi train`: train a model, go on with a run, or train a grid of them."""
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 from avi.cli.command import Command, Line
-from avi.cli.words import require_once, taken
+from avi.cli.words import require_once, taken, with_folders
 from avi.errors import ConfigError
 
 FLAGS = ("-m", "--cfg", "-cd", "--help")
@@ -73,7 +72,7 @@ def _say(text: str) -> int:
 def _flags(words: list[str]) -> Flags:
     """Take the flags out of the words, wherever they stand."""
     left, multirun, print_config = [], False, False
-    remaining = iter(words)
+    remaining = iter(with_folders(words))
     for word in remaining:
         if word in ("-m", "--multirun"):
             multirun = True
@@ -81,8 +80,6 @@ def _flags(words: list[str]) -> Flags:
             print_config = True
             if next(remaining, None) != "job":
                 raise ConfigError("--cfg takes one word: --cfg job prints the composed config.")
-        elif word in ("-cd", "--config-dir"):
-            _add_folder(next(remaining, None))
         elif word.startswith("-"):
             from avi.config.schema import nearest
 
@@ -91,13 +88,6 @@ def _flags(words: list[str]) -> Flags:
         else:
             left.append(word)
     return Flags(multirun, print_config, left)
-
-
-def _add_folder(folder: str | None) -> None:
-    if folder is None or not Path(folder).is_dir():
-        raise ConfigError(f"-cd takes a folder of yaml files; there is no folder {folder}.")
-    before = os.environ.get("AVI_CONFIG_PATH", "")
-    os.environ["AVI_CONFIG_PATH"] = os.pathsep.join(filter(None, (folder, before)))
 
 
 COMMAND = Command(

@@ -1,30 +1,74 @@
-"""`avi verify`: avi's own code against answers that are known exactly."""
+"""`avi verify`: avi's own code against exact answers, and anyone's against its contract."""
 
 import os
 from time import perf_counter
 
 from avi.cli.command import Command, Line
-from avi.cli.words import own_keys, own_words
+from avi.cli.words import halves, own_keys, require_once, taken, with_folders
 from avi.errors import ConfigError, ValidityError
 
 HEADER = f"{'':35} {'expected':>10} {'got':>10} {'differs':>8} {'allowed':>7}"
 
 # Nearly all of the suite's time is compiling programs that run once: half of it, at this level.
 QUICK = "--xla_backend_optimization_level=1"
+GROUPS = ("model", "family", "likelihood", "objective", "dataset")  # that have a contract
 
 
 def run(words: list[str]) -> int:
-    """Check all cases, or those that only= names."""
-    own, _ = own_words("verify", words)
-    main(own.get("only"))
+    """Check all cases, those that only= names, or the components that the words choose."""
+    words = with_folders(words)
+    require_once(words)
+    only, others = taken(words, "only")
+    if others:
+        of_components(others)
+    else:
+        main(only)
     return 0
 
 
 def offer(line: Line) -> list[str]:
-    """Return its keys."""
+    """Return its key, groups and settings."""
     from avi.cli import offers
 
-    return offers.settings(line, own_keys("verify"))
+    own = own_keys("verify")
+    return offers.settings(line, [*own, *offers.keys_of_training(line.chosen)])
+
+
+def of_components(words: list[str]) -> None:
+    """Print one line for each claim of the contracts of the groups among the words.
+
+    Raises:
+        ConfigError: if the words choose no component that has a contract.
+        ValidityError: if a claim does not hold.
+    """
+    chosen = [group for group in GROUPS if group in {halves(word)[0] for word in words}]
+    if not chosen:
+        from avi.config.schema import nearest
+
+        near = nearest(halves(words[0])[0], ("only", *GROUPS))
+        raise ConfigError(
+            f"avi verify takes only=, or what is to be checked: "
+            f"{', '.join(f'{group}=' for group in GROUPS)} with other words of avi train; got "
+            f"{' '.join(words)}.{near} Try avi verify only=linear, or avi verify model=vae."
+        )
+    _compile_quickly()
+    from avi.config.compose import compose
+    from avi.process.terminal import say
+    from avi.verify.components import CONTRACTS, name_of
+
+    (job,) = compose(words)
+    started, done, failed = perf_counter(), 0, []
+    for group in chosen:
+        say(f"{group} {name_of(group, job.tree)}")
+        for claim in CONTRACTS[group](job.tree):
+            verdict = "ok" if claim.holds else "FAIL"
+            say(f"  {verdict:4}  {claim.name}" + (f": {claim.found}" if claim.found else ""))
+            done += 1
+            if not claim.holds:
+                failed.append(claim.name)
+    say(f"{done - len(failed)} of {done} claims hold, {perf_counter() - started:.0f} s")
+    if failed:
+        raise ValidityError(f"the contract is broken: {'; '.join(failed)}.")
 
 
 def main(only: str | None) -> None:
@@ -77,11 +121,16 @@ def _compile_quickly() -> None:
 
 COMMAND = Command(
     name="verify",
-    summary="check avi against exact answers, one line each",
-    usage="avi verify [key=value ...]",
+    summary="check avi, or a component of your own, against what holds",
+    usage="avi verify [only=<part of a name>] | [group=choice ...] [key=value ...]",
     examples="""\
-  avi verify
-  avi verify only=linear
+  avi verify                                avi against answers known exactly
+  avi verify only=linear                    some of them
+  avi verify model=mine dataset=digits      a model of your own: what must hold
+                                            of its density and its simulator
+  avi verify family=mine                    likewise a family, a likelihood, an
+                                            objective or a data set
+  avi verify -cd conf model=mine            ... whose yaml files are in conf/
 """,
     run=run,
     offer=offer,

@@ -1,5 +1,6 @@
 """Splitting the words of a command line: what several commands share."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,21 @@ def require_once(words: list[str]) -> None:
         if "=" in word and key in given:
             raise ConfigError(f"{key} is given twice, {given[key]} and {word}. Keep one of them.")
         given[key] = word
+
+
+def with_folders(words: list[str]) -> list[str]:
+    """Return the words without `-cd <folder>`, whose yaml files are offered from here on."""
+    left, remaining = [], iter(words)
+    for word in remaining:
+        if word not in ("-cd", "--config-dir"):
+            left.append(word)
+            continue
+        folder = next(remaining, None)
+        if folder is None or not Path(folder).is_dir():
+            raise ConfigError(f"-cd takes a folder of yaml files; there is no folder {folder}.")
+        before = os.environ.get("AVI_CONFIG_PATH", "")
+        os.environ["AVI_CONFIG_PATH"] = os.pathsep.join(filter(None, (folder, before)))
+    return left
 
 
 def taken(words: list[str], key: str) -> tuple[str | None, list[str]]:

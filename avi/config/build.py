@@ -76,6 +76,11 @@ def load_experiment(tree: Mapping[str, Any]) -> "Experiment":
     )
 
 
+def load_dataset(tree: Mapping[str, Any]) -> Any:
+    """Return the data set of a plain tree alone."""
+    return build(_dataset(tree["dataset"])[0], "dataset")
+
+
 def _dataset(value: Any) -> tuple[Mapping[str, Any], float]:
     """Return the node of the data set, and the one setting that stands beside its fields."""
     node = dict(_node(value, "dataset"))

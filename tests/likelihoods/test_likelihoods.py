@@ -71,19 +71,6 @@ def test_gaussian_integrates_to_one(likelihood):
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=repr)
-def test_the_score_of_its_own_draws_has_mean_zero(likelihood):
-    params = likelihood.init()
-    outputs = jnp.array([-1.5, -0.02, 0.04, 0.8])
-
-    def score(key):
-        x = likelihood.sample(params, outputs, key)
-        gradient = jax.grad(likelihood.log_prob, argnums=(0, 1))(params, outputs, x)
-        return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(gradient)])
-
-    assert_mean_is(jax.jit(jax.vmap(score))(jax.random.split(jax.random.key(1), 40_000)), 0.0)
-
-
-@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=repr)
 def test_the_mean_is_that_of_the_draws(likelihood):
     params = likelihood.init()
     outputs = jnp.array([-1.5, -0.02, 0.04, 0.8])

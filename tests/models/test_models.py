@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import closed_forms
-from oracles.statistics import assert_mean_is
 
 from avi.likelihoods.bernoulli import Bernoulli
 from avi.likelihoods.continuous_bernoulli import ContinuousBernoulli
@@ -48,29 +47,6 @@ def some_theta(model, spec=SPEC):
 def flat(tree):
     """Return all numbers of a tree as one vector."""
     return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])
-
-
-@pytest.mark.parametrize("model", MODELS, ids=repr)
-def test_the_score_of_simulated_data_has_mean_zero(model):
-    # E_{p(x, z)}[grad_theta log p(x, z)] = 0 only if `sample` draws from `log_joint`.
-    theta = some_theta(model)
-
-    def score(key):
-        z, x = model.sample(theta, key, jnp.zeros(4))
-        return flat(jax.grad(model.log_joint)(theta, x, z))
-
-    assert_mean_is(jax.jit(jax.vmap(score))(jax.random.split(jax.random.key(1), 30_000)), 0.0)
-
-
-@pytest.mark.parametrize(
-    "model", [model for model in MODELS if model.latent.space == "real"], ids=repr
-)
-def test_the_joint_is_the_likelihood_times_a_standard_normal(model):
-    theta = some_theta(model)
-    x, z = jnp.array([0.0, 1.0, 1.0, 0.0]), jnp.array([0.3, -1.2])
-    prior = closed_forms.log_normal(np.asarray(z), np.zeros(2), np.eye(2))
-    expected = model.log_likelihood(theta, x, z) + prior
-    np.testing.assert_allclose(model.log_joint(theta, x, z), expected, rtol=1e-13)
 
 
 def test_the_bernoulli_vae_is_a_distribution_over_all_binary_x():

@@ -1,0 +1,98 @@
+"""What a family must fulfil: density, draws, entropy and moments are those of one distribution."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from avi.abilities import Enumerable, Natural, Reparametrised, StandardNormalKL
+from avi.conjugate import LOG_TWO_PI
+from avi.contracts.claims import Claim, drawn, exactly, mean_is, projected
+from avi.types import Family, PRNGKey
+
+WIDER = 1.4  # the reference density of the total probability, in standard deviations of q
+
+
+def claims(family: Family, draws: int = 20_000) -> Iterator[Claim]:
+    """Yield what holds of a family, at a member that is not its standard one."""
+    start = family.init()
+    shape = (family.num_params,)
+    yield Claim("init has num_params entries", start.shape == shape, f"shape {start.shape}")
+    if start.shape != shape:
+        return
+    lam = start + 0.3 * jax.random.normal(jax.random.key(7), shape)
+    z = drawn(lambda key: family.sample(lam, key), draws)
+    yield from _of_density(family, lam, z, draws)
+    log_prob = jax.jit(jax.vmap(lambda z: family.log_prob(lam, z)))(z)
+    entropy = jax.jit(jax.vmap(lambda z: family.entropy(lam, z)))(z)
+    yield mean_is("entropy is the mean of -log q", entropy + log_prob)
+    values = jax.nn.one_hot(z, family.latent.size) if family.latent.space == "category" else z
+    mean = family.mean(lam)
+    yield mean_is("mean is that of the draws", values, mean)
+    deviation = family.standard_deviation(lam)
+    yield mean_is("standard_deviation is that of the draws", (values - mean) ** 2, deviation**2)
+    if isinstance(family, Reparametrised):
+        yield from _of_transport(family, lam, z, draws)
+    if isinstance(family, StandardNormalKL):
+        away = log_prob + 0.5 * jnp.sum(z**2 + LOG_TWO_PI, axis=-1)
+        known = family.kl_to_standard_normal(lam)
+        yield mean_is("kl_to_standard_normal is the mean of log q - log N(z; 0, I)", away, known)
+    if isinstance(family, Natural):
+        yield _of_natural_steps(family, lam)
+
+
+def _of_density(family: Any, lam: Array, z: Array, draws: int) -> Iterator[Claim]:
+    scores = jax.jit(jax.vmap(lambda z: projected(jax.grad(family.log_prob)(lam, z))))(z)
+    yield mean_is("the draws are of the density (its score has mean 0)", scores)
+    log_prob = family.log_prob
+    if isinstance(family, Enumerable):
+        logs = jax.vmap(lambda z: log_prob(lam, z))(family.points())
+        yield exactly("probabilities sum to 1", np.exp(logs).sum(), 1.0, 1e-5)
+    elif family.latent.space == "real":
+        mean, deviation = family.mean(lam), WIDER * family.standard_deviation(lam)
+
+        def ratio(key: PRNGKey) -> Array:
+            eps = jax.random.normal(key, mean.shape)
+            reference = -0.5 * jnp.sum(eps**2 + LOG_TWO_PI) - jnp.log(deviation).sum()
+            return jnp.exp(family.log_prob(lam, mean + deviation * eps) - reference)
+
+        yield mean_is("the density integrates to 1", drawn(ratio, draws, seed=2), 1.0)
+    elif family.latent.space == "simplex":
+        parts = family.latent.size
+        volume = jax.scipy.special.gammaln(parts)
+
+        def height(key: PRNGKey) -> Array:
+            point = jax.random.dirichlet(key, jnp.ones(parts))
+            return jnp.exp(family.log_prob(lam, point) - volume)
+
+        yield mean_is("the density integrates to 1", drawn(height, draws, seed=2), 1.0)
+
+
+def _of_transport(family: Any, lam: Array, z: Array, draws: int) -> Iterator[Claim]:
+    """Draws and their derivatives in lam are those of the density, and noise is symmetric."""
+    moved = drawn(lambda key: family.transport(lam, family.noise(key)), draws, seed=3)
+    yield mean_is("transport(noise) has the mean of sample", moved - z)
+    yield mean_is("noise is symmetric", drawn(lambda key: family.noise(key) ** 3, draws, seed=4))
+    weights = jax.random.normal(jax.random.key(5), (z.shape[-1],))
+
+    def derivative(key: PRNGKey) -> Array:
+        eps = family.noise(key)
+        return projected(jax.grad(lambda lam: weights @ family.transport(lam, eps))(lam))
+
+    known = projected(jax.grad(lambda lam: weights @ family.mean(lam))(lam))
+    paths = drawn(derivative, draws, seed=6)
+    yield mean_is("transport moves with lam as mean does", paths, known)
+
+
+def _of_natural_steps(family: Any, lam: Array) -> Claim:
+    gradients = 0.1 * jax.random.normal(jax.random.key(8), (16, family.num_params))
+    rate = 1e-2
+
+    def rise(gradient: Array) -> Array:
+        return (family.natural_step(lam, gradient, rate) - lam) @ gradient / rate
+
+    least = float(jnp.min(jax.jit(jax.vmap(rise))(gradients)))
+    return Claim("natural_step goes uphill", least > 0, f"least slope {least:.1e}")

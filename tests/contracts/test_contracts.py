@@ -1,0 +1,327 @@
+"""Contracts: avi's own components fulfil them, and each fault planted in one is found."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from avi.abilities import ClosedForm
+from avi.contracts import dataset, family, likelihood, model, objective
+from avi.contracts.claims import broken, mean_at_most, mean_is
+from avi.datasets.digits import Digits
+from avi.errors import ConfigError
+from avi.families.categorical import Categorical
+from avi.families.dirichlet import Dirichlet
+from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
+from avi.inference.amortized import Amortized
+from avi.likelihoods.bernoulli import Bernoulli
+from avi.likelihoods.continuous_bernoulli import ContinuousBernoulli
+from avi.likelihoods.gaussian import Gaussian
+from avi.models.linear_gaussian import LinearGaussian
+from avi.models.mixture import Mixture
+from avi.models.poisson_lognormal import PoissonLogNormal
+from avi.models.state_space import StateSpace
+from avi.models.vae import VAE
+from avi.networks.mlp import MLP
+from avi.objectives.dreg import DoublyReparametrised
+from avi.objectives.elbo import AnalyticKL, Elbo, Enumerated, Pathwise, Score, StickTheLanding
+from avi.objectives.iwae import ImportanceWeighted
+from avi.problem import Problem
+from avi.types import Bound, DataSpec
+
+DRAWS = 5000
+SPEC = DataSpec(jnp.zeros(4), jnp.full(4, 0.4), "real", 100, jnp.zeros((5, 4)))
+DECODER = MLP((5,), "tanh", 1.0)
+GAUSSIAN = DiagonalGaussian(2)
+MODELS = [
+    (LinearGaussian(2, "shared", 1e-3), FullRankGaussian(2)),
+    (LinearGaussian(4, "diagonal", 1e-3), DiagonalGaussian(4)),
+    (Mixture(3, "own", 1e-2), Categorical(3)),
+    (PoissonLogNormal(2), GAUSSIAN),
+    (StateSpace(4), DiagonalGaussian(4)),
+    (VAE(2, DECODER, Bernoulli()), GAUSSIAN),
+    (VAE(2, DECODER, ContinuousBernoulli()), GAUSSIAN),
+    (VAE(2, DECODER, Gaussian(0.7, True, 0.01)), GAUSSIAN),
+]
+FAMILIES = [GAUSSIAN, FullRankGaussian(3), Categorical(4), Dirichlet(3)]
+LIKELIHOODS = [
+    Bernoulli(),
+    ContinuousBernoulli(),
+    Gaussian(0.7, False, 0.01),
+    Gaussian(0.7, True, 0.01),
+]
+OBJECTIVES = [
+    Elbo(1, False),
+    AnalyticKL(2, True),
+    Pathwise(1, False),
+    StickTheLanding(1),
+    Score(10),
+    Enumerated(),
+    ImportanceWeighted(5),
+    DoublyReparametrised(5),
+]
+
+
+def named(component):
+    """Return a name for a test's parameter."""
+    return type(component[0] if isinstance(component, tuple) else component).__name__
+
+
+@pytest.mark.parametrize("pair", MODELS, ids=named)
+def test_a_model_of_avi_fulfils_its_contract(pair):
+    claims = list(model.claims(*pair, SPEC, DRAWS))
+    assert len(claims) >= 3
+    assert broken(claims) == []
+
+
+@pytest.mark.parametrize("own", FAMILIES, ids=named)
+def test_a_family_of_avi_fulfils_its_contract(own):
+    claims = list(family.claims(own, DRAWS))
+    assert len(claims) >= 7
+    assert broken(claims) == []
+
+
+@pytest.mark.parametrize("own", LIKELIHOODS, ids=named)
+def test_a_likelihood_of_avi_fulfils_its_contract(own):
+    claims = list(likelihood.claims(own, DRAWS))
+    assert len(claims) == 8
+    assert broken(claims) == []
+
+
+@pytest.mark.parametrize("own", OBJECTIVES, ids=named)
+def test_an_objective_of_avi_fulfils_its_contract(own):
+    claims = list(objective.claims(own, DRAWS))
+    assert len(claims) >= 4
+    assert broken(claims) == []
+
+
+def test_the_digits_fulfil_their_contract():
+    claims = list(dataset.claims(Digits("fixed", 0, 180, 180, 0)))
+    assert len(claims) == 14
+    assert broken(claims) == []
+
+
+# Faults, each in a component of one's own: what is found names what was broken.
+
+
+@dataclass(frozen=True)
+class Shifted(LinearGaussian):
+    def sample(self, theta, key, like):
+        z, x = super().sample(theta, key, like)
+        return z, x + 99
+
+
+@dataclass(frozen=True)
+class LittleShifted(LinearGaussian):
+    def sample(self, theta, key, like):
+        z, x = super().sample(theta, key, like)
+        return z, x + 0.2
+
+
+@dataclass(frozen=True)
+class Constant(LinearGaussian):
+    def log_joint(self, theta, x, z):
+        return jnp.zeros(()) + 0 * z.sum()
+
+
+@dataclass(frozen=True)
+class NotANumber(LinearGaussian):
+    def log_joint(self, theta, x, z):
+        return super().log_joint(theta, x, z) * jnp.nan
+
+
+@dataclass(frozen=True)
+class OtherPrior(LinearGaussian):
+    def log_joint(self, theta, x, z):
+        return super().log_joint(theta, x, z) - 0.5 * jnp.sum(z**2)
+
+
+@dataclass(frozen=True)
+class WrongEvidence(StateSpace):
+    def log_evidence(self, theta, x):
+        return super().log_evidence(theta, x) + 0.3
+
+
+@dataclass(frozen=True)
+class NotConcave(LinearGaussian):
+    def concave_log_likelihood(self, theta, x, z):
+        return 0.1 * jnp.sum(z**2)
+
+
+@dataclass(frozen=True)
+class MeanOfEntries(LinearGaussian):
+    def log_likelihood(self, theta, x, z):
+        return super().log_likelihood(theta, x, z) / x.size
+
+    def log_joint(self, theta, x, z):
+        return self.log_likelihood(theta, x, z) - 0.5 * jnp.sum(z**2 + jnp.log(2 * jnp.pi))
+
+
+WRONG_MODELS = {
+    MeanOfEntries: "total probability stays 1",
+    Shifted: "the simulator draws from the density",
+    LittleShifted: "the simulator draws from the density",
+    Constant: "log_joint is log_likelihood and log N",
+    NotANumber: r"log p\(x, z\) is finite",
+    OtherPrior: "log_joint is log_likelihood and log N",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_MODELS, ids=lambda wrong: wrong.__name__)
+def test_a_model_that_contradicts_itself_is_not_trained(wrong):
+    problem = Problem(wrong(2, "shared", 1e-3), GAUSSIAN, Amortized(DECODER), Pathwise(1, False))
+    with pytest.raises(ConfigError, match=WRONG_MODELS[wrong]):
+        model.require(problem, SPEC)
+
+
+def test_a_part_of_ones_own_in_a_model_of_avi_is_looked_at_too():
+    wrong = VAE(2, DECODER, OneSided())
+    problem = Problem(wrong, GAUSSIAN, Amortized(DECODER), Pathwise(1, False))
+    with pytest.raises(ConfigError, match="the simulator draws from the density"):
+        model.require(problem, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        (WrongEvidence(4), "annealed importance weights"),
+        (NotConcave(4, "shared", 1e-3), "is concave in z"),
+    ],
+)
+def test_a_closed_form_that_is_not_one_is_found(wrong, name):
+    found = broken(model.claims(wrong, DiagonalGaussian(4), SPEC, DRAWS))
+    assert any(name in claim.name for claim in found)
+
+
+@dataclass(frozen=True)
+class OneSided(Gaussian):
+    scale: float = 0.7
+    learn_scale: bool = True
+    floor: float = 0.01
+
+    def sample(self, params, outputs, key):
+        return outputs + jnp.abs(super().sample(params, outputs, key) - outputs)
+
+
+@dataclass(frozen=True)
+class Halved(Gaussian):
+    def log_prob(self, params, outputs, x):
+        return super().log_prob(params, outputs, x) + x.size * jnp.log(0.5)
+
+
+@dataclass(frozen=True)
+class Averaged(Bernoulli):
+    def log_prob(self, params, outputs, x):
+        return super().log_prob(params, outputs, x) / x.size
+
+
+@dataclass(frozen=True)
+class Unsummed(Gaussian):
+    def log_prob(self, params, outputs, x):
+        return -0.5 * (x - outputs) ** 2
+
+
+@dataclass(frozen=True)
+class Misspelt(Gaussian):
+    @property
+    def support(self):
+        return "reall"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        (OneSided(), "mean is that of the draws"),
+        (Halved(0.7, True, 0.01), "sum to 1"),
+        (Averaged(), "sum to 1"),  # as a factor leaves the mean of the score at 0
+        (Unsummed(0.7, False, 0.01), "one number"),
+        (Misspelt(0.7, True, 0.01), "support is one"),
+    ],
+)
+def test_a_likelihood_that_is_no_density_is_found(wrong, name):
+    found = broken(likelihood.claims(wrong, DRAWS))
+    assert any(name in claim.name for claim in found)
+
+
+@dataclass(frozen=True)
+class NoConstant(DiagonalGaussian):
+    def log_prob(self, lam, z):
+        return super().log_prob(lam, z) + 0.9189385 * self.latent_size
+
+
+@dataclass(frozen=True)
+class WrongEntropy(DiagonalGaussian):
+    def entropy(self, lam, z):
+        return super().entropy(lam, z) + 0.5
+
+
+@dataclass(frozen=True)
+class Detached(DiagonalGaussian):
+    def transport(self, lam, eps):
+        return super().transport(jax.lax.stop_gradient(lam), eps)
+
+
+@dataclass(frozen=True)
+class Downhill(DiagonalGaussian):
+    def natural_step(self, lam, gradient, rate):
+        return super().natural_step(lam, -gradient, rate)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        (NoConstant(2), "integrates to 1"),
+        (WrongEntropy(2), "entropy"),
+        (Detached(2), "moves with lam"),
+        (Downhill(2), "uphill"),
+    ],
+)
+def test_a_family_that_is_not_one_distribution_is_found(wrong, name):
+    found = broken(family.claims(wrong, DRAWS))
+    assert any(name in claim.name for claim in found)
+
+
+@dataclass(frozen=True)
+class NoBound(Pathwise):
+    def __call__(self, target, family, lam, key):
+        bound = super().__call__(target, family, lam, key)
+        return Bound(bound.value + 5, bound.surrogate)
+
+
+@dataclass(frozen=True)
+class OtherGradient(Pathwise):
+    def __call__(self, target, family, lam, key):
+        bound = super().__call__(target, family, lam, key)
+        return Bound(bound.value, 1.1 * bound.surrogate)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [(NoBound(1, False), "at most log p(x)"), (OtherGradient(1, False), "gradient of the mean")],
+)
+def test_an_objective_that_is_no_bound_is_found(wrong, name):
+    assert ClosedForm not in wrong.needs
+    found = broken(objective.claims(wrong, DRAWS))
+    assert any(name in claim.name for claim in found)
+
+
+@dataclass(frozen=True)
+class Restless(Digits):
+    def view(self, row, index, visit):
+        return super().view(row, index, visit) * (visit == 0)
+
+
+def test_a_data_set_that_changes_unsaid_is_found():
+    found = broken(dataset.claims(Restless("fixed", 0, 180, 180, 0)))
+    assert any("every visit" in claim.name for claim in found)
+
+
+def test_a_mean_is_judged_by_its_own_noise():
+    key = jax.random.key(0)
+    draws = jax.random.normal(key, (5000, 3))
+    assert mean_is("", draws, 0.0).holds
+    assert not mean_is("", draws, [0.0, 0.0, 0.2]).holds
+    assert not mean_is("", draws.at[3].set(jnp.nan), 0.0).holds
+    assert mean_at_most("", draws[:, 0], 1.0).holds
+    assert not mean_at_most("", draws[:, 0], -1.0).holds
