@@ -85,8 +85,9 @@ def frozen(decoder: Path) -> Callable[..., Trained]:
 @pytest.mark.parametrize("mode", ["free_form", "svi", "amortized", "semi_amortized"])
 def test_every_mode_climbs_well_above_its_start(mode: str) -> None:
     words = [word for word in SMALL if mode == "amortized" or "inference" not in word]
+    epochs = 60 if mode == "free_form" else 20  # a row of its own moves once in an epoch
     start = train(*words, f"inference={mode}", "train.epochs=0").bounds("valid")
-    end = train(*words, f"inference={mode}", "train.epochs=60").bounds("valid")
+    end = train(*words, f"inference={mode}", f"train.epochs={epochs}").bounds("valid")
     assert (end - start).mean() > 2
     assert z_score(end - start) > 10
 

@@ -5,7 +5,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-NAMES = ("train", "gap", "infer", "compare", "verify", "list", "completion")  # as the help has them
+# As the help has them.
+NAMES = ("train", "gap", "infer", "compare", "replay", "verify", "list", "completion")
 
 
 class Line(NamedTuple):

@@ -67,13 +67,6 @@ def _on_cpu(option: str, value: str) -> dict[str, str | bool]:
     return options
 
 
-def repeats() -> bool:
-    """Return whether the same program gives the same bits every time it runs here."""
-    import jax
-
-    return jax.default_backend() == "cpu"
-
-
 def description() -> str:
     """Return the device in words, e.g. `cpu, 2 cores` or `gpu: NVIDIA H100`.
 

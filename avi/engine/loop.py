@@ -19,6 +19,8 @@ from avi.engine.step import Step, StepMetrics, TrainState, View, make_step
 from avi.problem import Problem
 from avi.types import Params, PRNGKey
 
+TRIED_TWICE = 2  # steps that tell whether the machine repeats bits
+LARGEST_COPY = 2**28  # bytes of a state that is copied for it
 SECONDS_PER_CHUNK = 1.0  # on the device between two looks at the host: signals wait no longer
 
 
@@ -165,6 +167,20 @@ class Loop:
         lowered = self._run.lower(state, rows, self._order_shape, np.int32(0), self._step_key)
         self._compiled = lowered.compile()
         self.compile_seconds = perf_counter() - before
+
+    def repeats(self, state: TrainState) -> bool | None:
+        """Return whether the first steps give the same bits twice, None of too large a state."""
+        if sum(leaf.nbytes for leaf in jax.tree.leaves(state)) > LARGEST_COPY:
+            return None
+        first = int(state.step)
+        until = np.int32(first + min(TRIED_TWICE, self.steps_per_epoch))
+        rows, order = self._feed.at(first), self.order_of(first // self.steps_per_epoch)
+        ends = []
+        for _ in range(2):
+            copy = jax.tree.map(jnp.copy, state)
+            end = self._compiled(copy, rows, order, until, self._step_key)
+            ends.append([np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(end)])
+        return ends[0] == ends[1]
 
     def fit(self, state: TrainState, num_steps: int) -> Iterator[Chunk]:
         """Yield chunks of training from `state` up to step `num_steps`.

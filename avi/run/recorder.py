@@ -50,7 +50,6 @@ class Recorder:
             choices=dict(choices),
             overrides=list(overrides),
             starts=[],
-            bit_exact=devices.repeats(),
             **versions(),
             instruction_set=instruction_set(),
             data_sha256=self.session.data_sha256(),

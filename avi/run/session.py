@@ -118,7 +118,7 @@ def open_session(tree: Mapping[str, Any], run: RunDir | None = None) -> Session:
     """
     tree = checked(tree)
     devices.configure(tree["device"], tree["precision"])
-    experiment = load_experiment(tree if run is None else _seen_from(run, tree))
+    experiment = load_experiment(tree if run is None else seen_from(run, tree))
     from avi.datasets.base import describe
 
     splits = experiment.dataset.load()
@@ -134,7 +134,7 @@ def open_session(tree: Mapping[str, Any], run: RunDir | None = None) -> Session:
     return session
 
 
-def _seen_from(run: RunDir, tree: Mapping[str, Any]) -> Mapping[str, Any]:
+def seen_from(run: RunDir, tree: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return `tree` with the paths of files that are not here, but where the run was begun."""
     begun, dataset = str(run.read_run().get("directory") or ""), tree["dataset"]
     if not isinstance(dataset, Mapping):

@@ -131,6 +131,7 @@ class _Training:
             self._save(state, 0)
             loop.order_of(0)
             compiling.result()
+        facts.record(self.run_dir, bit_exact=loop.repeats(state))
         self.stop.check()
         return state
 
