@@ -18,20 +18,19 @@ BATCH = 1000  # observations at once
 REPEATS = 20  # of one observation at a time; the median counts
 
 
-def measure(session: Session, params: Params) -> Cost:
-    """Time the mode on observations that are not in a table, one at a time and 1000 at a time."""
+def measure(session: Session, params: Params, evaluator: Evaluator, points: Points) -> Cost:
+    """Time the mode on such points, none of them in a table, one at a time and 1000 at a time."""
     problem = session.experiment.problem
     unseen = problem.inference.unseen()
     evaluations = unseen.inner_calls() * problem.objective.evaluations(problem.family)
     key = key_for(session.experiment.seed, "infer")
-    points = session.points("test" if len(session.points("test")) else "train")
     many = _repeat(points, BATCH, session.spec.num_data)
     one = _repeat(points, 1, session.spec.num_data)
     return Cost(
         "optimisation" if evaluations else "forward pass",
         evaluations,
-        _milliseconds(session.evaluator(), params, one, key, REPEATS, width=1),
-        _milliseconds(session.evaluator(), params, many, key, 1, width=BATCH) / BATCH,
+        _milliseconds(evaluator, params, one, key, REPEATS, width=1),
+        _milliseconds(evaluator, params, many, key, 1, width=BATCH) / BATCH,
     )
 
 
@@ -55,7 +54,10 @@ def _milliseconds(
 
 
 def _make(end: End) -> Made:
-    facts.record(end.run, new_observation=measure(end.session, end.params))
+    session = end.session
+    points = session.points("test" if len(session.points("test")) else "train")
+    found = measure(session, end.params, session.evaluator(), points)
+    facts.record(end.run, new_observation=found)
     return Made()
 
 

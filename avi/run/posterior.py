@@ -19,9 +19,10 @@ from avi.population import Points
 from avi.process.terminal import measured, say
 from avi.ragged import Document
 from avi.randomness import key_for
+from avi.results.facts import Cost
 from avi.results.posterior import Posterior, write
 from avi.run.cost import measure
-from avi.run.session import Session, open_session, require_same_data, restored
+from avi.run.session import Session, open_for_others, open_session, require_same_data, restored
 from avi.rundir import RunDir, make_folder
 from avi.rundir.bounded import read_tree
 from avi.settings import SPLITS, Split
@@ -54,7 +55,8 @@ def main(
         checkpoint: step of the checkpoint, or the best on validation; None: the newest.
     """
     folder = RunDir.open(run)
-    session = open_session(read_tree(folder.config_path), folder)
+    opened = open_session if data is None else open_for_others
+    session = opened(read_tree(folder.config_path), folder)
     state, step = restored(session, folder, checkpoint)
     name: str = split
     names: Sequence[str] | None
@@ -64,9 +66,7 @@ def main(
         evaluator, points = session.evaluator(DRAWS), session.points(split, limit)
         rows, names = origin.rows_of(points.ids), origin.documents
     else:
-        recorded = folder.read_run().get("columns")
-        columns = tuple(map(str, recorded)) if recorded else origin.columns
-        evaluator, points, name, names = _of_file(session, columns, data, limit)
+        evaluator, points, name, names = _of_file(session, data, limit)
         rows = np.arange(len(points))
     if not len(points):
         raise ConfigError(f"the {name} split of this data set is empty. Try split=train.")
@@ -75,12 +75,13 @@ def main(
     found = posteriors(session, evaluator, state.params, points)
     named = None if names is None else [names[row] for row in rows]
     table = write(out, found._replace(row=rows), named)
-    _tell(session, state.params, found, step)
+    cost = measure(session, state.params, evaluator, points)
+    _tell(session.experiment.problem.bound_name, found, step, cost)
     say(str(table))
 
 
 def _of_file(
-    session: Session, columns: tuple[str, ...] | None, data: Path, limit: int | None
+    session: Session, data: Path, limit: int | None
 ) -> tuple[Evaluator, Points, str, Sequence[str] | None]:
     problem, num_data = session.experiment.problem, session.spec.num_data
     names = None
@@ -88,7 +89,7 @@ def _of_file(
         bags, view = documents
         rows, names = bags.rows(max(1, int(bags.lengths.max()))), bags.names
     else:
-        rows, view = _plain_rows(session, columns, data, limit)
+        rows, view = _plain_rows(session, data, limit)
     # Ids behind the training rows: a table has no row for an observation from elsewhere.
     points = Points(rows, num_data + np.arange(len(jax.tree.leaves(rows)[0])))
     return Evaluator(problem, view, num_data, DRAWS), points, _name(data), names
@@ -122,13 +123,12 @@ def _documents(session: Session, data: Path, limit: int | None) -> tuple[Any, Vi
     return known, dataset.view
 
 
-def _plain_rows(
-    session: Session, columns: tuple[str, ...] | None, data: Path, limit: int | None
-) -> tuple[np.ndarray, View]:
+def _plain_rows(session: Session, data: Path, limit: int | None) -> tuple[np.ndarray, View]:
     from avi.datasets.file import File
     from avi.datasets.tables import Missing, read_observations
 
     example, dataset = session.spec.example, session.experiment.dataset
+    columns = session.splits.origin.columns
     if isinstance(dataset, File) and dataset.binarize == "none":
         rows, size = dataset.rows_of(data, columns), session.splits.train.shape[1]
         if rows.shape[1] != size:
@@ -166,13 +166,11 @@ def posteriors(session: Session, evaluator: Evaluator, params: Params, points: P
     )
 
 
-def _tell(session: Session, params: Params, found: Posterior, step: int) -> None:
+def _tell(name: str, found: Posterior, step: int, cost: Cost) -> None:
     bound = found.bound
     error = bound.std(ddof=1) / np.sqrt(len(bound)) if len(bound) > 1 else np.nan
-    name = session.experiment.problem.bound_name
     say(f"{len(bound)} posteriors from step {step}")
     say(f"{name} {measured(bound.mean(), error).strip()} per datapoint, {DRAWS} draws each")
-    cost = measure(session, params)
     say(
         f"one new observation is {_article(cost.kind)}: {cost.milliseconds_one:.3g} ms alone, "
         f"{cost.milliseconds_batch:.3g} ms in a batch of 1000"

@@ -18,6 +18,7 @@ from avi.phi import is_amortized
 from avi.process.terminal import measured
 from avi.results import facts, metrics
 from avi.results.metrics import MetricsLine
+from avi.run.form import keep
 from avi.run.session import Session
 from avi.rundir import RunDir, instruction_set, versions
 from avi.settings import SPLITS, Series, Split
@@ -45,6 +46,7 @@ class Recorder:
         experiment, spec = self.session.experiment, self.session.spec
         family, inference = experiment.problem.family, experiment.problem.inference
         self.run.write_config(tree)
+        keep(self.run.path, self.session.splits)
         facts.record(
             self.run,
             choices=dict(choices),

@@ -21,6 +21,7 @@ from avi.experiment import Experiment, check_batch
 from avi.population import Points
 from avi.problem import require_shapes
 from avi.randomness import key_for
+from avi.run.form import kept
 from avi.rundir import RunDir, checkpoints
 from avi.rundir.trees import unflatten_like
 from avi.settings import SPLITS, Split
@@ -116,9 +117,7 @@ def open_session(tree: Mapping[str, Any], run: RunDir | None = None) -> Session:
 
     A relative path of the data is sought here, then where `run`, whose tree it is, was begun.
     """
-    tree = checked(tree)
-    devices.configure(tree["device"], tree["precision"])
-    experiment = load_experiment(tree if run is None else seen_from(run, tree))
+    experiment = _experiment(tree, run)
     from avi.datasets.base import describe
 
     splits = experiment.dataset.load()
@@ -132,6 +131,30 @@ def open_session(tree: Mapping[str, Any], run: RunDir | None = None) -> Session:
     if run is None:
         model.require(experiment.problem, spec)
     return session
+
+
+def open_for_others(tree: Mapping[str, Any], run: RunDir) -> Session:
+    """Return a run's session for rows from elsewhere: its own are not read if their form is kept.
+
+    Its splits then hold one row each, without a value.
+    """
+    from avi.datasets.base import describe
+
+    known = run.read_run()
+    splits = kept(run.path, tuple(map(str, known.get("columns") or ())) or None)
+    number = known.get("num_data")
+    if splits is None or type(number) is not int:
+        return open_session(tree, run)
+    experiment = _experiment(tree, run)
+    spec = describe(experiment.dataset, splits)._replace(num_data=number)
+    require_shapes(experiment.problem, spec)
+    return Session(experiment, splits, spec)
+
+
+def _experiment(tree: Mapping[str, Any], run: RunDir | None) -> Experiment:
+    tree = checked(tree)
+    devices.configure(tree["device"], tree["precision"])
+    return load_experiment(tree if run is None else seen_from(run, tree))
 
 
 def seen_from(run: RunDir, tree: Mapping[str, Any]) -> Mapping[str, Any]:

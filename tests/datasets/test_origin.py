@@ -167,6 +167,11 @@ def test_infer_counts_rows_as_the_file_does_and_reorders_columns(avi, workplace)
     below = avi("infer", "run=../run", "out=again", folder="below")
     assert below.returncode == 0, below.stderr
     assert table("below/again") == table("own")
+    # For new rows the file of training is not needed.
+    (workplace / "rows.csv").unlink()
+    alone = avi("infer", "run=run", "data=again.csv", "out=alone")
+    assert alone.returncode == 0, alone.stderr
+    assert table("alone") == everything
     refused = avi("infer", "run=run", "data=other.csv")
     assert refused.returncode == 7
     assert "Not there: c0. Not known: x" in refused.stderr

@@ -25,7 +25,7 @@ def grey(tmp_path):
 def test_a_file_in_the_form_of_the_runs_own_has_the_posteriors_of_its_rows(grey, tmp_path):
     session, rows = grey
     np.savez(tmp_path / "new.npz", mine=rows[-4:], other=rows[:1])
-    evaluator, brought, name, _ = _of_file(session, None, tmp_path / "new.npz", None)
+    evaluator, brought, name, _ = _of_file(session, tmp_path / "new.npz", None)
     params, key = session.initial_state().params, key_for(0, "infer")
     expected = session.evaluator(1).lams(params, session.points("test"), key)
     found = evaluator.lams(params, brought, key)
@@ -36,7 +36,7 @@ def test_a_file_in_the_form_of_the_runs_own_has_the_posteriors_of_its_rows(grey,
 def test_rows_of_another_width_are_refused(grey, tmp_path):
     np.savez(tmp_path / "new.npz", mine=grey[1][:, :5])
     with pytest.raises(DataError, match="expected rows of 6 numbers, as in training; found 5"):
-        _of_file(grey[0], None, tmp_path / "new.npz", None)
+        _of_file(grey[0], tmp_path / "new.npz", None)
 
 
 def test_a_file_never_takes_the_folder_of_a_split(tmp_path):

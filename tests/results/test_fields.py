@@ -12,14 +12,25 @@ from report.conftest import write_run
 
 from avi.report.compare_page import write_comparison
 from avi.report.run_page import report
-from avi.results import comparison, facts, flags, gap, metrics, parts, points, snapshot, topics
+from avi.results import (
+    comparison,
+    facts,
+    flags,
+    form,
+    gap,
+    metrics,
+    parts,
+    points,
+    snapshot,
+    topics,
+)
 from avi.results.gap import Generalisation, SameBound, Sizes
 from avi.results.record import restored, table
 from avi.results.run import read
 from avi.results.store import Files
 from avi.rundir import RunDir
 
-MODULES = (comparison, facts, flags, gap, metrics, parts, points, snapshot, topics)
+MODULES = (comparison, facts, flags, form, gap, metrics, parts, points, snapshot, topics)
 RECORDS = [
     kind
     for module in MODULES

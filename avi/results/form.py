@@ -1,0 +1,40 @@
+"""form.npz: what a stored row looks like, by which a run is usable without the file it was made of.
+
+No value of a row is in it: zeros of its shape, or the terms that training has seen.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from avi.results.store import Files, npz
+from avi.rundir import atomic_write
+
+FORM = "form.npz"
+
+
+@dataclass(frozen=True)
+class Form:
+    """Stored rows: plain ones, or documents; None where they are the other."""
+
+    row: np.ndarray | None = None  # zeros of the shape and dtype of one row
+    terms: np.ndarray | None = None  # ids that occur in training documents
+    vocabulary: np.ndarray | None = None  # term of every id, a line each, as bytes of UTF-8
+
+    @property
+    def known(self) -> bool:
+        """Whether it says what a row is."""
+        return self.row is not None or (self.terms is not None and self.vocabulary is not None)
+
+
+def write(folder: Path, form: Form) -> None:
+    """Write form.npz of the run in `folder`."""
+    arrays = {name: array for name, array in vars(form).items() if array is not None}
+    atomic_write(folder / FORM, npz(arrays))
+
+
+def read(files: Files) -> Form:
+    """Return the arrays that are there."""
+    found = files.arrays(FORM)
+    return Form(**{each.name: found.get(each.name) for each in fields(Form)})
