@@ -20,6 +20,7 @@ class Key(NamedTuple):
     place: Literal["run", "sweep"] | None = None  # where one goes and how it begins
     resumable: bool = False  # alters neither the numbers of a step nor lines already written
     effect: bool = True  # on what a run computes
+    added: bool = False  # runs of earlier versions lack it, which is as if it were null
 
 
 KEYS = (
@@ -34,6 +35,8 @@ KEYS = (
     Key("jobs", int | None, place="sweep", effect=False),
     Key("dry_run", bool, place="sweep", effect=False),
     Key("train.start", path="folder"),
+    Key("train.start_checkpoint", added=True),
+    Key("train.patience", resumable=True, added=True),
     Key("train.epochs", resumable=True),
     Key("train.log_every", resumable=True),
     Key("train.save_every", resumable=True),
@@ -51,6 +54,7 @@ KEYS = (
     Key("split", Split),
 )
 RESUMABLE = frozenset(key.name for key in KEYS if key.resumable)
+ADDED = frozenset(key.name for key in KEYS if key.added)
 WITHOUT_EFFECT = frozenset(key.name for key in KEYS if not key.effect)
 
 
@@ -74,6 +78,8 @@ class TrainSettings:
     save_every: int  # epochs between checkpoints; the first and the last are always written
     keep_last: int  # checkpoints kept, beside the best on validation
     report: bool  # the page, and the cost of a new observation that it names
+    start_checkpoint: int | Literal["best"] | None = None  # of `start`; None: the newest
+    patience: int | None = None  # evaluations without a better validation bound that end training
 
     def __post_init__(self) -> None:
         _refuse(self.epochs < 0, f"train.epochs must be 0 or more; got {self.epochs}.")
@@ -82,6 +88,19 @@ class TrainSettings:
             _refuse(
                 value is not None and value < 1, f"train.{name} must be 1 or more; got {value}."
             )
+        _refuse(
+            self.patience is not None and self.patience < 1,
+            f"train.patience must be 1 or more, or null; got {self.patience}.",
+        )
+        _refuse(
+            self.patience is not None and not (self.eval_every and self.eval_points),
+            "train.patience counts evaluations, but there are none during training. Try "
+            "train.eval_every=5 train.eval_points=1000.",
+        )
+        _refuse(
+            self.start_checkpoint is not None and self.start is None,
+            "train.start_checkpoint is one of train.start=<run>, which is not given.",
+        )
         for name in ("eval_every", "eval_points"):
             value = getattr(self, name)
             _refuse(value < 0, f"train.{name} must be 0 or more; got {value}.")

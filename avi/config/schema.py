@@ -100,14 +100,15 @@ def check(value: Any, annotation: Any, path: str) -> Any:
 
 
 def parameters(maker: Callable[..., Any]) -> dict[str, Parameter]:
-    """Return the keys of a yaml for `maker`: the fields of a dataclass, all of them required.
+    """Return the keys of a yaml for `maker`; what has no default is required.
 
-    Of a function (optax) only what has no default is required.
+    A dataclass of avi has defaults only where runs of earlier versions lack the key.
     """
     hints = _type_hints(maker)
     if dataclasses.is_dataclass(maker):
-        fields = (field for field in dataclasses.fields(maker) if field.init)
-        return {field.name: Parameter(hints[field.name], True) for field in fields}
+        fields = [field for field in dataclasses.fields(maker) if field.init]
+        bare = {field.name: field.default is dataclasses.MISSING for field in fields}
+        return {name: Parameter(hints[name], required) for name, required in bare.items()}
     found = {}
     for name, parameter in inspect.signature(maker).parameters.items():
         annotation = hints.get(name, Any)

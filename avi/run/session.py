@@ -27,6 +27,8 @@ from avi.rundir.trees import unflatten_like
 from avi.settings import SPLITS, Split
 from avi.types import DataSpec, Params, PRNGKey, Splits
 
+Step = int | Literal["best"] | None  # of a checkpoint: best by validation, None: the newest
+
 
 class Session(NamedTuple):
     """An experiment with its data in memory."""
@@ -73,14 +75,12 @@ class Session(NamedTuple):
         options = devices.for_one_call()
         key = key_for(self.experiment.seed, "init")
         params = jax.jit(self._params, compiler_options=options)(key)
-        start = self.experiment.train.start
-        params = params if start is None else _started(params, Path(start))
+        params = self._started(params)
         return jax.jit(lambda params: self._state(params))(params)
 
     def require_start(self, params: Params) -> None:
         """Raise ConfigError or CheckpointError if `train.start` names no state for such params."""
-        if self.experiment.train.start is not None:
-            _started(params, Path(self.experiment.train.start))
+        self._started(params)
 
     def state_shapes(self) -> TrainState:
         """Return shapes and dtypes of the state, of which nothing is computed."""
@@ -98,12 +98,20 @@ class Session(NamedTuple):
 
     def restore(self, checkpoint: checkpoints.Checkpoint) -> TrainState:
         """Return the state of a checkpoint; CheckpointError if it is of another shape."""
-        state: TrainState = unflatten_like(self.state_shapes(), checkpoint.arrays)
+        own = {name: array for name, array in checkpoint.arrays.items() if name.startswith(".")}
+        state: TrainState = unflatten_like(self.state_shapes(), own)
         if state.step != checkpoint.step:
             raise CheckpointError(
                 f"The checkpoint of step {checkpoint.step} holds the state of step {state.step}."
             )
         return jax.tree.map(jax.numpy.asarray, state)
+
+    def _started(self, params: Params) -> Params:
+        """Return `params`, or those of the run that `train.start` names."""
+        settings = self.experiment.train
+        if settings.start is None:
+            return params
+        return started(params, Path(settings.start), settings.start_checkpoint)
 
     def _params(self, key: PRNGKey) -> Params:
         return self.experiment.problem.init(key, self.spec)
@@ -195,12 +203,14 @@ def _listed(splits: Sequence[Split]) -> str:
     return f"[{','.join(splits)}]"
 
 
-def restored(
-    session: Session, run: RunDir, step: int | Literal["best"] | None = None
-) -> tuple[TrainState, int]:
+def restored(session: Session, run: RunDir, step: Step = None) -> tuple[TrainState, int]:
     """Return the newest state of a run, that of `step` or the best on validation, and its step."""
-    checkpoint = checkpoints.load(run, checkpoints.best(run) if step == "best" else step)
+    checkpoint = _checkpoint(run, step)
     return session.restore(checkpoint), checkpoint.step
+
+
+def _checkpoint(run: RunDir, step: Step) -> checkpoints.Checkpoint:
+    return checkpoints.load(run, checkpoints.best(run) if step == "best" else step)
 
 
 def require_same_data(session: Session, run: RunDir) -> None:
@@ -215,9 +225,9 @@ def require_same_data(session: Session, run: RunDir) -> None:
         )
 
 
-def _started(params: Params, folder: Path) -> Params:
+def started(params: Params, folder: Path, step: Step = None) -> Params:
     """Return `params` with theta, and phi where it has the same shapes, from another run."""
-    arrays = checkpoints.load(RunDir.open(folder)).arrays
+    arrays = _checkpoint(RunDir.open(folder), step).arrays
     try:
         theta = unflatten_like(params.theta, arrays, ".params.theta")
     except CheckpointError as error:

@@ -19,6 +19,7 @@ from avi.process.terminal import Progress, say
 from avi.randomness import key_for
 from avi.results import facts, metrics
 from avi.results.metrics import MetricsLine
+from avi.run.patience import Patience
 from avi.run.postmortem import Postmortem
 from avi.run.product import End
 from avi.run.products import PRODUCTS
@@ -96,6 +97,7 @@ class _Training:
         self.postmortem = Postmortem(session, run, lambda step: self.loop.rows_of(step))
         self.first_step = 0  # of this start
         self.valid: tuple[int, float] | None = None  # step and validation bound
+        self.patience = Patience(self.settings.patience)
 
     @cached_property
     def loop(self) -> Loop:
@@ -153,6 +155,7 @@ class _Training:
         self.run_dir.truncate_metrics(manifest.metrics_offset)
         self.run_dir.truncate_timing(manifest.timing_offset)
         self.recorder.seconds = float(manifest.extra.get("seconds") or 0.0)
+        self.patience = Patience.restored(self.settings.patience, checkpoint)
         self.run_dir.write_config(tree)
         before = self.run_dir.read_run().get("device")
         if not checkpoint.bit_exact or before not in (None, devices.description()):
@@ -171,6 +174,9 @@ class _Training:
             for chunk in chunks:
                 state = chunk.state
                 self._after(chunk, progress)
+                if self.patience.over:
+                    self.num_steps = int(state.step)
+                    break
         return state
 
     def _after(self, chunk: Chunk, progress: Progress) -> None:
@@ -187,6 +193,7 @@ class _Training:
             last or (self.settings.eval_every and epoch % self.settings.eval_every == 0)
         ):
             self.recorder.log(self._evaluate(chunk.state, step, ("valid",)))
+            last = last or self.patience.over
         if not left and (last or epoch % self.settings.save_every == 0):
             self._save(chunk.state, step)
         elif self.stop.caught is not None:
@@ -201,7 +208,7 @@ class _Training:
         due = tuple(split for split in SPLITS if (self.num_steps, split) not in done)
         self.recorder.log(self._evaluate(state, self.num_steps, due))
         self.stop.check()
-        said = [*remarks(session, state), *fallen(run)]
+        said = [*remarks(session, state), *fallen(run), *self._stopped_early()]
         facts.record(run, remarks=said)
         self.recorder.theta_term(state.params)
         end, made = End(session, state.params, run, self.stop.check), []
@@ -218,6 +225,17 @@ class _Training:
         say(str(page))
         for one in made:
             one.verdict()
+
+    def _stopped_early(self) -> list[str]:
+        """Return that train.patience ended the run, where it did."""
+        epochs = self.num_steps // self.steps_per_epoch
+        if epochs >= self.settings.epochs:
+            return []
+        return [
+            f"Training ended after {epochs} of {self.settings.epochs} epochs: "
+            f"{self.patience.since} held-out bounds in a row were no better than the best before "
+            "them (train.patience). checkpoint=best takes that one."
+        ]
 
     def _page(self) -> Path:
         """Return the report if it is wanted, else the folder."""
@@ -243,11 +261,13 @@ class _Training:
             lines.append(self.recorder.line(step, split, bounds))
             if split == "valid":
                 self.valid = step, float(bounds.mean())
+                self.patience.see(bounds)
         return lines
 
     def _save(self, state: TrainState, step: int) -> None:
         valid = self.valid[1] if self.valid is not None and self.valid[0] == step else None
-        extra = {"seconds": self.recorder.seconds, "valid": valid}
-        arrays = flatten_tree(state)
+        beside, counted = self.patience.kept()
+        extra = {"seconds": self.recorder.seconds, "valid": valid, **counted}
+        arrays = flatten_tree(state) | beside
         self.postmortem.require_finite(state.params, arrays, step)
         checkpoints.save(self.run_dir, step, arrays, extra, keep_last=self.settings.keep_last)

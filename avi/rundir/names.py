@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from avi.rundir.files import encode
-from avi.settings import RESUMABLE
+from avi.settings import ADDED, RESUMABLE
 
 NAME_LIMIT = 120  # characters; file systems allow 255 bytes
 
@@ -48,7 +48,7 @@ def _identity(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if path in RESUMABLE:
+    if path in RESUMABLE or (path in ADDED and node is None):
         return
     children = _children(node)
     if not children:
