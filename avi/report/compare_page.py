@@ -10,6 +10,7 @@ from avi.report import tables
 from avi.report.claims import claims
 from avi.report.figures import curves
 from avi.report.figures.style import png, svg
+from avi.report.pairs import pairs, ranked
 from avi.report.render import markup, page
 from avi.report.runs import Row, collect, left_out
 from avi.results import comparison
@@ -42,7 +43,7 @@ class Table(NamedTuple):
 def write_comparison(folders: Iterable[Path], out: Path) -> Comparison:
     """Write comparison.csv, .md, .png and .html of the runs in `folders` into the folder `out`."""
     folders = list(folders)
-    rows = collect(folders)
+    rows = ranked(collect(folders))
     words = [*claims(rows), *left_out(folders)]
     name = overlaid(rows)
     series = [curves.Series(row.label, row.curves[name]) for row in rows]
@@ -52,9 +53,9 @@ def write_comparison(folders: Iterable[Path], out: Path) -> Comparison:
         "comparison.png": png(drawing),
         "comparison.html": _page(rows, words, svg(drawing, "Curves of all runs"), out),
     }
-    paths = comparison.write(out, rows, comparison.summaries(rows))
+    paths = comparison.write(out, rows, comparison.summaries(rows), pairs(rows))
     paths += [write_atomically(Path(out) / name, content) for name, content in contents.items()]
-    return Comparison(rows, tables.terminal(rows, words), paths)
+    return Comparison(rows, tables.terminal(rows, words, pairs(rows)), paths)
 
 
 def overlaid(rows: Sequence[Row]) -> Series:
@@ -65,6 +66,7 @@ def overlaid(rows: Sequence[Row]) -> Series:
 def _tables(rows: Sequence[Row]) -> dict[str, Any]:
     found = (
         Table(tables.result_header(rows), tables.result_cells(rows)),
+        Table(tables.pair_header(pairs(rows)), tables.pair_cells(pairs(rows))),
         Table(tables.seed_header(rows), tables.seed_cells(rows)),
         Table(tables.COST_HEADER, tables.cost_cells(rows)),
     )

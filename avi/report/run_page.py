@@ -5,7 +5,7 @@ import shlex
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from avi.results.run import Run, read
 from avi.results.store import write_atomically
 from avi.results.topics import Topic
 from avi.settings import SPLITS, Split
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLLAPSED = 0.01  # nats per word over a single topic, below which topics are as good as equal
 ACTIVE = 0.01  # variance of a dimension's posterior means, above which it is in use
@@ -52,12 +55,16 @@ def write_figures(run: Run) -> list[Path]:
     """Write elbo.png, and gap/gap.png where there is a gap report."""
     written = []
     if run.measured:
-        drawing = curves.elbo_curves(run.curves, run.bound_name)
+        drawing = _curves(run)
         written.append(write_atomically(run.folder / "elbo.png", png(drawing)))
     if run.gap is not None:
         drawing = drawings.gap_figure(stacks(run), point_gaps(run), run.gap_name)
         written.append(write_atomically(run.folder / "gap" / "gap.png", png(drawing)))
     return written
+
+
+def _curves(run: Run) -> "Figure":
+    return curves.elbo_curves(run.curves, run.bound_name, searched=run.searched)
 
 
 def report(run: Run) -> str:
@@ -81,14 +88,15 @@ def headline(run: Run) -> str:
     names = {"test": "Test", "valid": "Validation", "train": "Training"}
     if split:
         result = f"{names[split]} {run.bound_name} {plus_minus(bound)} nats per datapoint"
+        if split in run.searched:
+            result += ", each row by a search of its own"
     else:
         result = "No bound has been measured yet"
     if run.gap is None:
         return f"{result}. How much of it {loser(run)} loses has not been measured."
-    measured = [name for name in ("test", "valid", "train") if name in stacks(run)]
-    if not measured:
+    if run.gap_split is None:
         return f"{result}. The gap report holds no gap."
-    return f"{result}; {_loss(run, measured[0])}."
+    return f"{result}; {_loss(run, run.gap_split)}."
 
 
 def _loss(run: Run, split: Split) -> str:
@@ -142,7 +150,7 @@ class RunView:
     def curves(self) -> Any:
         """The bounds of the run."""
         name = self.run.bound_name
-        return markup(svg(curves.elbo_curves(self.run.curves, name), f"{name} curves"))
+        return markup(svg(_curves(self.run), f"{name} curves"))
 
     @cached_property
     def _stacks(self) -> list[np.ndarray]:

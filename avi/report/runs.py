@@ -1,6 +1,7 @@
 """Several runs side by side: their last numbers, what they cost, and which settings differ."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ class Row(Compared):
     amortized: bool
     settings: Mapping[str, Any]  # flat configuration without what is incidental
     curves: Mapping[Series, Curve]
+    # Per split: ELBO at the mode's lam and gap of the rows that the gap report measured.
+    points: Mapping[str, Mapping[int, tuple[float, float]]]
 
 
 def collect(folders: Iterable[Path]) -> list[Row]:
@@ -95,9 +98,10 @@ def _children(folder: Path) -> list[Path]:
 
 def _row(run: Run, settings: Mapping[str, Any], label: str) -> Row:
     facts, new = run.facts, run.facts.new_observation
-    split: Split | None = next((name for name in reversed(SPLITS) if name in run.splits), None)
+    split = run.gap_split
     gap = run.splits[split].amortization_gap if split else Mean()
-    evidence = run.splits[split].evidence if split else EvidenceMean()
+    last = next((name for name in reversed(SPLITS) if name in run.splits), None)
+    evidence = run.splits[last].evidence if last else EvidenceMean()
     lasts = {name: curve.last for name, curve in run.curves.items()}
     newest = lasts["batches"] or next(last for last in lasts.values() if last is not None)
     ends = {name: lasts[name] for name in SPLITS}
@@ -134,7 +138,16 @@ def _row(run: Run, settings: Mapping[str, Any], label: str) -> Row:
         amortized=run.amortized,
         settings=settings,
         curves=run.curves,
+        points={name: _points(run, name) for name in SPLITS},
     )
+
+
+def _points(run: Run, split: Split) -> dict[int, tuple[float, float]]:
+    return {
+        int(point.row): (point.bound, point.amortization_gap)
+        for point in run.points
+        if point.split == split and math.isfinite(point.bound + point.amortization_gap)
+    }
 
 
 def _likelihood(run: Run) -> str:

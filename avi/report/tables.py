@@ -13,8 +13,10 @@ from avi.report.wording import (
     milliseconds,
     plus_minus,
     printable,
+    signed,
 )
-from avi.results.comparison import held_out_split, summaries
+from avi.results.comparison import Pair, held_out_split, summaries
+from avi.results.record import Interval
 from avi.settings import SPLITS, Split
 
 WIDTH = 80
@@ -94,7 +96,42 @@ def seed_cells(rows: Sequence[Row]) -> list[list[str]]:
     ]
 
 
-def terminal(rows: Sequence[Row], paragraphs: Sequence[str] = ()) -> str:
+def pair_header(pairs: Sequence[Pair]) -> list[str]:
+    """Return the column names of `pair_cells`, empty where there are no pairs."""
+    if not pairs:
+        return []
+    first = pairs[0]
+    return [
+        f"{first.first} against",
+        f"{first.split} ELBO higher by",
+        "gap smaller by",
+        "rows",
+        "seeds",
+    ]
+
+
+def pair_cells(pairs: Sequence[Pair]) -> list[list[str]]:
+    """Return what the first configuration has over each other one, in words."""
+    return [
+        [
+            pair.other,
+            _with_interval(pair.bound, pair.bound_interval),
+            _with_interval(pair.gap, pair.gap_interval),
+            count(pair.rows),
+            f"{count(pair.seeds_first)}, {count(pair.seeds_other)}",
+        ]
+        for pair in pairs
+    ]
+
+
+def _with_interval(value: float, interval: Interval) -> str:
+    low, high = interval or (math.nan, math.nan)
+    return signed(f"{value:.2f} [{low:.2f}, {high:.2f}]")
+
+
+def terminal(
+    rows: Sequence[Row], paragraphs: Sequence[str] = (), pairs: Sequence[Pair] = ()
+) -> str:
     """Return the table in at most 80 columns, then what the runs say, as plain text."""
     split = held_out_split(rows)
     body = [
@@ -110,6 +147,8 @@ def terminal(rows: Sequence[Row], paragraphs: Sequence[str] = ()) -> str:
     ]
     names = ["run", f"{split} {bound_name(rows)}", "gap", "params", "grads/x", "time/x"]
     parts = [_aligned(names, body)]
+    if pairs:
+        parts.append(_aligned(pair_header(pairs), pair_cells(pairs)))
     several = seed_cells(rows)
     if several:
         parts.append(_aligned(seed_header(rows), several))
@@ -117,7 +156,8 @@ def terminal(rows: Sequence[Row], paragraphs: Sequence[str] = ()) -> str:
         textwrap.fill(
             "Bounds in nats per datapoint (higher is better), ± one standard error. "
             f"gap: {gap_names(rows)}. params: variational parameters kept. "
-            "grads/x, time/x: cost of one new observation.",
+            "grads/x, time/x: cost of one new observation."
+            + (" Against: paired by row, [95 % interval], seeds of both." if pairs else ""),
             WIDTH,
         )
     )

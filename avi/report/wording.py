@@ -137,7 +137,7 @@ def loser(run: Run) -> str:
     names = {
         "amortized": "the encoder",
         "semi_amortized": "the encoder with its refinement steps",
-        "free_form": "the free-form optimisation",
+        "free_form": "the free-form table",
         "svi": "the local optimisation",
     }
     return names.get(run.choice("inference"), "inference")
@@ -152,7 +152,7 @@ def growth(run: Run) -> str:
         return "nothing is kept per observation, whatever N"
     if run.amortized:
         return "the weights of the encoder: the same for any N"
-    if math.isfinite(each) and stored == each * run.facts.num_data:
+    if run.tabled:
         return f"N × {count(each)}: grows with every observation"
     return ""
 

@@ -1,16 +1,18 @@
 """comparison.csv and comparison_seeds.csv: several runs side by side, unrounded."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from avi.results.record import NAN, UNKNOWN, Count, Value, restored, table
+from avi.results.record import NAN, UNKNOWN, Count, Interval, Value, plain, restored, table
 from avi.results.store import Files, write_atomically
 from avi.settings import SPLITS, Split
 
 COMPARISON, SEEDS = "comparison.csv", "comparison_seeds.csv"
+PAIRS = "comparison_pairs.json"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Compared:
     test_bound: float
     test_bound_se: float
     gap_name: str
-    gap_split: str
+    gap_split: str  # whose gap it is; the evidence is of the rows held out last
     gap: float
     gap_se: float
     evidence: float
@@ -91,6 +93,22 @@ class Seeds:
         return Value(self.gap_mean, self.gap_sd)
 
 
+@dataclass(frozen=True)
+class Pair:
+    """One configuration against another on the same rows, in nats per datapoint."""
+
+    first: str
+    other: str
+    split: str
+    rows: Count
+    seeds_first: Count
+    seeds_other: Count
+    bound: float  # by which the ELBO of the first is higher
+    bound_interval: Interval  # 95 %, rows and seeds resampled
+    gap: float  # by which the gap of the first is smaller
+    gap_interval: Interval
+
+
 def held_out_split(rows: Sequence[Compared]) -> Split:
     """Return the split that every run measured last: test, else valid, else train."""
     for split in reversed(SPLITS):
@@ -123,9 +141,14 @@ def _unique(rows: Sequence[Compared]) -> list[str]:
     return list(dict.fromkeys(row.label for row in rows))
 
 
-def write(folder: Path, compared: Sequence[Compared], seeds: Sequence[Seeds]) -> list[Path]:
-    """Write comparison.csv, and comparison_seeds.csv where a configuration ran several times."""
+def write(
+    folder: Path, compared: Sequence[Compared], seeds: Sequence[Seeds], pairs: Sequence[Pair] = ()
+) -> list[Path]:
+    """Write comparison.csv; seeds and pairs in files of their own where there are any."""
     written = [write_atomically(folder / COMPARISON, table(Compared, compared))]
+    if pairs:
+        content = json.dumps({"pairs": [plain(pair) for pair in pairs]}, indent=1) + "\n"
+        written.append(write_atomically(folder / PAIRS, content))
     if seeds:
         written.append(write_atomically(folder / SEEDS, table(Seeds, seeds)))
     return written
@@ -136,3 +159,10 @@ def read(folder: Path) -> tuple[list[Compared], list[Seeds]]:
     files = Files(folder)
     compared = [restored(Compared, row) for row in files.rows(COMPARISON)]
     return compared, [restored(Seeds, row) for row in files.rows(SEEDS)]
+
+
+def read_pairs(folder: Path) -> list[Pair]:
+    """Return the pairs that `write` wrote, empty where there are none."""
+    found = (Files(folder).json(PAIRS) or {}).get("pairs")
+    listed = found if isinstance(found, list) else []
+    return [restored(Pair, one) for one in listed]

@@ -17,7 +17,7 @@ from avi.results.record import NAN, number
 from avi.results.snapshot import Snapshot
 from avi.results.store import Files
 from avi.results.topics import Topics
-from avi.settings import Series, Split
+from avi.settings import SPLITS, Series, Split
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,26 @@ class Run:
         if self.facts.mode_amortized is not None:
             return self.facts.mode_amortized
         return self.gap is not None and self.gap.gap_name == "amortization gap"
+
+    @property
+    def tabled(self) -> bool:
+        """Whether every training row has a lam of its own that the run keeps."""
+        facts = self.facts
+        kept, each = facts.num_variational_parameters, facts.params_per_datapoint
+        return not self.amortized and kept > 0 and kept == each * facts.num_data
+
+    @property
+    def gap_split(self) -> Split | None:
+        """Whose gap is that of the mode: of a table its training rows, else those held out last."""
+        known = [split for split, one in self.splits.items() if one.amortization_gap.known]
+        if self.tabled and "train" in known:
+            return "train"
+        return next((split for split in reversed(SPLITS) if split in known), None)
+
+    @property
+    def searched(self) -> tuple[Split, ...]:
+        """The splits whose rows have no lam in a table: each row is searched anew."""
+        return ("valid", "test") if self.tabled else ()
 
     @property
     def gap_name(self) -> str:

@@ -14,7 +14,9 @@ from avi.results.gap import GapSummary
 from avi.run.product import End, Made, Product
 from avi.run.session import Session, open_session, require_same_data, restored
 from avi.rundir import RunDir, instruction_set, versions
+from avi.types import Inference
 
+SHORT = 0.1  # nats of a mean that the searches for new rows may miss without a word
 # What a point's numbers depend on, beside the parameters and the settings that `gap.report` knows.
 DECISIVE = ("model", "family", "inference", "objective", "refine", "dataset", "precision")
 
@@ -107,9 +109,22 @@ def _make(end: End) -> Made:
     # The training is done whatever its report found: a remark here, exit 5 of `avi gap`.
     return Made(
         lines(summary),
-        gap.not_finite(summary),
+        [*gap.not_finite(summary), *_short(experiment.problem.inference, summary)],
         lambda: gap.check(summary, strict=experiment.gap.strict),
     )
+
+
+def _short(inference: Inference, summary: GapSummary) -> list[str]:
+    """Return that the searches for rows outside a table end short of their tops, where they do."""
+    if not inference.per_datapoint:
+        return []
+    return [
+        f"The {split} rows are not in the table: each is searched anew, and these searches end "
+        f"{one.amortization_gap.mean:.2f} nats short of their tops, which the {split} bound "
+        "misses. Try more of inference.refine.steps."
+        for split, one in summary.splits.items()
+        if split != "train" and one.amortization_gap.mean > SHORT
+    ]
 
 
 PRODUCT = Product(

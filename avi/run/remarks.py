@@ -1,5 +1,7 @@
 """What a person should know of a run that its numbers do not say."""
 
+import numpy as np
+
 from avi.abilities import Conjugate, Remarkable
 from avi.datasets.base import repeated_rows
 from avi.engine.step import TrainState
@@ -7,6 +9,9 @@ from avi.phi import is_amortized
 from avi.results import metrics
 from avi.run.session import Session
 from avi.rundir import RunDir
+
+RISEN = 0.1  # nats of a tenth of a run: less is not worth a word
+FEWEST_LINES = 5  # of metrics.jsonl in a tenth, whose spread tells their noise
 
 
 def remarks(session: Session, state: TrainState) -> list[str]:
@@ -55,6 +60,24 @@ def fallen(run: RunDir) -> list[str]:
         f"The validation bound was {best.value:.2f} at step {best.step} and ends at "
         f"{last.value:.2f}: the run has learned its training rows by heart, or come apart. "
         "checkpoint=best, in `avi gap` and `avi infer`, takes the best that was saved."
+    ]
+
+
+def rising(run: RunDir, epochs: int) -> list[str]:
+    """Return that training ends while its bound still rises, where it does."""
+    lines = [line for line in metrics.measured(run) if line.split == "batches"]
+    tenth = len(lines) // 10
+    if tenth < FEWEST_LINES:
+        return []
+    before = np.array([line.value for line in lines[-2 * tenth : -tenth]])
+    after = np.array([line.value for line in lines[-tenth:]])
+    gain = float(after.mean() - before.mean())
+    noise = np.sqrt((before.var(ddof=1) + after.var(ddof=1)) / tenth)
+    if not gain > max(RISEN, 3 * noise):
+        return []
+    return [
+        f"The training bound still rises, by {gain:.2f} nats in the last tenth of the run: what it "
+        f"reached is not yet what this model can. Try train.epochs={2 * epochs}."
     ]
 
 

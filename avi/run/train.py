@@ -24,7 +24,7 @@ from avi.run.postmortem import Postmortem
 from avi.run.product import End
 from avi.run.products import PRODUCTS
 from avi.run.recorder import Recorder
-from avi.run.remarks import cold_start, fallen, of_data, remarks
+from avi.run.remarks import cold_start, fallen, of_data, remarks, rising
 from avi.run.session import Session, open_session, require_same_data
 from avi.rundir import RunDir, checkpoints
 from avi.rundir.trees import flatten_tree
@@ -208,7 +208,8 @@ class _Training:
         due = tuple(split for split in SPLITS if (self.num_steps, split) not in done)
         self.recorder.log(self._evaluate(state, self.num_steps, due))
         self.stop.check()
-        said = [*remarks(session, state), *fallen(run), *self._stopped_early()]
+        said = [*remarks(session, state), *fallen(run), *rising(run, self.settings.epochs)]
+        said += self._stopped_early()
         facts.record(run, remarks=said)
         self.recorder.theta_term(state.params)
         end, made = End(session, state.params, run, self.stop.check), []

@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from avi.errors import ConfigError
+from avi.report import pairs
 from avi.report.claims import claims
 from avi.report.compare_page import write_comparison
 from avi.report.runs import collect
 from avi.report.tables import terminal
-from avi.results.comparison import mean_and_deviation, summaries
+from avi.results.comparison import mean_and_deviation, read_pairs, summaries
 
 MODES = {"free_form": 0.02, "svi": 0.3, "amortized": 1.3, "semi_amortized": 0.2}
 
@@ -56,7 +57,9 @@ def test_the_csv_repeats_the_numbers_of_the_files(written, modes):
     assert [row["folder"] for row in rows] == list(map(str, modes))
     for row, folder in zip(rows, modes, strict=True):
         facts = json.loads((folder / "run.json").read_text())
-        gap = json.loads((folder / "gap" / "summary.json").read_text())["splits"]["test"]
+        splits = json.loads((folder / "gap" / "summary.json").read_text())["splits"]
+        own = "train" if row["inference"] == "free_form" else "test"  # a table is of training rows
+        gap = splits[own] | {"evidence": splits["test"]["evidence"]}
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         last = {line["split"]: line for line in lines}
         new = facts["new_observation"]
@@ -215,10 +218,11 @@ def test_a_sweep_folder_stands_for_its_runs(modes):
     assert len(collect([modes[0], modes[0]])) == 1
 
 
-def test_a_comparison_writes_its_five_files_and_nothing_else(written):
-    names = ["comparison.csv", "comparison.html", "comparison.md", "comparison.png"]
+def test_a_comparison_writes_its_six_files_and_nothing_else(written):
+    names = {"comparison.csv", "comparison.html", "comparison.md", "comparison.png"}
     comparison, out = written
-    assert sorted(path.name for path in out.iterdir()) == sorted([*names, "comparison_seeds.csv"])
+    several = {"comparison_pairs.json", "comparison_seeds.csv"}
+    assert {path.name for path in out.iterdir()} == names | several
     assert set(comparison.paths) == set(out.iterdir())
 
 
@@ -298,3 +302,68 @@ def test_a_run_without_gap_and_timing_still_has_its_row(tmp_path, make_run):
     assert comparison.rows[0].test_bound == -20.0
     assert not comparison.rows[0].gap_value.known
     assert np.isnan(comparison.rows[0].seconds)
+
+
+def test_the_best_comes_first_and_is_held_against_the_others_row_by_row(make_run, tmp_path):
+    """Three seeds each; the wider encoder is better by known numbers on every row."""
+    folders = []
+    for width, final in ((16, -22.0), (64, -20.0)):
+        for seed in range(3):
+            folders.append(
+                make_run(tmp_path / f"{width}-{seed}", seed=seed, width=width, final=final)
+            )
+    comparison = write_comparison(folders, tmp_path / "out")
+    assert [row.label for row in comparison.rows][:3] == [comparison.rows[0].label] * 3
+    assert all("64" in row.label for row in comparison.rows[:3])
+    (pair,) = read_pairs(tmp_path / "out")
+    wide, narrow = comparison.rows[:3], comparison.rows[3:]
+    common = sorted(set.intersection(*(set(row.points["test"]) for row in comparison.rows)))
+    assert (pair.rows, pair.seeds_first, pair.seeds_other) == (len(common), 3, 3)
+
+    def mean(rows, column):
+        return np.mean([[row.points["test"][one][column] for one in common] for row in rows])
+
+    np.testing.assert_allclose(pair.bound, mean(wide, 0) - mean(narrow, 0))
+    np.testing.assert_allclose(pair.gap, mean(narrow, 1) - mean(wide, 1))
+    low, high = pair.bound_interval
+    assert low < pair.bound < high
+    assert f"[{low:.2f}, {high:.2f}]" in comparison.terminal
+    assert max(map(len, comparison.terminal.splitlines())) <= 80
+
+
+def test_the_interval_of_a_difference_is_that_of_rows_and_seeds():
+    """Rows shared by both cancel; seeds do not: their spread is the interval's width."""
+    draws = np.random.default_rng(0)
+    rows = 5 * draws.standard_normal((1, 200, 1))
+    first = np.concatenate([rows + 0.3, rows + 0.3], axis=2)
+    other = np.concatenate([rows, rows], axis=2)
+    alone = pairs._pair("a", first, "b", other, "test")
+    np.testing.assert_allclose(alone.bound_interval, [0.3, 0.3], atol=1e-9)
+    np.testing.assert_allclose(alone.gap_interval, [-0.3, -0.3], atol=1e-9)
+    seeds = np.array([-1.0, 0.0, 1.0])[:, None, None]
+    several = pairs._pair("a", first + seeds, "b", other + seeds, "test")
+    low, high = several.bound_interval
+    # Each mean of three seeds drawn anew has a standard deviation of sqrt(2 / 3) / sqrt(3).
+    np.testing.assert_allclose((high - low) / 2, 1.96 * np.sqrt(2) * np.sqrt(2) / 3, rtol=0.15)
+
+
+def test_runs_that_cannot_be_compared_are_neither_ranked_nor_paired(make_run, tmp_path):
+    folders = [
+        make_run(tmp_path / "a", final=-22.0),
+        make_run(tmp_path / "b", final=-20.0, num_data=100),
+    ]
+    comparison = write_comparison(folders, tmp_path / "out")
+    assert [row.path.name for row in comparison.rows] == ["a", "b"]
+    assert read_pairs(tmp_path / "out") == []
+
+
+def test_a_table_is_compared_on_its_own_rows(make_run, tmp_path):
+    folders = [
+        make_run(tmp_path / "table", inference="free_form", final=-19.0),
+        make_run(tmp_path / "encoder", final=-20.0),
+    ]
+    comparison = write_comparison(folders, tmp_path / "out")
+    assert [row.gap_split for row in comparison.rows] == ["train", "test"]
+    (pair,) = read_pairs(tmp_path / "out")
+    assert pair.split == "train"
+    assert "(train)" in comparison.terminal

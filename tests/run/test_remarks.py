@@ -2,11 +2,13 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from avi.results import metrics
 from avi.results.metrics import MetricsLine
-from avi.run.remarks import _even, fallen, of_data
+from avi.run.measure import _short
+from avi.run.remarks import _even, fallen, of_data, rising
 from avi.rundir import RunDir
 from avi.types import Splits
 
@@ -38,6 +40,32 @@ def test_words_that_were_left_out_stand_beside_the_bound():
     unseen = {"valid": (0, 50), "test": (12, 48)}
     (words,) = of_data(session(64, 64, unseen=unseen))
     assert words.startswith("12 of 48 words (25 %) of the test documents")
+
+
+@pytest.mark.parametrize(
+    ("slope", "noise", "said"),
+    [(0.05, 0.1, True), (0.05, 2.0, False), (0.0, 0.1, False), (-0.05, 0.1, False)],
+)
+def test_a_bound_that_still_rises_is_said(tmp_path, slope, noise, said):
+    run, draws = RunDir(tmp_path), np.random.default_rng(0)
+    values = slope * np.arange(100) + noise * draws.standard_normal(100)
+    lines = [
+        MetricsLine(10 * n, n, "batches", 0, float(value), 0.1, 640)
+        for n, value in enumerate(values)
+    ]
+    metrics.append(run, lines, 1.0)
+    found = rising(run, epochs=30)
+    assert bool(found) == said
+    assert not said or "Try train.epochs=60" in found[0]
+
+
+@pytest.mark.parametrize(("table", "gap", "said"), [(True, 3, 1), (True, 0.01, 0), (False, 3, 0)])
+def test_a_search_for_new_rows_that_ends_short_of_its_top_is_said(table, gap, said):
+    one = SimpleNamespace(amortization_gap=SimpleNamespace(mean=gap))
+    summary = SimpleNamespace(splits={"train": one, "test": one})
+    found = _short(SimpleNamespace(per_datapoint=table), summary)
+    assert len(found) == said
+    assert not said or "The test rows" in found[0]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Bounds against epochs, seconds and gradient evaluations, of one run and of several."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -42,9 +42,15 @@ class Series(NamedTuple):
 
 
 def elbo_curves(
-    curves: Mapping[Name, Curve], bound_name: str = "ELBO", axis: Axis = "epoch"
+    curves: Mapping[Name, Curve],
+    bound_name: str = "ELBO",
+    axis: Axis = "epoch",
+    searched: Collection[str] = (),
 ) -> "Figure":
-    """Draw the bound against `axis` and, smaller, against seconds."""
+    """Draw the bound against `axis` and, smaller, against seconds.
+
+    `searched` names the splits whose rows are not in a table and are searched anew.
+    """
     has_seconds = any(np.isfinite(curve.axis("seconds")).any() for curve in curves.values())
     with style():
         figure = blank(8.6, 3.5)
@@ -55,7 +61,8 @@ def elbo_curves(
         axes_names: tuple[Axis, ...] = (axis, "seconds")
         for axes, name in zip(panels, axes_names, strict=False):
             for split in CURVES:
-                _draw_split(axes, split, curves.get(split, Curve()), name)
+                label = f"{split}, searched anew" if split in searched else split
+                _draw_split(axes, split, curves.get(split, Curve()), name, label)
             axes.set_xlabel(_LABELS[name])
             axes.margins(x=0.03)
         start = _focus(panels[0], [curve for curve in curves.values() if curve.points])
@@ -67,7 +74,7 @@ def elbo_curves(
     return figure
 
 
-def _draw_split(axes: "Axes", split: str, curve: Curve, axis: Axis) -> None:
+def _draw_split(axes: "Axes", split: str, curve: Curve, axis: Axis, label: str) -> None:
     horizontal, means = curve.axis(axis), curve.means
     seen = np.isfinite(horizontal) & np.isfinite(means)
     if curve.last is None or not seen.any():
@@ -76,7 +83,7 @@ def _draw_split(axes: "Axes", split: str, curve: Curve, axis: Axis) -> None:
     if split == "batches":
         _draw_noisy(axes, horizontal[seen], means[seen], colour, "batches in training")
         return
-    label = f"{split}  {plus_minus(curve.last.bound)}"
+    label = f"{label}  {plus_minus(curve.last.bound)}"
     errors = np.nan_to_num(curve.standard_errors)
     axes.errorbar(
         horizontal[seen],
