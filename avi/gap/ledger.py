@@ -2,9 +2,10 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -17,9 +18,17 @@ from avi.rundir import atomic_write
 from avi.rundir.bounded import read_bounded
 from avi.rundir.files import refuse_link, resource_errors
 from avi.rundir.records import append_lines, read_lines
-from avi.types import Estimate, Params
+from avi.types import Estimate, Params, Theta
 
 FORMAT = 3  # of the lines: those of another are measured afresh
+
+
+def theta_sha256(theta: Theta) -> bytes:
+    """Return a digest of theta, which alone decides where lam* of a row is."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(theta):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.digest()
 
 
 def identity_of(params: Params, description: str) -> str:
@@ -106,8 +115,15 @@ class LedgerFiles:
 class Ledger:
     """What has been found of every row, in this report or in one that was killed."""
 
-    def __init__(self, files: LedgerFiles, num_params: int) -> None:
+    def __init__(
+        self,
+        files: LedgerFiles,
+        num_params: int,
+        earlier: Mapping[int, np.ndarray] = MappingProxyType({}),
+    ) -> None:
         self.files = files
+        self.earlier = earlier  # row id -> lam* of another report on the same theta
+        self.optima: dict[int, Found] = {}  # row id -> the best that this report has found
         self._found = {(row, start): found for row, start, found in files.found(num_params)}
         self._estimates = {(row, by): (lam, one) for row, by, lam, one in files.estimates()}
 

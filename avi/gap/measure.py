@@ -19,16 +19,19 @@ from avi.gap.decomposition import Evidenced, Place, decompose
 from avi.gap.evidence import Evidences, estimated_evidence, known_evidence
 from avi.gap.flags import usable_evidence
 from avi.gap.frontier import converged, frontier
-from avi.gap.ledger import Ledger, LedgerFiles, identity_of
+from avi.gap.ledger import Ledger, LedgerFiles, identity_of, theta_sha256
 from avi.gap.same_bound import reported_bound, same_bound
 from avi.gap.search import Found, Job
 from avi.gap.statistics import LEVEL
 from avi.gap.summary import Outcome, summarise
 from avi.population import Points, choose, chosen, rows_at
 from avi.results import gap as summaries
+from avi.results import lams as optima
 from avi.results import points as lines
 from avi.results.gap import FrontierStep, GapSummary, SameBound, Worst
+from avi.results.lams import Lams
 from avi.results.points import Decomposition, Observations
+from avi.results.store import Files
 from avi.rundir import RunDir
 from avi.settings import SPLITS, GapSettings, Split
 from avi.types import Estimate, Params, Splits
@@ -68,20 +71,39 @@ def report(
     parts = LedgerFiles(
         folder / "gap" / "parts" if keep and folder else None, identity_of(params, description)
     )
+    num_params, theta = experiment.problem.family.num_params, theta_sha256(params.theta)
+    earlier = optima.read(Files(folder)).of(theta, num_params) if keep and folder else {}
     context = Context(
         experiment,
         params,
         splits,
         settings,
-        Ledger(parts, experiment.problem.family.num_params),
+        Ledger(parts, num_params, earlier),
         on_progress or _silence,
         Clock(settings.seconds),
     )
     summary, rows = measure(context)
     if folder is not None:
         lines.write(folder, rows, observations(context, summary.worst))
+        optima.write(folder, _lams(context, theta))
         summaries.write(folder, summary)  # the last: where it stands, the points are complete
     return summary
+
+
+def _lams(context: Context, theta: bytes) -> Lams:
+    """Return what was found, by row id."""
+    found = dict(sorted(context.ledger.optima.items()))
+    ids = np.array(list(found), np.int64)
+    size = context.experiment.problem.family.num_params
+    return Lams(
+        row=np.asarray(context.splits.origin.rows_of(ids)),
+        id=ids,
+        lam=np.array([one.lam for one in found.values()], np.float64).reshape(len(ids), size),
+        certificate=np.array([one.certificate for one in found.values()]),
+        certificate_se=np.array([one.certificate_se for one in found.values()]),
+        converged=np.array([one.converged for one in found.values()], bool),
+        theta_sha256=np.frombuffer(theta, np.uint8),
+    )
 
 
 def _silence(what: str, share: float) -> None:
@@ -171,6 +193,7 @@ class _Measurement:
         found = self.audit.other_starts(points, of_split, _search(context, points, lams))
         found = self.audit.second_opinions(points, found)
         winners = context.selection(points).winners(lams, found)
+        context.ledger.optima.update((int(points.ids[p]), one) for p, (_, one) in winners.items())
         self.audit.search_again(points, of_split, winners)
         rows = self._decompose(points, of_split, lams, winners, known)
         self.rows += rows
@@ -287,7 +310,11 @@ def _level(context: Context) -> float:
 
 def _search(context: Context, points: Points, lams: np.ndarray) -> dict[int, list[Job]]:
     """Return per point the search from the mode's own lam; points without one are noted."""
-    jobs = [Job(number, 0, lam) for number, lam in enumerate(lams)]
+    earlier = context.ledger.earlier
+    jobs = [
+        Job(number, 0, earlier.get(row, lam), known=row in earlier)
+        for number, (row, lam) in enumerate(zip(points.ids.tolist(), lams, strict=True))
+    ]
     context.search(points, jobs, SEARCH_SHARE, "lam* from the mode's own lam")
     found = {job.point: [job] for job in jobs if job.found is not None}
     if lost := len(points) - len(found):

@@ -54,6 +54,7 @@ class Job:
     passed: bool = False  # the last certificate, which waits for its confirmation
     noisy: int = 0  # Newton steps in a row that did not halve the certificate
     found: Found | None = None  # the surest so far
+    known: bool = False  # lam is where an earlier search ended: certified before any step
 
 
 @dataclass
@@ -77,7 +78,8 @@ class Searcher:
 
     def run(self, jobs: Sequence[Job], on_found: Callable[[Job], None]) -> None:
         """Search until every job is certified, has spent its budget, or there is no more time."""
-        climbing, uncertain, passed = deque(jobs), deque[Job](), deque[Job]()
+        climbing = deque(job for job in jobs if not job.known)
+        uncertain, passed = deque(job for job in jobs if job.known), deque[Job]()
         begun = False  # a report of nothing helps nobody: the first lanes are always searched
         while (climbing or uncertain or passed) and (self.may_go_on() or not begun):
             if len(passed) >= self.settings.width or not (climbing or uncertain):

@@ -23,7 +23,7 @@ from avi.errors import Refusal
 from avi.process.outcome import explain
 from avi.report.run_page import write_report
 from avi.run.product import Product
-from avi.run.session import Session, _started, open_session
+from avi.run.session import Session, open_session, started
 from avi.rundir.bounded import read_tree
 
 REFUSED = (2, 4, 7)
@@ -160,7 +160,7 @@ def run_command(command, run, params):
     """Return the exit code of one reading command, or of what other commands read with."""
     if command in ("start", "report"):
         try:
-            _started(params, run) if command == "start" else write_report(run)
+            started(params, run) if command == "start" else write_report(run)
         except Exception as error:
             return explain(error)
         return 0

@@ -18,6 +18,7 @@ from avi.results import (
     flags,
     form,
     gap,
+    lams,
     metrics,
     parts,
     points,
@@ -30,7 +31,7 @@ from avi.results.run import read
 from avi.results.store import Files
 from avi.rundir import RunDir
 
-MODULES = (comparison, facts, flags, form, gap, metrics, parts, points, snapshot, topics)
+MODULES = (comparison, facts, flags, form, gap, lams, metrics, parts, points, snapshot, topics)
 RECORDS = [
     kind
     for module in MODULES
