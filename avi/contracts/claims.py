@@ -13,6 +13,7 @@ from avi.types import PRNGKey
 
 FALSE_ALARM = 1e-6  # of one claim that draws
 GROUPS = 50  # whose means are compared: near normal, even where single draws are heavy-tailed
+MOVE = 0.7  # standard deviation by which a move changes a log density, to first order
 WHOLE = 32  # entries of an array up to which each is looked at, not directions
 DIRECTIONS = 8  # random ones in which a larger array is looked at
 
@@ -87,6 +88,12 @@ def projected(tree: Any) -> Float[Array, " m"]:
             flat = jnp.asarray(signs, flat.dtype) @ flat
         parts.append(flat)
     return jnp.concatenate(parts)
+
+
+def length_of(slopes: Any) -> Array:
+    """Return how far to go in a direction in which a log density has these slopes."""
+    spread = jnp.std(slopes)
+    return MOVE / jnp.where(spread > 0, spread, MOVE)
 
 
 def broken(claims: Iterable[Claim]) -> list[Claim]:

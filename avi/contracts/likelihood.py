@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from avi.contracts.claims import Claim, drawn, exactly, mean_is, projected
+from avi.contracts.claims import Claim, drawn, exactly, length_of, mean_is, projected
 from avi.experiment import HOLDS
 from avi.types import Likelihood
 
@@ -46,6 +46,15 @@ def claims(likelihood: Likelihood, draws: int = 20_000) -> Iterator[Claim]:
         return projected(jax.grad(likelihood.log_prob, argnums=(0, 1))(params, outputs, x))
 
     yield mean_is("the draws are of the density (its score has mean 0)", jax.lax.map(score, x))
+    way = jax.random.normal(jax.random.key(2), outputs.shape)
+
+    def log_prob(outputs: Array, x: Array) -> Array:
+        return likelihood.log_prob(params, outputs, x)
+
+    slopes = jax.vmap(lambda x: jax.jvp(lambda out: log_prob(out, x), (outputs,), (way,))[1])(x)
+    moved = outputs + length_of(slopes) * way
+    ratios = jax.vmap(lambda x: jnp.exp(log_prob(moved, x) - log_prob(outputs, x)))(x)
+    yield mean_is("total probability stays 1 as the outputs move", ratios, 1.0)
     yield mean_is("mean is that of the draws", x, likelihood.mean(params, outputs))
     if likelihood.num_outputs(2) == 2:
         yield _of_total(likelihood, lambda x: likelihood.log_prob(params, outputs[:2], x))

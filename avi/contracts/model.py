@@ -23,7 +23,7 @@ from avi.abilities import (
     offers,
 )
 from avi.conjugate import LOG_TWO_PI
-from avi.contracts.claims import Claim, drawn, exactly, mean_is, projected
+from avi.contracts.claims import Claim, drawn, exactly, length_of, mean_is, projected
 from avi.errors import ConfigError
 from avi.evidence.ais import AnnealedImportanceSampling
 from avi.evidence.quadrature import Quadrature
@@ -33,7 +33,7 @@ from avi.types import DataSpec, Family, Model, PRNGKey, Target, Theta, X
 POINTS = 16  # (z, x) at which densities are compared
 NODES = 201  # of the rule that exact evidence is held against
 ANNEALING = AnnealedImportanceSampling(8, 50, 50, 5, 0.65, 4, "posterior_approximation")
-MOVE = 0.7  # standard deviation of the change of log p(x, z), to first order
+SHAKEN = 0.3  # noise on initial parameters, relative to their size
 WEIGHTS = 500  # of annealing, which is unbiased for p(x)
 ROUNDING = 1e-4  # relative, of sums in single precision
 
@@ -137,8 +137,7 @@ def _of_simulator(model: Model, theta: Theta, like: X, draws: int) -> Iterator[C
     yield mean_is("the simulator draws from the density (its score has mean 0)", scores)
     ratios = []
     for number, way in enumerate(_ways(jax.eval_shape(lambda: at(jax.random.key(0))[0]))):
-        spread = jnp.std(drawn(partial(slope, way=way), 100))
-        length = MOVE / jnp.where(spread > 0, spread, MOVE)
+        length = length_of(drawn(partial(slope, way=way), 100))
         way = jax.tree.map(lambda leaf, length=length: length * leaf, way)
         ratios.append(drawn(partial(ratio, way=way), draws, seed=number + 1))
     moved = jnp.stack(ratios, axis=1) if ratios else jnp.ones((draws, 0))
@@ -227,10 +226,22 @@ def _of_coordinate_steps(model: Any, family: Family, theta: Theta, x: X, lam: Ar
 
 
 def _simulated(model: Model, data: DataSpec, number: int) -> tuple[Theta, tuple[Any, X]]:
-    """Return initial parameters and draws (z, x) of the model under them."""
+    """Return parameters and draws (z, x) of the model under them.
+
+    Initial parameters are moved a little, as their symmetries hide faults, unless they are a
+    distribution's.
+    """
     theta = model.init(jax.random.key(0), data)
+    if not isinstance(model, Conjugate):
+        theta = jax.tree.map(_moved, theta)
     keys = jax.random.split(jax.random.key(1), number)
     return theta, jax.jit(jax.vmap(lambda key: model.sample(theta, key, data.example)))(keys)
+
+
+def _moved(leaf: Array) -> Array:
+    size = jnp.sqrt(jnp.mean(leaf**2)) if leaf.size else 0.0
+    noise = jax.random.normal(jax.random.key(leaf.size), leaf.shape)
+    return leaf + SHAKEN * jnp.where(size > 0, size, 1.0) * noise
 
 
 def _first(rows: X) -> X:

@@ -25,18 +25,17 @@ from avi.models.state_space import StateSpace
 from avi.models.vae import VAE
 from avi.networks.mlp import MLP
 from avi.objectives.dreg import DoublyReparametrised
-from avi.objectives.elbo import AnalyticKL, Elbo, Enumerated, Pathwise, Score, StickTheLanding
+from avi.objectives.elbo import Elbo, Enumerated, Pathwise, Score, StickTheLanding
 from avi.objectives.iwae import ImportanceWeighted
 from avi.problem import Problem
 from avi.types import Bound, DataSpec
 
-DRAWS = 5000
+DRAWS = 3000
 SPEC = DataSpec(jnp.zeros(4), jnp.full(4, 0.4), "real", 100, jnp.zeros((5, 4)))
 DECODER = MLP((5,), "tanh", 1.0)
 GAUSSIAN = DiagonalGaussian(2)
 MODELS = [
     (LinearGaussian(2, "shared", 1e-3), FullRankGaussian(2)),
-    (LinearGaussian(4, "diagonal", 1e-3), DiagonalGaussian(4)),
     (Mixture(3, "own", 1e-2), Categorical(3)),
     (PoissonLogNormal(2), GAUSSIAN),
     (StateSpace(4), DiagonalGaussian(4)),
@@ -53,8 +52,6 @@ LIKELIHOODS = [
 ]
 OBJECTIVES = [
     Elbo(1, False),
-    AnalyticKL(2, True),
-    Pathwise(1, False),
     StickTheLanding(1),
     Score(10),
     Enumerated(),
@@ -85,7 +82,7 @@ def test_a_family_of_avi_fulfils_its_contract(own):
 @pytest.mark.parametrize("own", LIKELIHOODS, ids=named)
 def test_a_likelihood_of_avi_fulfils_its_contract(own):
     claims = list(likelihood.claims(own, DRAWS))
-    assert len(claims) == 8
+    assert len(claims) == 9
     assert broken(claims) == []
 
 
