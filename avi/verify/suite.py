@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from avi.verify import estimators, linear, nonlinear
+from avi.verify import corners, estimators, linear, nonlinear
 from avi.verify.bench import stored
 
 SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -23,6 +23,9 @@ SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "relu": nonlinear.relu,
     "sequence": linear.sequence,
     "estimators": estimators.estimators,
+    "folds": corners.folds,
+    "saturated": corners.saturated,
+    "densities": corners.densities,
 }
 CLOSED = 1e-7  # both sides are closed forms, or an ascent that converges to the last digits
 TOLERANCES = {  # where training or drawing sets what can be asked
@@ -52,6 +55,11 @@ TOLERANCES = {  # where training or drawing sets what can be asked
     ("estimators", "elbo of one draw"): 1e-2,
     ("estimators", "pareto shape of the weights"): 1e-1,
     ("estimators", "ais is unbiased for p(x)"): 2e-2,
+    ("folds", "narrow"): 1e-4,  # trapezoids around modes of a quartic, and their parting
+    ("folds", "narrow, wide prior"): 1e-4,
+    ("folds", "narrow, two latents"): 1e-3,
+    ("folds", "annealed from the prior"): 5e-2,
+    ("saturated", "bound of the wrong certainty"): 1e-6,  # thousands of nats, stored by ten digits
 }
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import mpmath
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import gammaln
-from scipy.stats import norm
+from scipy.special import digamma, gammaln
+from scipy.stats import dirichlet, norm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -445,10 +445,78 @@ def estimators():
     }
 
 
+def folds():
+    """x ~ N(z^2, s^2), z ~ N(0, p^2): one-dimensional integrals around both roots, by products."""
+    x, narrow, wide, spread = 1.3, 0.005, 0.15, 40.0
+    mpmath.mp.dps = 30
+
+    def evidence(noise, prior):
+        def density(z):
+            away = ((x - z**2) / noise) ** 2 / 2 + (z / prior) ** 2 / 2
+            return mpmath.exp(-away) / (2 * mpmath.pi * noise * prior)
+
+        root, width = np.sqrt(x), noise / (2 * np.sqrt(x))
+        ends = [0, *(root + width * k for k in range(-40, 41, 4) if root + width * k > 0), 4]
+        return float(mpmath.log(2 * mpmath.quad(density, sorted(ends))))
+
+    return {
+        "problem": {"x": x, "narrow": narrow, "wide": wide, "spread": spread},
+        "expected": {
+            "narrow": evidence(narrow, 1),
+            "narrow, wide prior": evidence(narrow, spread),
+            "narrow, two latents": 2 * evidence(narrow, 1),
+            "annealed from the prior": 3 * evidence(wide, 1),
+        },
+    }
+
+
+def saturated():
+    """A mixture of two far from x: the bound of q(z) = 1 at k is log p(x, k)."""
+    logits, means = np.array([0.0, 0.3]), np.array([[0.0], [1.0]])
+    scale, x = np.array([[1.0], [3.0]]), np.array([-80.0])
+    prior = logits - np.log(np.exp(logits).sum())
+    joint = [prior[k] + log_normal(x, means[k], np.diag(scale[k] ** 2)) for k in range(2)]
+    evidence = np.logaddexp.reduce(joint)
+    return {
+        "problem": {"logits": logits, "mean": means, "scale": scale, "x": x},
+        "expected": {
+            "evidence": evidence,
+            "bound of the wrong certainty": joint[0],
+            "bound at the known optimum": evidence,
+        },
+    }
+
+
+def densities():
+    """Totals are 1; scipy's Dirichlet; the mean l / (2 l - 1) + 1 / (2 artanh(1 - 2 l))."""
+    logit, first = 1.7, np.array([0.5, 2.0, 3.0])
+    other = np.array([1.5, 1.0, 0.8])
+    share = 1 / (1 + np.exp(-logit))
+    mean = share / (2 * share - 1) + 1 / (2 * np.arctanh(1 - 2 * share))
+    expected_log = digamma(first) - digamma(first.sum())
+
+    def log_norm(concentration):
+        return gammaln(concentration).sum() - gammaln(concentration.sum())
+
+    divergence = (first - other) @ expected_log + log_norm(other) - log_norm(first)
+    return {
+        "problem": {"logit": logit, "concentration": first, "other": other},
+        "expected": {
+            "Bernoulli, total": 1.0,
+            "continuous Bernoulli, total": 1.0,
+            "continuous Bernoulli, mean": mean,
+            "Gaussian, total": 1.0,
+            "Dirichlet, entropy": dirichlet.entropy(first),
+            "Dirichlet, KL to another": divergence,
+        },
+    }
+
+
 def make():
     """Return everything that the file holds."""
     parts = (linear, missing, ppca, hierarchy, mixture, counts, sigmoid, tanh, relu, sequence)
-    return {part.__name__: rounded(part()) for part in (*parts, estimators)}
+    later = (estimators, folds, saturated, densities)
+    return {part.__name__: rounded(part()) for part in (*parts, *later)}
 
 
 def main():

@@ -42,8 +42,8 @@ def test_the_independent_scripts_import_neither_avi_nor_jax():
         assert "import jax" not in text
 
 
-def test_there_are_at_least_thirty_cases():
-    assert len(suite.names(None)) >= 30
+def test_there_are_at_least_sixty_five_cases():
+    assert len(suite.names(None)) >= 65
     assert {name for name in suite.TOLERANCES} <= set(suite.names(None))
 
 
