@@ -68,6 +68,7 @@ def _tables(rows: Sequence[Row]) -> dict[str, Any]:
         Table(tables.result_header(rows), tables.result_cells(rows)),
         Table(tables.pair_header(pairs(rows)), tables.pair_cells(pairs(rows))),
         Table(tables.seed_header(rows), tables.seed_cells(rows)),
+        Table(tables.PARTS_HEADER, tables.parts_cells(rows)),
         Table(tables.COST_HEADER, tables.cost_cells(rows)),
     )
     return {"gap": tables.gap_names(rows), "tables": [table for table in found if table.cells]}

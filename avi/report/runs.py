@@ -12,6 +12,7 @@ from avi.report.wording import is_incidental, override_key
 from avi.results.comparison import COMPARISON, Compared
 from avi.results.gap import EvidenceMean, Mean
 from avi.results.metrics import Curve
+from avi.results.parts import SplitParts
 from avi.results.record import UNKNOWN, number, whole
 from avi.results.run import Run, is_run, read
 from avi.settings import SPLITS, WITHOUT_EFFECT, Series, Split
@@ -102,6 +103,8 @@ def _row(run: Run, settings: Mapping[str, Any], label: str) -> Row:
     gap = run.splits[split].amortization_gap if split else Mean()
     last = next((name for name in reversed(SPLITS) if name in run.splits), None)
     evidence = run.splits[last].evidence if last else EvidenceMean()
+    known = run.parts.splits if run.parts else {}
+    made_of = next((known[name] for name in reversed(SPLITS) if name in known), SplitParts())
     lasts = {name: curve.last for name, curve in run.curves.items()}
     newest = lasts["batches"] or next(last for last in lasts.values() if last is not None)
     ends = {name: lasts[name] for name in SPLITS}
@@ -122,6 +125,9 @@ def _row(run: Run, settings: Mapping[str, Any], label: str) -> Row:
         evidence=evidence.mean,
         evidence_se=evidence.se,
         evidence_kind=evidence.kind,
+        reconstruction=made_of.reconstruction,
+        kl=made_of.kl,
+        active=made_of.active,
         num_variational_parameters=facts.num_variational_parameters,
         params_per_datapoint=facts.params_per_datapoint,
         num_data=facts.num_data,

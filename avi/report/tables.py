@@ -9,6 +9,7 @@ from avi.report.wording import (
     MINUS,
     MISSING,
     count,
+    digits,
     duration,
     milliseconds,
     plus_minus,
@@ -63,6 +64,25 @@ def cost_cells(rows: Sequence[Row]) -> list[list[str]]:
             f"{row.epochs:g}" if math.isfinite(row.epochs) else MISSING,
             duration(row.seconds),
             count(row.gradient_evaluations),
+        ]
+        for row in rows
+    ]
+
+
+PARTS_HEADER = ["run", "seed", "reconstruction", "KL", "latents in use"]
+
+
+def parts_cells(rows: Sequence[Row]) -> list[list[str]]:
+    """Return what the last held-out bound of every run is made of, none where none is known."""
+    if not any(math.isfinite(row.kl) for row in rows):
+        return []
+    return [
+        [
+            row.label,
+            count(row.seed),
+            digits(row.reconstruction, ".2f"),
+            digits(row.kl, ".2f"),
+            count(row.active),
         ]
         for row in rows
     ]

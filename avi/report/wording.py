@@ -48,7 +48,7 @@ def signed(digits: str) -> str:
 
 def digits(value: float, form: str) -> str:
     """Return a number in one of Python's forms, such as `.1f`, with a true minus sign."""
-    return signed(format(value, form))
+    return signed(format(value, form)) if math.isfinite(value) else MISSING
 
 
 def three_digits(value: float) -> str:

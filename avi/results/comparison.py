@@ -38,6 +38,9 @@ class Compared:
     evidence: float
     evidence_se: float
     evidence_kind: str
+    reconstruction: float  # E_q[log p(x | z)] on the rows held out last; less kl it is the ELBO
+    kl: float
+    active: Count  # latents in use
     num_variational_parameters: Count
     params_per_datapoint: Count
     num_data: Count
