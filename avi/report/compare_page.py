@@ -12,7 +12,7 @@ from avi.report.figures import curves
 from avi.report.figures.style import png, svg
 from avi.report.pairs import pairs, ranked
 from avi.report.render import markup, page
-from avi.report.runs import Row, collect, left_out
+from avi.report.runs import Row, collect
 from avi.results import comparison
 from avi.results.store import write_atomically
 from avi.settings import Series
@@ -42,9 +42,9 @@ class Table(NamedTuple):
 
 def write_comparison(folders: Iterable[Path], out: Path) -> Comparison:
     """Write comparison.csv, .md, .png and .html of the runs in `folders` into the folder `out`."""
-    folders = list(folders)
-    rows = ranked(collect(folders))
-    words = [*claims(rows), *left_out(folders)]
+    found, left_out = collect(folders)
+    rows = ranked(found)
+    words = [*claims(rows), *left_out]
     name = overlaid(rows)
     series = [curves.Series(row.label, row.curves[name]) for row in rows]
     drawing = curves.comparison(series, f"{_SERIES_WORDS[name]} {tables.bound_name(rows)}")

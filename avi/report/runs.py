@@ -32,8 +32,10 @@ class Row(Compared):
     points: Mapping[str, Mapping[int, tuple[float, float]]]
 
 
-def collect(folders: Iterable[Path]) -> list[Row]:
-    """Read every run among `folders`; a folder of runs, such as a sweep's, stands for its runs.
+def collect(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
+    """Return every run among `folders`, and a sentence on each that has nothing to compare.
+
+    A folder of runs, such as a sweep's, stands for its runs.
 
     Raises:
         ConfigError: none of them has anything to compare.
@@ -43,12 +45,8 @@ def collect(folders: Iterable[Path]) -> list[Row]:
         raise ConfigError(lacking[0])
     settings = [_settings(run) for run in runs]
     labels = _labels(runs, settings)
-    return [_row(*each) for each in zip(runs, settings, labels, strict=True)]
-
-
-def left_out(folders: Iterable[Path]) -> list[str]:
-    """Return a sentence on every folder among `folders` that has nothing to compare."""
-    return [f"Left out: {sentence}" for sentence in _sorted_out(folders)[1]]
+    rows = [_row(*each) for each in zip(runs, settings, labels, strict=True)]
+    return rows, [f"Left out: {sentence}" for sentence in lacking]
 
 
 def _sorted_out(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:

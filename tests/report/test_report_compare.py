@@ -8,12 +8,17 @@ import pytest
 import yaml
 
 from avi.errors import ConfigError
-from avi.report import pairs
+from avi.report import pairs, runs
 from avi.report.claims import claims
 from avi.report.compare_page import write_comparison
-from avi.report.runs import collect
 from avi.report.tables import terminal
 from avi.results.comparison import mean_and_deviation, read_pairs, summaries
+
+
+def collect(folders):
+    """Return the rows alone."""
+    return runs.collect(folders)[0]
+
 
 MODES = {"free_form": 0.02, "svi": 0.3, "amortized": 1.3, "semi_amortized": 0.2}
 
