@@ -24,7 +24,7 @@ from avi.types import DataSpec, Latent, PRNGKey, Scalar, Support, Target, Theta,
 from avi.verify.bench import KEY, Bench, stored
 
 NODES = Quadrature(201)
-ANNEALED = AnnealedImportanceSampling(256, 400, 400, 10, 0.65, 4, "prior")
+ANNEALED = AnnealedImportanceSampling(2048, 400, 400, 10, 0.65, 4, "prior")
 
 
 @dataclass(frozen=True)

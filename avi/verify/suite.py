@@ -58,7 +58,8 @@ TOLERANCES = {  # where training or drawing sets what can be asked
     ("folds", "narrow"): 1e-4,  # trapezoids around modes of a quartic, and their parting
     ("folds", "narrow, wide prior"): 1e-4,
     ("folds", "narrow, two latents"): 1e-3,
-    ("folds", "annealed from the prior"): 5e-2,
+    # 4.75 standard errors of 0.02, found once: a false alarm in 500 000 seeds.
+    ("folds", "annealed from the prior"): 1e-1,
     ("saturated", "bound of the wrong certainty"): 1e-6,  # thousands of nats, stored by ten digits
 }
 
