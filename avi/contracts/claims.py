@@ -40,6 +40,8 @@ def mean_is(name: str, draws: Any, expected: Any = 0.0) -> Claim:
     One claim fails by chance once in 1 / FALSE_ALARM, all its numbers counted.
     """
     means = _group_means(draws)
+    if not np.isfinite(means).all():
+        return Claim(name, False, "a draw is not finite")
     difference = means.mean(0) - np.ravel(np.broadcast_to(expected, np.shape(draws)[1:]))
     error = means.std(0, ddof=1) / np.sqrt(GROUPS)
     rounding = 1e-4 * np.abs(means).max(0, initial=0.0) + 1e-6
@@ -49,6 +51,8 @@ def mean_is(name: str, draws: Any, expected: Any = 0.0) -> Claim:
 def mean_at_most(name: str, draws: Any, limit: float) -> Claim:
     """Claim that the mean of `draws` [n] is not above `limit`, by Student's t of group means."""
     means = _group_means(draws)
+    if not np.isfinite(means).all():
+        return Claim(name, False, "a draw is not finite")
     error = means.std(0, ddof=1) / np.sqrt(GROUPS)
     rounding = np.full(1, 1e-5 * (1 + abs(limit)))
     return _within(name, np.maximum(means.mean(0) - limit, 0.0), error, rounding, FALSE_ALARM)
@@ -65,8 +69,6 @@ def _within(
 ) -> Claim:
     if not off.size:
         return Claim(name, True, "nothing to draw")
-    if not np.isfinite(off).all():
-        return Claim(name, False, "a draw is not finite")
     limit = float(student.isf(alarm / off.size, GROUPS - 1))
     t = off / np.maximum(error, rounding / limit)
     return Claim(name, bool(t.max() <= limit), f"largest t {t.max():.1f}, allowed {limit:.1f}")

@@ -10,7 +10,6 @@ import numpy as np
 import optax
 
 from avi.config.build import checked, load_experiment
-from avi.contracts import model
 from avi.datasets.fetch import cache_folder
 from avi.engine import devices
 from avi.engine.evaluator import Evaluator
@@ -136,8 +135,6 @@ def open_session(tree: Mapping[str, Any], run: RunDir | None = None) -> Session:
     check_batch(session.batch_size, spec)
     _require_rows(session)
     require_shapes(experiment.problem, spec)
-    if run is None:
-        model.require(experiment.problem, spec)
     return session
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from avi.contracts import model
 from avi.engine import devices
 from avi.engine.loop import Chunk, Loop
 from avi.engine.step import TrainState
@@ -47,6 +48,8 @@ def main(
     """
     with Stop() as stop:
         session = open_session(tree, RunDir.open(folder) if resume else None)
+        if not resume:
+            model.require(session.experiment.problem, session.spec)
         stop.check()
         with _folder(tree, folder, resume) as run:
             _train(_Training(session, run, stop), tree, choices, overrides, resume)

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 from avi.abilities import ClosedForm
+from avi.cli.main import run
+from avi.config.catalog import config_dir
 from avi.contracts import dataset, family, likelihood, model, objective
 from avi.contracts.claims import broken, mean_at_most, mean_is
 from avi.datasets.digits import Digits
@@ -170,6 +172,34 @@ def test_a_model_that_contradicts_itself_is_not_trained(wrong):
     problem = Problem(wrong(2, "shared", 1e-3), GAUSSIAN, Amortized(DECODER), Pathwise(1, False))
     with pytest.raises(ConfigError, match=WRONG_MODELS[wrong]):
         model.require(problem, SPEC)
+
+
+def test_the_command_shows_what_is_broken_and_training_refuses_it(tmp_path, monkeypatch, capsys):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from avi.models.linear_gaussian import LinearGaussian\n"
+        "@dataclass(frozen=True)\n"
+        "class Off(LinearGaussian):\n"
+        "    def sample(self, theta, key, like):\n"
+        "        z, x = super().sample(theta, key, like)\n"
+        "        return z, x + 99\n"
+    )
+    own = "avi.models.linear_gaussian.LinearGaussian"
+    text = (config_dir() / "model" / "linear_gaussian.yaml").read_text()
+    (tmp_path / "model" / "off.yaml").write_text(text.replace(own, "mine.Off"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("AVI_PLUGINS", "mine")
+    monkeypatch.setenv("AVI_CONFIG_PATH", str(tmp_path))
+    words = ["model=off", "dataset=linear_gaussian"]
+    assert run(["verify", *words]) == 10
+    out, err = capsys.readouterr()
+    assert "FAIL  the simulator draws from the density" in out
+    assert "the contract is broken: the simulator" in err
+    assert run(["train", *words, "output=run"]) == 2
+    assert "the simulator draws from the density" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_part_of_ones_own_in_a_model_of_avi_is_looked_at_too():
