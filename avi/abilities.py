@@ -10,7 +10,23 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array
 
-from avi.types import Estimate, Family, Lam, Latent, Model, PRNGKey, Scalar, Target, Theta, X, Z
+from avi.types import (
+    Bound,
+    Estimate,
+    Family,
+    Inference,
+    Lam,
+    Latent,
+    Model,
+    Params,
+    PRNGKey,
+    Psi,
+    Scalar,
+    Target,
+    Theta,
+    X,
+    Z,
+)
 
 Pair = Callable[[Model, Family], bool]
 
@@ -204,6 +220,74 @@ class LowDimensional(Protocol):
 # --- of families ------------------------------------------------------------------------------
 
 
+@runtime_checkable
+class SharedWeights(Protocol):
+    """A family with weights psi, which all datapoints share: the layers of a flow, say.
+
+    What depends on psi is asked of `given(psi)` alone.
+    """
+
+    @property
+    def psi(self) -> Psi | None: ...  # None before they are given
+    def init_psi(self, key: PRNGKey) -> Psi: ...
+    def given(self, psi: Psi) -> Family: ...  # the same family at these weights
+
+
+def given(family: Family, psi: Psi) -> Family:
+    """Return the family at these weights; itself if it has none, or there are none to give."""
+    nothing = isinstance(psi, tuple) and not psi
+    return family.given(psi) if isinstance(family, SharedWeights) and not nothing else family
+
+
+def psi_of(family: Family) -> Psi:
+    """Return the weights that a family was given, nothing if it has none."""
+    return family.psi if isinstance(family, SharedWeights) else ()
+
+
+@runtime_checkable
+class KnownEntropy(Protocol):
+    """A family that knows its entropy."""
+
+    def entropy(self, lam: Lam, z: Z) -> Scalar: ...  # z may be used: then its mean is the entropy
+
+
+@ability(
+    "a family with reparametrised draws",
+    instead="Try objective=elbo or objective=score, or family=diagonal_gaussian.",
+)
+@runtime_checkable
+class Noisy(Protocol):
+    """A family that draws from noise with a symmetric law: `Reparametrised` or `Stratified`."""
+
+    def noise(self, key: PRNGKey) -> Array: ...
+
+
+@runtime_checkable
+class Stratified(Protocol):
+    """A mixture of families with reparametrised draws: one from each, counted by its weight."""
+
+    @property
+    def components(self) -> int: ...  # K
+    def noise(self, key: PRNGKey) -> Array: ...
+    def strata(self, lam: Lam, eps: Array) -> tuple[Array, Array]: ...  # z [K, ...], log weights
+
+
+@runtime_checkable
+class JointlyDrawn(Protocol):
+    """A family that knows log q of what it draws, in one pass and without an inverse."""
+
+    def noise(self, key: PRNGKey) -> Array: ...
+    def transport_and_log_prob(self, lam: Lam, eps: Array) -> tuple[Z, Scalar]: ...
+
+
+def draw_and_log_prob(family: Any, lam: Lam, eps: Array) -> tuple[Z, Scalar]:
+    """Return z = transport(lam, eps) and log q(z; lam)."""
+    if isinstance(family, JointlyDrawn):
+        return family.transport_and_log_prob(lam, eps)
+    z = family.transport(lam, eps)
+    return z, family.log_prob(lam, z)
+
+
 @ability(
     "a family with reparametrised draws z = transport(lam, eps)",
     instead="Try objective=elbo or objective=score, or family=diagonal_gaussian.",
@@ -242,24 +326,45 @@ class Natural(Protocol):
     ) -> Lam: ...  # rate 1 solves a conjugate bound
 
 
+@runtime_checkable
+class Placeable(Protocol):
+    """A family on R^d with a member at any place, of any width."""
+
+    def member(self, mean: Array, deviation: Array) -> Lam: ...  # near N(mean, deviation^2)
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A family among whose members are those of another."""
+
+    def holds(self, smaller: Family) -> bool: ...
+    def embed(self, smaller: Family, lam: Lam) -> Lam: ...  # where this is the other's q(z; lam)
+
+
+@runtime_checkable
+class Displaceable(Protocol):
+    """A family with coordinates around each lam in which its Fisher matrix is near I."""
+
+    def displace(self, lam: Lam, step: Lam) -> Lam: ...
+
+
 @ability(
     "a family of Gaussians z = m + C eps",
     instead="Try evidence=auto, or family=diagonal_gaussian.",
 )
 @runtime_checkable
 class LocationScale(Protocol):
-    """A family of Gaussians: with `Reparametrised`, its transport is m + C eps."""
+    """A family of Gaussians: its transport is m + C eps, eps ~ N(0, I)."""
 
-    def member(self, mean: Array, deviation: Array) -> Lam: ...  # independent coordinates
-    def displace(
-        self, lam: Lam, step: Lam
-    ) -> Lam: ...  # `step` in coordinates in which the Fisher matrix at lam is I
-    def location_scale(self, lam: Lam) -> Array: ...  # the entries of (m, C), elementwise in lam
+    def transport(self, lam: Lam, eps: Array) -> Z: ...
+    def affine(self, lam: Lam) -> tuple[Array, Array]: ...  # (m, C)
 
 
-def is_gaussian(family: Family) -> bool:
-    """Whether the draws of the family are m + C eps, eps ~ N(0, I)."""
-    return isinstance(family, LocationScale) and isinstance(family, Reparametrised)
+@runtime_checkable
+class ConcaveEntropy(Protocol):
+    """A family of Gaussians each entry of whose (m, C) is a function of one entry of lam."""
+
+    def location_scale(self, lam: Lam) -> Array: ...  # these entries, in which entropy is concave
 
 
 @runtime_checkable
@@ -280,6 +385,24 @@ class Unrestricted(Protocol):
 
 
 # --- of the other components ------------------------------------------------------------------
+
+
+@runtime_checkable
+class TrainsAnother(Protocol):
+    """An objective whose steps climb something else than the bound that it reports."""
+
+    @property
+    def trained_name(self) -> str: ...
+
+
+@runtime_checkable
+class StepLevel(Protocol):
+    """An objective that sees a whole step: all parameters, the batch, and how far training is."""
+
+    def require(self, inference: Inference) -> None: ...  # ConfigError for modes that do not fit
+    def of_step(
+        self, problem: Any, params: Params, x: X, keys: PRNGKey, step: Scalar
+    ) -> Bound: ...  # of every row: values [B] and surrogates [B]
 
 
 @runtime_checkable

@@ -74,6 +74,7 @@ def make_experiment(
         ConfigError: if two of the parts do not go together; says what to type instead.
     """
     require_same_latent(model, family)
+    family = fit(family, model, family, "family")
     # Before the modes, some of which hold it too: a remedy is the key of the whole.
     refine = fit(refine, model, family, "refine")
     problem = pose(model, family, inference, objective)

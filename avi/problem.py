@@ -8,7 +8,16 @@ from typing import Any
 
 import jax
 
-from avi.abilities import Chooser, ClosedForm, NamedBound, explained, missing
+from avi.abilities import (
+    Chooser,
+    ClosedForm,
+    NamedBound,
+    SharedWeights,
+    StepLevel,
+    explained,
+    given,
+    missing,
+)
 from avi.errors import ConfigError
 from avi.phi import SHARED, TABLE, Rows
 from avi.types import (
@@ -23,10 +32,14 @@ from avi.types import (
     Objective,
     Params,
     PRNGKey,
+    Psi,
+    Scalar,
     Target,
     Theta,
     X,
 )
+
+OF_PSI = 1  # folded into the key of the parameters
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,8 @@ class Problem:
         require_same_latent(self.model, self.family)
         require(self.inference, self.model, self.family, "inference")
         require(self.objective, self.model, self.family, "objective")
+        if isinstance(self.objective, StepLevel):
+            self.objective.require(self.inference)
 
     @property
     def phi_rows(self) -> Rows:
@@ -57,24 +72,40 @@ class Problem:
         return self.objective.bound_name
 
     def init(self, key: PRNGKey, data: DataSpec) -> Params:
-        """Return initial theta and phi."""
+        """Return initial theta, phi and psi."""
         theta_key, phi_key = jax.random.split(key)
         phi = self.inference.init(phi_key, self.family, data.example, data.num_data)
-        return Params(self.model.init(theta_key, data), phi)
+        psi: Psi = ()
+        if isinstance(self.family, SharedWeights):
+            psi = self.family.init_psi(jax.random.fold_in(key, OF_PSI))
+        return Params(self.model.init(theta_key, data), phi, psi)
 
-    def local(self, theta: Theta, x: X) -> Local:
+    def local(self, theta: Theta, x: X, psi: Psi = ()) -> Local:
         """Return the variational problem of one x."""
-        return Local(Target(self.model, theta, x), self.family, self.objective)
+        return Local(Target(self.model, theta, x), given(self.family, psi), self.objective)
 
     def infer(self, params: Params, x: X, key: PRNGKey) -> Lam:
         """Return lam of one x; phi is the datapoint's own row if the mode has rows."""
-        return self.inference.infer(params.phi, x, key, self.local(params.theta, x))
+        return self.inference.infer(params.phi, x, key, self.local(params.theta, x, params.psi))
 
     def bound(self, params: Params, x: X, key: PRNGKey) -> Bound:
         """Return the bound of one x in nats."""
         infer_key, bound_key = jax.random.split(key)
         lam = self.infer(params, x, infer_key)
-        return self.local(params.theta, x).bound(lam, bound_key)
+        return self.local(params.theta, x, params.psi).bound(lam, bound_key)
+
+    def over_rows(
+        self, function: Callable[[Params, X, PRNGKey], Any], params: Params, x: X, keys: PRNGKey
+    ) -> Any:
+        """Return `function` of every row of a batch, each with its own phi if the mode has rows."""
+        return jax.vmap(function, (Params(None, self.phi_rows.axis, None), 0, 0))(params, x, keys)
+
+    def bounds(self, params: Params, x: X, keys: PRNGKey, step: Scalar) -> Bound:
+        """Return the bound of every row of a training step's batch."""
+        if isinstance(self.objective, StepLevel):
+            return self.objective.of_step(self, params, x, keys, step)
+        bounds: Bound = self.over_rows(self.bound, params, x, keys)
+        return bounds
 
     def gradient_evaluations(self) -> int:
         """Return the reverse passes of log p(x, z) for one datapoint in one training step."""
@@ -183,28 +214,33 @@ def require_shapes(problem: Problem, data: DataSpec) -> None:
     key, x = jax.random.key(0), data.example
     model, family = problem.model, problem.family
     lam = _shape(family, "init", family.init)
-    z = _shape(family, "sample", family.sample, lam, key)
-    params = _shape(model, "init", lambda: problem.init(key, data))
-    theta = params.theta
-    checks: list[tuple[Any, str, tuple]] = [
-        (family, "log_prob", (lam, z)),
-        (family, "entropy", (lam, z)),
-        (model, "log_prior", (theta,)),
-        (model, "log_joint", (theta, x, z)),
-        (model, "log_likelihood", (theta, x, z)),
-        (model, "log_evidence", (theta, x)),
+    psi: Psi = ()
+    if isinstance(family, SharedWeights):
+        psi = _shape(family, "init_psi", family.init_psi, key)
+
+    def of_family(name: str) -> Callable[..., Any]:
+        return lambda psi, *arguments: getattr(given(family, psi), name)(*arguments)
+
+    z = _shape(family, "sample", of_family("sample"), psi, lam, key)
+    theta = _shape(model, "init", lambda: problem.init(key, data)).theta
+    for name in ("log_prob", "entropy"):
+        if hasattr(family, name):
+            _require_scalar(family, name, _shape(family, name, of_family(name), psi, lam, z))
+    checks: list[tuple[str, tuple]] = [
+        ("log_prior", (theta,)),
+        ("log_joint", (theta, x, z)),
+        ("log_likelihood", (theta, x, z)),
+        ("log_evidence", (theta, x)),
     ]
-    for part, name, arguments in checks:
-        if hasattr(part, name):
-            _require_scalar(part, name, _shape(part, name, getattr(part, name), *arguments))
-    local = problem.local(theta, x)
+    for name, arguments in checks:
+        if hasattr(model, name):
+            _require_scalar(model, name, _shape(model, name, getattr(model, name), *arguments))
     objective = problem.objective
     bound = _shape(
         objective,
         "__call__",
-        lambda lam, theta: local._replace(target=local.target._replace(theta=theta)).bound(
-            lam, key
-        ),
+        lambda psi, lam, theta: problem.local(theta, x, psi).bound(lam, key),
+        psi,
         lam,
         theta,
     )

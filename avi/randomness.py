@@ -93,6 +93,11 @@ UNROLLED = define_prng_impl(
 )
 
 
+def for_simulators(key: PRNGKey) -> PRNGKey:
+    """Return a key of the training loop as one that every distribution of jax takes."""
+    return jax.random.wrap_key_data(jax.random.key_data(key), impl="threefry2x32")
+
+
 def key_for(seed: int, purpose: Purpose) -> PRNGKey:
     """Return the root key of one purpose."""
     # Unrolled keys give the same numbers: their steps are faster, but they take longer to compile.

@@ -9,6 +9,7 @@ Glossary
 --------
 theta   model parameters (for conjugate models: natural parameters of q(globals))
 phi     inference parameters: network weights, or a table with one row per datapoint
+psi     weights of a family, shared by all datapoints and trained beside phi; most have none
 lam     unconstrained variational parameters of one datapoint, float[P]
 x       one observation, any pytree: what the bound scores
 z       one latent, float[D] (or an integer for space "category")
@@ -29,6 +30,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 # Pytrees of arrays; what is in them is the component's own business.
 Theta = Any
 Phi = Any
+Psi = Any
 X = Any
 Z = Float[Array, " D"] | Int[Array, ""]
 Lam = Float[Array, " P"]
@@ -48,10 +50,14 @@ class Latent(NamedTuple):
 
 
 class Params(NamedTuple):
-    """Something for theta and something for phi: parameters, optimisers or optimiser states."""
+    """Something for theta, phi and psi: parameters, optimisers or optimiser states.
+
+    Where the family has no weights nothing stands for psi. One optimiser moves phi and psi.
+    """
 
     theta: Any
     phi: Any
+    psi: Any = ()
 
 
 class Bound(NamedTuple):
@@ -126,7 +132,7 @@ class Local(NamedTuple):
     """One datapoint's variational problem."""
 
     target: Target
-    family: "Family"
+    family: "Family"  # at its weights psi, if it has any
     objective: "Objective"
 
     def bound(self, lam: Lam, key: PRNGKey) -> Bound:
@@ -152,7 +158,7 @@ class Model(Protocol):
 
 
 class Family(Protocol):
-    """A set of distributions q(z; lam), a pure function of the flat vector lam."""
+    """A set of distributions q(z; lam), a pure function of the flat vector lam (and of psi)."""
 
     @property
     def latent(self) -> Latent: ...
@@ -161,7 +167,6 @@ class Family(Protocol):
     def init(self) -> Lam: ...  # the standard member, e.g. N(0, I)
     def sample(self, lam: Lam, key: PRNGKey) -> Z: ...
     def log_prob(self, lam: Lam, z: Z) -> Scalar: ...
-    def entropy(self, lam: Lam, z: Z) -> Scalar: ...  # exact where known (z unused), else -log q(z)
     def mean(self, lam: Lam) -> Array: ...  # E[z], float[D]; for a category its probabilities
     def standard_deviation(self, lam: Lam) -> Array: ...
 

@@ -17,15 +17,17 @@ def run(words: list[str]) -> int:
     from avi.config.compose import override, replace_groups
     from avi.rundir.bounded import read_tree
 
+    names = [name.strip() for name in own.get("family", "").strip("[]").split(",") if name.strip()]
     others = [*_full_report(others), *others]
     chosen = {key: name for key, name in map(halves, others) if key in REPLACEABLE}
     tree = replace_groups(read_tree(folder / "config.yaml"), chosen)
     tree = override(tree, [word for word in others if halves(word)[0] not in chosen])
     sound = checked(tree)
+    families = {name: replace_groups(tree, {"family": name})["family"] for name in names}
 
     from avi.run import measure
 
-    return work_on(folder, lambda: measure.main(folder, sound, step))
+    return work_on(folder, lambda: measure.main(folder, sound, step, families))
 
 
 def offer(line: Line) -> list[str]:
@@ -54,13 +56,15 @@ def _full_report(words: list[str]) -> list[str]:
 COMMAND = Command(
     name="gap",
     summary="measure what inference loses on a trained run, in nats",
-    usage="avi gap run=<folder> [gap.<key>=...] [evidence=...] [refine=...]",
+    usage="avi gap run=<folder> [gap.<key>=...] [evidence=...] [refine=...] [family=[...]]",
     examples="""\
   avi gap run=outputs/train/<folder>
   avi gap run=<folder> gap.splits=[test]    half the time
   avi gap run=<folder> gap.half_width=0.05  more rows, a narrower interval
   avi gap run=<folder> checkpoint=best      by the validation bound, or a step
   avi gap run=<folder> evidence=iwae evidence.num_samples=5000
+  avi gap run=<folder> family=[diagonal_gaussian,full_rank_gaussian,coupling_flow]
+                                            what a richer family would buy
 """,
     run=run,
     offer=offer,

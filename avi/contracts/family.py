@@ -6,9 +6,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
-from avi.abilities import Enumerable, Natural, Reparametrised, StandardNormalKL
+from avi.abilities import (
+    Enumerable,
+    JointlyDrawn,
+    KnownEntropy,
+    Natural,
+    Reparametrised,
+    SharedWeights,
+    StandardNormalKL,
+    Stratified,
+)
 from avi.conjugate import LOG_TWO_PI
 from avi.contracts.claims import Claim, drawn, exactly, mean_is, projected
 from avi.types import Family, PRNGKey
@@ -18,6 +28,8 @@ WIDER = 1.4  # the reference density of the total probability, in standard devia
 
 def claims(family: Family, draws: int = 20_000) -> Iterator[Claim]:
     """Yield what holds of a family, at a member that is not its standard one."""
+    if isinstance(family, SharedWeights):
+        family = family.given(_moved(family.init_psi(jax.random.key(10)), jax.random.key(11)))
     start = family.init()
     shape = (family.num_params,)
     yield Claim("init has num_params entries", start.shape == shape, f"shape {start.shape}")
@@ -27,8 +39,9 @@ def claims(family: Family, draws: int = 20_000) -> Iterator[Claim]:
     z = drawn(lambda key: family.sample(lam, key), draws)
     yield from _of_density(family, lam, z, draws)
     log_prob = jax.jit(jax.vmap(lambda z: family.log_prob(lam, z)))(z)
-    entropy = jax.jit(jax.vmap(lambda z: family.entropy(lam, z)))(z)
-    yield mean_is("entropy is the mean of -log q", entropy + log_prob)
+    if isinstance(family, KnownEntropy):
+        entropy = jax.jit(jax.vmap(lambda z: family.entropy(lam, z)))(z)
+        yield mean_is("entropy is the mean of -log q", entropy + log_prob)
     values = jax.nn.one_hot(z, family.latent.size) if family.latent.space == "category" else z
     mean = family.mean(lam)
     yield mean_is("mean is that of the draws", values, mean)
@@ -36,12 +49,22 @@ def claims(family: Family, draws: int = 20_000) -> Iterator[Claim]:
     yield mean_is("standard_deviation is that of the draws", (values - mean) ** 2, deviation**2)
     if isinstance(family, Reparametrised):
         yield from _of_transport(family, lam, z, draws)
+    if isinstance(family, JointlyDrawn):
+        yield _of_joint_draws(family, lam)
+    if isinstance(family, Stratified):
+        yield _of_strata(family, lam, z, draws)
     if isinstance(family, StandardNormalKL):
         away = log_prob + 0.5 * jnp.sum(z**2 + LOG_TWO_PI, axis=-1)
         known = family.kl_to_standard_normal(lam)
         yield mean_is("kl_to_standard_normal is the mean of log q - log N(z; 0, I)", away, known)
     if isinstance(family, Natural):
         yield _of_natural_steps(family, lam)
+
+
+def _moved(tree: Any, key: PRNGKey) -> Any:
+    """Return weights that are not those of the start."""
+    flat, unravel = ravel_pytree(tree)
+    return unravel(flat + 0.3 * jax.random.normal(key, flat.shape))
 
 
 def _of_density(family: Any, lam: Array, z: Array, draws: int) -> Iterator[Claim]:
@@ -85,6 +108,26 @@ def _of_transport(family: Any, lam: Array, z: Array, draws: int) -> Iterator[Cla
     known = projected(jax.grad(lambda lam: weights @ family.mean(lam))(lam))
     paths = drawn(derivative, draws, seed=6)
     yield mean_is("transport moves with lam as mean does", paths, known)
+
+
+def _of_joint_draws(family: Any, lam: Array) -> Claim:
+    """What is known of a draw in passing is what its density says, by an inverse."""
+    noise = jax.vmap(family.noise)(jax.random.split(jax.random.key(9), 100))
+    z, log_q = jax.vmap(lambda eps: family.transport_and_log_prob(lam, eps))(noise)
+    away = jax.vmap(lambda z: family.log_prob(lam, z))(z) - log_q
+    worst = float(jnp.abs(away).max())
+    size = 1 + float(jnp.abs(log_q).max())
+    return Claim("transport_and_log_prob agrees with log_prob", worst < 1e-3 * size, f"{worst:.1e}")
+
+
+def _of_strata(family: Any, lam: Array, z: Array, draws: int) -> Claim:
+    """Draws from every component, counted by their weights, are draws from q."""
+
+    def mean(key: PRNGKey) -> Array:
+        each, log_weights = family.strata(lam, family.noise(key))
+        return jnp.exp(log_weights) @ each**2
+
+    return mean_is("strata have the second moments of sample", drawn(mean, draws, seed=3) - z**2)
 
 
 def _of_natural_steps(family: Any, lam: Array) -> Claim:

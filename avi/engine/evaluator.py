@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from avi.abilities import given
 from avi.engine.lanes import WIDTH, in_lanes
 from avi.population import Points
 from avi.problem import Problem
-from avi.types import Bound, Lam, Objective, Params, PRNGKey, Target, X
+from avi.types import Bound, Lam, Objective, Params, PRNGKey, Psi, Target, X
 
 
 class Evaluator:
@@ -63,6 +64,17 @@ class Evaluator:
         return result
 
 
+def moments(problem: Problem, psi: Psi, lams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the standard deviation of q(z; lam) for each lam, [M, D]."""
+
+    def both(psi: Psi, lam: Lam) -> tuple[Array, Array]:
+        family = given(problem.family, psi)
+        return family.mean(lam), family.standard_deviation(lam)
+
+    found: tuple[np.ndarray, np.ndarray] = in_lanes(both)(psi, lams)
+    return found
+
+
 def with_draws(objective: Any, num_samples: int) -> Any:
     """Return the objective with about `num_samples` draws, if it draws at all: the same bound.
 
@@ -101,17 +113,23 @@ class _Compiled:
         def x_of(row: PyTree, number: Array) -> X:
             return view(row, number, jnp.zeros((), jnp.int32))
 
-        def bound(shared: tuple, row: PyTree, number: Array, phi_row: PyTree) -> Array:
-            theta, phi, key = shared
-            params = Params(theta, phi_row if self.per_datapoint else phi)
+        def own(params: Params, phi_row: PyTree) -> Params:
+            return params._replace(phi=phi_row) if self.per_datapoint else params
+
+        def bound(
+            shared: tuple[Params, PRNGKey], row: PyTree, number: Array, phi_row: PyTree
+        ) -> Array:
+            params, key = own(shared[0], phi_row), shared[1]
             x = x_of(row, number)
             infer_key, bound_key = jax.random.split(jax.random.fold_in(key, number))
             lam = problem.infer(params, x, infer_key)
-            return scoring(problem.local(theta, x).target, problem.family, lam, bound_key).value
+            target, family, _ = problem.local(params.theta, x, params.psi)
+            return scoring(target, family, lam, bound_key).value
 
-        def infer(shared: tuple, row: PyTree, number: Array, phi_row: PyTree) -> Lam:
-            theta, phi, key = shared
-            params = Params(theta, phi_row if self.per_datapoint else phi)
+        def infer(
+            shared: tuple[Params, PRNGKey], row: PyTree, number: Array, phi_row: PyTree
+        ) -> Lam:
+            params, key = own(shared[0], phi_row), shared[1]
             infer_key, _ = jax.random.split(jax.random.fold_in(key, number))
             return problem.infer(params, x_of(row, number), infer_key)
 
@@ -128,6 +146,6 @@ class _Compiled:
         width: int,
     ) -> np.ndarray:
         phi_rows = jax.tree.map(lambda leaf: leaf[ids], params.phi) if self.per_datapoint else {}
-        phi = None if self.per_datapoint else params.phi
+        shared = params._replace(phi=()) if self.per_datapoint else params
         mapped = self._mapped.setdefault((what, width), in_lanes(self._functions[what], width))
-        return mapped((params.theta, phi, key), rows, ids, phi_rows)
+        return mapped((shared, key), rows, ids, phi_rows)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Int, PyTree
 
+from avi.abilities import SharedWeights
 from avi.engine.feed import batch
 from avi.phi import bind
 from avi.problem import Problem
@@ -37,15 +38,16 @@ Step = Callable[..., tuple[TrainState, StepMetrics]]
 
 def make_optimizers(problem: Problem, optimizers: Params) -> Params:
     """Return the optax transformations of the step; that of phi goes row by row if phi has rows."""
-    phi = problem.phi_rows.each(bind(optimizers.phi, problem.family))
+    of_phi = bind(optimizers.phi, problem.family)
     theta = optax.with_extra_args_support(bind(optimizers.theta, problem.family))
-    return Params(theta, phi)
+    weighted = isinstance(problem.family, SharedWeights)
+    return Params(theta, problem.phi_rows.each(of_phi), of_phi if weighted else optax.identity())
 
 
 def init_state(problem: Problem, optimizers: Params, params: Params) -> TrainState:
     """Return the state before the first step."""
     transforms = make_optimizers(problem, optimizers)
-    opt_state = Params(transforms.theta.init(params.theta), transforms.phi.init(params.phi))
+    opt_state = Params(*(one.init(of) for one, of in zip(transforms, params, strict=True)))
     return TrainState(jnp.zeros((), jnp.int32), params, opt_state)
 
 
@@ -59,9 +61,10 @@ def make_step(problem: Problem, optimizers: Params, view: View, num_data: int) -
     rows = problem.phi_rows
     transforms = make_optimizers(problem, optimizers)
 
-    def loss(params: Params, x: X, keys: PRNGKey) -> tuple[Array, tuple[Bound, Scalar]]:
-        in_axes = (Params(None, rows.axis), 0, 0)
-        bounds: Bound = jax.vmap(problem.bound, in_axes)(params, x, keys)
+    def loss(
+        params: Params, x: X, keys: PRNGKey, step: Scalar
+    ) -> tuple[Array, tuple[Bound, Scalar]]:
+        bounds = problem.bounds(params, x, keys, step)
         # The prior of theta counts once per data set, a bound once per datapoint.
         prior = problem.model.log_prior(params.theta) / num_data
         return -(bounds.surrogate.mean() + prior), (bounds, prior)
@@ -72,8 +75,9 @@ def make_step(problem: Problem, optimizers: Params, view: View, num_data: int) -
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, state.step), index)
         rows_seen = batch(data, index, state.step, slots)
         x = jax.vmap(view, (0, 0, None))(rows_seen, index, state.step)
-        params = Params(state.params.theta, rows.take(state.params.phi, index))
-        (_, (bounds, prior)), gradients = jax.value_and_grad(loss, has_aux=True)(params, x, keys)
+        params = state.params._replace(phi=rows.take(state.params.phi, index))
+        climb = jax.value_and_grad(loss, has_aux=True)
+        (_, (bounds, prior)), gradients = climb(params, x, keys, state.step)
 
         theta_update, theta_opt = transforms.theta.update(
             gradients.theta,
@@ -87,12 +91,14 @@ def make_step(problem: Problem, optimizers: Params, view: View, num_data: int) -
             rows.take(state.opt_state.phi, index),
             params.phi,
         )
+        psi_update, psi_opt = transforms.psi.update(gradients.psi, state.opt_state.psi, params.psi)
         theta = optax.apply_updates(params.theta, theta_update)
         phi = optax.apply_updates(params.phi, phi_update)
+        psi = optax.apply_updates(params.psi, psi_update)
         new_state = TrainState(
             state.step + 1,
-            Params(theta, rows.put(state.params.phi, index, phi)),
-            Params(theta_opt, rows.put(state.opt_state.phi, index, phi_opt)),
+            Params(theta, rows.put(state.params.phi, index, phi), psi),
+            Params(theta_opt, rows.put(state.opt_state.phi, index, phi_opt), psi_opt),
         )
         mean, variance = bounds.value.mean(), bounds.value.var()
         return new_state, StepMetrics(

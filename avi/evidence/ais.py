@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from avi.abilities import Real, is_gaussian
+from avi.abilities import LocationScale, Real
 from avi.conjugate import LOG_TWO_PI
 from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Scalar, Target
 
@@ -129,7 +129,8 @@ class AnnealedImportanceSampling:
 
     def _base(self, family: Any, lam: Lam) -> tuple[Callable[[Array], Array], Scalar]:
         """Return u -> z, which takes N(0, I) to the start of the path, and log |dz / du|."""
-        if not is_gaussian(family):
+        gaussian = isinstance(family, LocationScale)
+        if not gaussian:
             mean, deviation = self._moments(family, lam)
             return lambda position: mean + deviation * position, jnp.log(deviation).sum()
         lam = family.init() if self.start == "prior" else lam

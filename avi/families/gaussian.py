@@ -1,16 +1,19 @@
 """Gaussian families on R^d, with diagonal and with full covariance."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from avi.abilities import LocationScale
 from avi.conjugate import LOG_TWO_PI
-from avi.types import Lam, Latent, PRNGKey, Scalar, Z
+from avi.types import Family, Lam, Latent, PRNGKey, Scalar, Z
 
 
-def _refuse_empty(latent_size: int) -> None:
+def refuse_empty(latent_size: int) -> None:
+    """Raise ValueError unless there is a latent."""
     if latent_size < 1:
         raise ValueError(f"latent_size must be 1 or more; got {latent_size}.")
 
@@ -22,7 +25,7 @@ class DiagonalGaussian:
     latent_size: int  # d
 
     def __post_init__(self) -> None:
-        _refuse_empty(self.latent_size)
+        refuse_empty(self.latent_size)
 
     @property
     def latent(self) -> Latent:
@@ -110,6 +113,11 @@ class DiagonalGaussian:
         mean = mean + jnp.exp(log_scale) * mean_step
         return jnp.concatenate([mean, log_scale + jnp.sqrt(0.5) * scale_step])
 
+    def affine(self, lam: Lam) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+        """Return the mean and diag(s)."""
+        mean, log_scale = self.split(lam)
+        return mean, jnp.diag(jnp.exp(log_scale))
+
     def location_scale(self, lam: Lam) -> Lam:
         """Return [mean, s], in which the entropy is concave."""
         mean, log_scale = self.split(lam)
@@ -140,7 +148,7 @@ class FullRankGaussian:
     latent_size: int  # d
 
     def __post_init__(self) -> None:
-        _refuse_empty(self.latent_size)
+        refuse_empty(self.latent_size)
 
     @property
     def latent(self) -> Latent:
@@ -242,6 +250,19 @@ class FullRankGaussian:
         half = step.at[self.latent_size : 2 * self.latent_size].multiply(jnp.sqrt(0.5))
         mean_step, factor = self.split(half)
         return self.join(mean + scale @ mean_step, scale @ factor)
+
+    def holds(self, smaller: Family) -> bool:
+        """Whether the other is a family of Gaussians."""
+        return isinstance(smaller, LocationScale)
+
+    def embed(self, smaller: Any, lam: Lam) -> Lam:
+        """Return the lam of another family's Gaussian."""
+        mean, root = smaller.affine(lam)
+        return self.join(mean, jnp.linalg.cholesky(root @ root.T))
+
+    def affine(self, lam: Lam) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+        """Return the mean and L."""
+        return self.split(lam)
 
     def location_scale(self, lam: Lam) -> Lam:
         """Return [mean, diag(L), strictly lower triangle of L], in which the entropy is concave."""

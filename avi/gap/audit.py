@@ -110,8 +110,8 @@ class Audit:
     ) -> None:
         """Give the chosen points as much of a search again, from lam*, and note what it gains."""
         context = self.context
-        settings = context.settings
-        ended = {point: one for point, one in winners.items() if is_done(one[1], settings)}
+        budget = context.compiled.budget
+        ended = {point: one for point, one in winners.items() if is_done(one[1], budget)}
         chosen = self._chosen("again", points, of_split, ended)
         if not chosen:
             return
@@ -199,11 +199,11 @@ class Audit:
             lams = kernel(rows, points.ids[index])
             jobs += [Job(point, start, lam) for point, lam in zip(chosen, lams, strict=True)]
         context.search(points, jobs, AUDIT_SHARE, "lam* from other starts")
-        settings = context.settings
+        budget = context.compiled.budget
         own = [found[point][0] for point in chosen]
-        cut_off = {job.point for job in own + jobs if not is_done(job.found, settings)}
+        cut_off = {job.point for job in own + jobs if not is_done(job.found, budget)}
         for job in jobs:
-            if is_done(job.found, settings):
+            if is_done(job.found, budget):
                 found[job.point].append(job)
         if cut_off:
             context.notes.skip(

@@ -3,31 +3,33 @@
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from avi.abilities import Reparametrised, Unrestricted
+from avi.abilities import Noisy, Reparametrised, Unrestricted, draw_and_log_prob
 from avi.engine.lanes import in_lanes
 from avi.evidence.iwae import pareto_khat
 from avi.experiment import Experiment
 from avi.gap.starts import STARTS, second_start
-from avi.objectives.elbo import Elbo, Score, draw_noise
+from avi.objectives.draws import draw_noise, draws_per_noise
+from avi.objectives.elbo import Elbo, Score
 from avi.objectives.moment_matched import MomentMatched
 from avi.problem import fit
 from avi.randomness import Purpose, of_purpose
 from avi.refine.ascent import Ascent
 from avi.refine.certificate import BLOCKS, CONFIRMING_BLOCKS, Certificate, certify
 from avi.settings import GapSettings
-from avi.types import Estimate, Lam, Local, PRNGKey, Scalar, Target, Theta, X
+from avi.types import Estimate, Lam, Local, Params, PRNGKey, Psi, Scalar, Theta, X
 
 
 class Shared(NamedTuple):
     """What all rows of a call share: arguments of the compiled function, not constants in it."""
 
     theta: Theta
+    psi: Psi
     root: PRNGKey  # of the experiment's seed
     key: PRNGKey  # of the call; that of the seed where it has none
 
@@ -39,25 +41,27 @@ class Shared(NamedTuple):
 class Compiled:
     """The compiled functions of one report. Keys fold in a purpose and the row's id: nothing else.
 
-    `view` is the fixed one. All take arrays with one entry per lane; theta and the seed are handed
-    on here and nowhere else. Results are float64 on the host.
+    `view` is the fixed one. All take arrays with one entry per lane; theta, psi and the seed are
+    handed on here and nowhere else. Results are float64 on the host.
     """
 
     def __init__(
-        self, experiment: Experiment, settings: GapSettings, theta: Theta, view: Callable[..., X]
+        self, experiment: Experiment, settings: GapSettings, params: Params, view: Callable[..., X]
     ) -> None:
         self.experiment = experiment
         root = jax.random.key(experiment.seed)
-        self.shared = Shared(theta, root, root)
+        self.shared = Shared(params.theta, params.psi, root, root)
         self.view = view
         self.family = experiment.problem.family
         self.refine = experiment.refine
         self.search_objective = self.elbo(settings.search_draws)
+        # Of a mixture, each draw of the noise is one from every component.
+        self.budget = settings.budget * draws_per_noise(self.family)
         self.pair_objective = self.elbo(2)
         exact = "num_samples" not in {field.name for field in fields(self.pair_objective)}
         self.num_pairs = 1 if exact else settings.num_draws // 2
         size = block_size(self.family.latent.size)
-        matched = not exact and isinstance(self.family, Reparametrised)
+        matched = not exact and isinstance(self.family, Noisy)
         self.certify_objective = MomentMatched(size) if matched else self.search_objective
         # The gradient of a score estimator's value is noise around 0, wherever lam is.
         self.certifies = not isinstance(self.certify_objective, Score)
@@ -95,7 +99,8 @@ class Compiled:
     def local(self, shared: Shared, row: PyTree, number: Array, objective: Any) -> Local:
         """Return the variational problem of one recorded row."""
         x = self.view(row, number, jnp.zeros((), jnp.int32))
-        return Local(Target(self.experiment.problem.model, shared.theta, x), self.family, objective)
+        local = self.experiment.problem.local(shared.theta, x, shared.psi)
+        return local._replace(objective=objective)
 
     def _observe(self, shared: Shared, row: PyTree, number: Array) -> X:
         """Return the observation that a recorded row stands for."""
@@ -181,14 +186,18 @@ class Compiled:
 
     def _khat(self, shared: Shared, row: PyTree, number: Array, lam: Lam) -> Scalar:
         """Return the Pareto shape of p(x, z) / q(z; lam) on the draws that `_values` scores."""
-        family: Any = self.family
-        target = self.local(shared, row, number, self.pair_objective).target
+        local = self.local(shared, row, number, self.pair_objective)
+        target, family = local.target, cast(Any, local.family)
+
+        def one(z: Array, log_q: Scalar) -> Scalar:
+            return target.model.log_joint(target.theta, target.x, z) - log_q
 
         def log_weights(pair_key: PRNGKey) -> Array:
+            if not isinstance(family, Reparametrised):  # a mixture
+                z = jax.vmap(lambda key: family.sample(lam, key))(jax.random.split(pair_key))
+                return jax.vmap(lambda z: one(z, family.log_prob(lam, z)))(z)
             noise = draw_noise(family, pair_key, 2, antithetic=True)
-            z = jax.vmap(lambda eps: family.transport(lam, eps))(noise)
-            log_joint = jax.vmap(lambda one: target.model.log_joint(target.theta, target.x, one))(z)
-            return log_joint - jax.vmap(lambda one: family.log_prob(lam, one))(z)
+            return jax.vmap(lambda eps: one(*draw_and_log_prob(family, lam, eps)))(noise)
 
         keys = jax.random.split(jax.random.fold_in(shared.key, number), self.num_khat_pairs)
         return pareto_khat(jax.lax.map(log_weights, keys, batch_size=5).ravel())
@@ -198,16 +207,16 @@ class Compiled:
         if evidence not in self._evidence_of:
 
             def one(shared: Shared, row: PyTree, number: Array, lam: Lam) -> Estimate:
-                target = self.local(shared, row, number, self.pair_objective).target
-                return evidence(target, self.family, lam, shared.key_of("evidence", number))
+                target, family, _ = self.local(shared, row, number, self.pair_objective)
+                return evidence(target, family, lam, shared.key_of("evidence", number))
 
             self._evidence_of[evidence] = self.over_rows(one)
         return self._evidence_of[evidence]
 
     def _start_of(self, start: Callable[..., Lam]) -> Callable[..., Lam]:
         def one(shared: Shared, row: PyTree, number: Array) -> Lam:
-            target = self.local(shared, row, number, self.search_objective).target
-            return start(target, self.family, shared.key_of("audit", number))
+            target, family, _ = self.local(shared, row, number, self.search_objective)
+            return start(target, family, shared.key_of("audit", number))
 
         return one
 

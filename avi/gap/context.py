@@ -17,7 +17,7 @@ from avi.gap.selection import Selection
 from avi.population import Points, sizes_of
 from avi.randomness import key_for
 from avi.settings import GapSettings, Split
-from avi.types import Params, Splits, Theta
+from avi.types import Params, Splits
 
 Progress = Callable[[str, float], None]  # what is going on, and the share of it that is done
 
@@ -73,16 +73,16 @@ class Context:
     def compiled(self) -> Compiled:
         """The functions of recorded rows, with the parameters in them."""
         view = self.experiment.dataset.fixed().view
-        return Compiled(self.experiment, self.settings, self.params.theta, view)
+        return Compiled(self.experiment, self.settings, self.params, view)
 
     @cached_property
     def compiled_for_simulated(self) -> Compiled:
         """The same of rows that are observations already: no view changes them."""
-        return self.compiled_for_observed(self.params.theta)
+        return self.compiled_for_observed(self.params)
 
-    def compiled_for_observed(self, theta: Theta) -> Compiled:
-        """Return the functions of rows that are observations, at this theta."""
-        return Compiled(self.experiment, self.settings, theta, lambda row, number, visit: row)
+    def compiled_for_observed(self, params: Params) -> Compiled:
+        """Return the functions of rows that are observations, at these theta and psi."""
+        return Compiled(self.experiment, self.settings, params, lambda row, number, visit: row)
 
     @cached_property
     def sizes(self) -> dict[Split, int]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from avi.gap.endings import Ending
 from avi.gap.search import Found
-from avi.gap.statistics import khat_limit
+from avi.gap.statistics import khat_limit, mean_and_error
 from avi.results.points import LOW_ESS, NOT_FINITE, STARTS_APART, Decomposition
 from avi.settings import Split
 from avi.types import Estimate
@@ -29,13 +29,6 @@ class Evidenced(NamedTuple):
     khat: float  # of q(z; lam*)
     num_draws: int  # S, of which that is the shape
     tolerance: float  # nats that evidence called exact may be wrong by
-
-
-def mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    """Return the mean over pairs of draws and its standard error, summed in float64."""
-    if len(values) == 1:
-        return float(values[0]), 0.0
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def spacing_at(value: float) -> float:
@@ -92,6 +85,8 @@ def _proof(found: Found, tolerance: float) -> str:
     """Return what stands behind a lam*: a theorem, an estimate, or nothing."""
     if not found.converged:
         return "none"
+    if found.ending is Ending.DOUBLED:
+        return "doubled"
     return "proved" if found.guarantee < tolerance else "estimated"
 
 

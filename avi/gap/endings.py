@@ -7,6 +7,7 @@ class Ending(StrEnum):
     """The end of one search."""
 
     CERTIFIED = "certified"
+    DOUBLED = "doubled"
     UNCERTIFIED = "unconverged"
     BUDGET = "budget"
     CLOCK = "clock"
@@ -18,6 +19,8 @@ class Ending(StrEnum):
 
 SENTENCES = {
     Ending.CERTIFIED: "a fresh certificate says that less than the tolerance is left to gain.",
+    Ending.DOUBLED: "curvature says nothing where the gradient is small, and twice the search "
+    "gained less than the tolerance.",
     Ending.UNCERTIFIED: "no certificate was sure enough, and more may be left to gain.",
     Ending.BUDGET: "the search spent its budget, and more may be left to gain.",
     Ending.CLOCK: "there was no time to search to the end, and more may be left to gain.",

@@ -7,8 +7,7 @@ from time import perf_counter
 import numpy as np
 
 from avi.gap.context import Context
-from avi.gap.decomposition import mean_and_error
-from avi.gap.statistics import mean_of
+from avi.gap.statistics import mean_and_error, mean_of
 from avi.population import Points
 from avi.results.gap import FrontierStep
 from avi.results.points import Decomposition

@@ -18,15 +18,15 @@ from avi.rundir import atomic_write
 from avi.rundir.bounded import read_bounded
 from avi.rundir.files import refuse_link, resource_errors
 from avi.rundir.records import append_lines, read_lines
-from avi.types import Estimate, Params, Theta
+from avi.types import Estimate, Params
 
 FORMAT = 3  # of the lines: those of another are measured afresh
 
 
-def theta_sha256(theta: Theta) -> bytes:
-    """Return a digest of theta, which alone decides where lam* of a row is."""
+def theta_sha256(params: Params) -> bytes:
+    """Return a digest of theta and psi, which alone decide where lam* of a row is."""
     digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(theta):
+    for leaf in jax.tree.leaves((params.theta, params.psi)):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.digest()
 

@@ -1,16 +1,17 @@
 """The gap report: rows, lam*, bounds on shared draws, evidence, and what may be said of them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from avi.abilities import Reparametrised, Weighted
+from avi.abilities import Noisy, Weighted
 from avi.experiment import Experiment
 from avi.gap import precision
 from avi.gap.audit import Audit
@@ -19,6 +20,7 @@ from avi.gap.decomposition import Evidenced, Place, decompose
 from avi.gap.evidence import Evidences, estimated_evidence, known_evidence
 from avi.gap.flags import usable_evidence
 from avi.gap.frontier import converged, frontier
+from avi.gap.ladder import climb
 from avi.gap.ledger import Ledger, LedgerFiles, identity_of, theta_sha256
 from avi.gap.same_bound import reported_bound, same_bound
 from avi.gap.search import Found, Job
@@ -26,15 +28,17 @@ from avi.gap.statistics import LEVEL
 from avi.gap.summary import Outcome, summarise
 from avi.population import Points, choose, chosen, rows_at
 from avi.results import gap as summaries
+from avi.results import ladder as ladders
 from avi.results import lams as optima
 from avi.results import points as lines
 from avi.results.gap import FrontierStep, GapSummary, SameBound, Worst
+from avi.results.ladder import Ladder, RowOfRung
 from avi.results.lams import Lams
 from avi.results.points import Decomposition, Observations
 from avi.results.store import Files
 from avi.rundir import RunDir
 from avi.settings import SPLITS, GapSettings, Split
-from avi.types import Estimate, Params, Splits
+from avi.types import Estimate, Family, Params, Splits
 
 SEARCH_SHARE = 0.6  # of the seconds, the rest is for the audit, the scores and the evidence
 FIRST_POINTS = 100  # per split, where doubling for half_width begins
@@ -52,6 +56,7 @@ def report(
     run: Path | RunDir | None,
     on_progress: Progress | None = None,
     identity: str | None = None,
+    families: Mapping[str, Family] = MappingProxyType({}),
 ) -> GapSummary:
     """Measure the gaps, write gap/points.csv and gap/summary.json in `run`, and return the summary.
 
@@ -64,6 +69,7 @@ def report(
         on_progress: hears what is going on; may raise to stop the report.
         identity: whatever else decides the numbers. With it, a report that was killed goes on where
             it was; None starts afresh.
+        families: by name, those to compare on the same rows, in gap/ladder.json.
     """
     folder = run.path if isinstance(run, RunDir) else run
     description = repr((identity, experiment.seed, *(getattr(settings, n) for n in DECISIVE)))
@@ -71,7 +77,7 @@ def report(
     parts = LedgerFiles(
         folder / "gap" / "parts" if keep and folder else None, identity_of(params, description)
     )
-    num_params, theta = experiment.problem.family.num_params, theta_sha256(params.theta)
+    num_params, theta = experiment.problem.family.num_params, theta_sha256(params)
     earlier = optima.read(Files(folder)).of(theta, num_params) if keep and folder else {}
     context = Context(
         experiment,
@@ -82,8 +88,12 @@ def report(
         on_progress or _silence,
         Clock(settings.seconds),
     )
-    summary, rows = measure(context)
+    under_way = measure(context)
+    summary, rows = under_way.summary, under_way.reported
+    climbed = _ladder(under_way, families)
     if folder is not None:
+        if climbed is not None:
+            ladders.write(folder, *climbed)
         lines.write(folder, rows, observations(context, summary.worst))
         optima.write(folder, _lams(context, theta))
         summaries.write(folder, summary)  # the last: where it stands, the points are complete
@@ -110,8 +120,21 @@ def _silence(what: str, share: float) -> None:
     del what, share
 
 
-def measure(context: Context) -> tuple[GapSummary, list[Decomposition]]:
-    """Return the summary and the decomposition of every point; rows double for `half_width`."""
+def _ladder(
+    under_way: "_Measurement", families: Mapping[str, Family]
+) -> tuple[Ladder, list[RowOfRung]] | None:
+    """Return what other families reach on the same rows, None where none is asked for."""
+    if not families:
+        return None
+    points = Points(
+        jax.tree.map(lambda *leaves: np.concatenate(leaves), *(p.rows for p in under_way.points)),
+        np.concatenate([points.ids for points in under_way.points]),
+    )
+    return climb(under_way.context, points, under_way.of_split, under_way.reported, families)
+
+
+def measure(context: Context) -> "_Measurement":
+    """Return the measurement of every point with its summary; rows double for `half_width`."""
     settings = context.settings
     first, last = 0, settings.num_points
     if settings.half_width is not None:
@@ -119,15 +142,11 @@ def measure(context: Context) -> tuple[GapSummary, list[Decomposition]]:
     under_way = _Measurement(context)
     while True:
         under_way.add(first, last)
-        summary = summarise(under_way.outcome(), under_way.rows)
-        if not _needs_more(context, summary, last):
-            break
+        under_way.summary = summarise(under_way.outcome(), under_way.rows)
+        if not _needs_more(context, under_way.summary, last):
+            return under_way
         first, last = last, 2 * last
         under_way.doublings += 1
-    rows = under_way.rows
-    if not usable_evidence(rows, under_way.evidence.by):
-        rows = [row.withheld() for row in rows]
-    return summary, rows
 
 
 def observations(context: Context, worst: Sequence[Worst]) -> Observations:
@@ -161,6 +180,8 @@ class _Measurement:
 
     context: Context
     rows: list[Decomposition] = field(default_factory=list)
+    points: list[Points] = field(default_factory=list)  # of the rows, in parts
+    of_split: list[Split] = field(default_factory=list)  # of each row
     frontiers: dict[Split, tuple[FrontierStep, ...]] = field(default_factory=dict)
     same_bounds: dict[Split, SameBound] = field(default_factory=dict)
     doublings: int = 0  # of the points, for half_width
@@ -169,6 +190,14 @@ class _Measurement:
     def __post_init__(self) -> None:
         self.evidence = Evidences(self.context.experiment.evidence, [], None)
         self.audit = Audit(self.context)
+
+    summary: GapSummary = field(init=False)
+
+    @property
+    def reported(self) -> list[Decomposition]:
+        """The rows, without evidence where none is usable."""
+        usable = usable_evidence(self.rows, self.evidence.by)
+        return self.rows if usable else [row.withheld() for row in self.rows]
 
     def outcome(self) -> Outcome:
         """Return what the summary is made of."""
@@ -235,6 +264,8 @@ class _Measurement:
         context.on_progress("bounds on shared draws", 0.0)
         index = np.array(sorted(winners))
         points = rows_at(points, index)
+        self.points.append(points)
+        self.of_split += [of_split[place] for place in index]
         best = np.stack([winners[point][1].lam for point in index])
         at_lam, at_best = (
             context.compiled.values(context.score_key, points.rows, points.ids, ends)
@@ -326,12 +357,12 @@ def _search(context: Context, points: Points, lams: np.ndarray) -> dict[int, lis
 
 
 def _khats(context: Context, points: Points, best: np.ndarray) -> np.ndarray:
-    """Return khat of q(z; lam*), NaN for a family without reparametrised draws, too few draws.
+    """Return khat of q(z; lam*), NaN for a family without smooth draws, too few draws.
 
     The Dirichlet and the categorical are no proposals of importance weights here.
     """
     family, draws = context.experiment.problem.family, context.settings.num_draws
-    if not isinstance(family, Reparametrised) or draws < FEWEST_DRAWS:
+    if not isinstance(family, Noisy) or draws < FEWEST_DRAWS:
         return np.full(len(points), np.nan)
     khats = context.compiled.khat(context.score_key, points.rows, points.ids, best)
     return cast(np.ndarray, khats)

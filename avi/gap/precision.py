@@ -10,7 +10,8 @@ from jaxtyping import PyTree
 
 from avi.gap.compiled import Compiled
 from avi.gap.context import Context
-from avi.gap.decomposition import mean_and_error, spacing_at
+from avi.gap.decomposition import spacing_at
+from avi.gap.statistics import mean_and_error
 from avi.population import Points, rows_at
 from avi.settings import Split
 
@@ -26,8 +27,8 @@ def in_double(context: Context, points: Points) -> Iterator[tuple[Compiled, Poin
     """
     observed = Points(context.compiled.observe(points.rows, points.ids), points.ids)
     with jax.enable_x64(True):
-        theta = jax.tree.map(_doubled, context.params.theta)
-        yield context.compiled_for_observed(theta), observed
+        params = jax.tree.map(_doubled, context.params._replace(phi=()))
+        yield context.compiled_for_observed(params), observed
 
 
 def _doubled(leaf: PyTree) -> np.ndarray:

@@ -10,8 +10,7 @@ from jaxtyping import Array, PyTree
 
 from avi.gap.compiled import Shared
 from avi.gap.context import Context
-from avi.gap.decomposition import mean_and_error
-from avi.gap.statistics import mean_of
+from avi.gap.statistics import mean_and_error, mean_of
 from avi.objectives.elbo import Elbo
 from avi.population import Points
 from avi.problem import Problem, fit

@@ -153,8 +153,8 @@ def _both(
     def both(
         shared: Shared, row: PyTree, number: Array, lam: Lam, z: Array
     ) -> tuple[Estimate, Estimate]:
-        target = compiled.local(shared, row, number, compiled.pair_objective).target
-        problem, key = (target, compiled.family, lam), shared.key_of("evidence", number)
+        target, family, _ = compiled.local(shared, row, number, compiled.pair_objective)
+        problem, key = (target, family, lam), shared.key_of("evidence", number)
         # One program, so that the step sizes, which both need, are found once.
         return evidence(*problem, key), evidence.upper(*problem, z, key)
 

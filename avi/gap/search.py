@@ -11,7 +11,9 @@ from jaxtyping import PyTree
 
 from avi.gap.compiled import Compiled
 from avi.gap.endings import Ending
+from avi.gap.statistics import mean_and_error
 from avi.population import Points
+from avi.randomness import key_for
 from avi.settings import GapSettings
 
 CONFIDENCE = 2.36  # standard errors: 97.5 % of Student's t with 7 degrees of freedom
@@ -34,8 +36,8 @@ class Found(NamedTuple):
 
     @property
     def converged(self) -> bool:
-        """Whether a confirmed certificate says so."""
-        return self.ending is Ending.CERTIFIED
+        """Whether a confirmed certificate says so, or twice the search where curvature cannot."""
+        return self.ending in (Ending.CERTIFIED, Ending.DOUBLED)
 
 
 @dataclass
@@ -54,7 +56,15 @@ class Job:
     passed: bool = False  # the last certificate, which waits for its confirmation
     noisy: int = 0  # Newton steps in a row that did not halve the certificate
     found: Found | None = None  # the surest so far
+    flat: "Flat | None" = None  # where curvature first said nothing
     known: bool = False  # lam is where an earlier search ended: certified before any step
+
+
+class Flat(NamedTuple):
+    """A lam at which the gradient is small and no curvature stands out of its noise."""
+
+    lam: np.ndarray  # [P]
+    steps: int  # of the local optimiser that led there
 
 
 @dataclass
@@ -64,7 +74,9 @@ class Searcher:
     The local optimiser climbs; within a nat of the top the Newton step of the certificate, which is
     paid for already, does what noise keeps the optimiser from. A certificate that passes is made
     again on fresh draws, and looks along random directions too: that one is reported, and it alone
-    can end a search as certified. From a saddle the search goes on along the way out.
+    can end a search as certified. From a saddle the search goes on along the way out. Where no
+    curvature stands out of its noise, the search takes as many steps again: it ends if they gain
+    less than the tolerance.
 
     A lane's result depends on its own row, start and counters, not on its neighbours, whose number
     never changes: a job that is done gives its lane to one that waits, and no number moves by a
@@ -130,7 +142,7 @@ class Searcher:
         on_found: Callable[[Job], None],
     ) -> None:
         """Tell of a search that ended; else take the job's next step or let it climb."""
-        if is_done(job.found, self.settings):
+        if is_done(job.found, self.compiled.budget):
             _unsure(job, Ending.BUDGET)
             on_found(job)
         elif job.escaping:
@@ -156,12 +168,35 @@ class Searcher:
         """Certify anew those that passed: how each search ends, if it ends here."""
         if not batch:
             return
+        twice = []
         for job, one in self._certificates(batch, confirming=True):
             job.passed = False
             job.found = self._judge(job, one, self._ending(one))
             job.escaping = bool(one.saddle)
             near = bool(one.positive) and float(one.value) < NEAR
             job.newton = one.newton if near or job.escaping else None
+            if not one.positive and not one.saddle and self._sure(one):
+                steps = max(job.first, self.compiled.refine.steps)
+                job.flat = job.flat or Flat(job.lam, steps)
+                twice += [job] if steps >= 2 * job.flat.steps else []
+        self._compare(twice)
+
+    def _compare(self, batch: Sequence[Job]) -> None:
+        """End the jobs to which twice the steps gave less than the tolerance."""
+        if not batch:
+            return
+        rows, key = self._rows(batch), key_for(self.compiled.experiment.seed, "select")
+        then, now = (
+            self.compiled.values(key, *rows, np.stack(lams))
+            for lams in ([job.flat.lam for job in batch if job.flat], [job.lam for job in batch])
+        )
+        for job, gained in zip(batch, now - then, strict=True):
+            gain, error = mean_and_error(gained)
+            assert job.found is not None
+            if gain + CONFIDENCE * error < self.settings.tolerance:
+                job.found = job.found._replace(ending=Ending.DOUBLED)
+            else:
+                job.flat = Flat(job.lam, job.first)
 
     def _certificates(self, batch: Sequence[Job], *, confirming: bool) -> Iterator[tuple[Job, Any]]:
         start, number = _stack(batch, "start"), _stack(batch, "certified")
@@ -203,8 +238,15 @@ class Searcher:
     def _passes(self, one: Any) -> bool:
         """Whether so little seems left to gain that a confirmation is worth its cost."""
         value, error = float(one.value), float(one.standard_error)
-        enough = value + 2 * error < self.settings.tolerance
-        return self.compiled.certifies and bool(one.positive) and enough
+        return self.compiled.certifies and value + 2 * error < self.settings.tolerance
+
+    def _sure(self, one: Any) -> bool:
+        """Whether a confirming certificate leaves less than the tolerance."""
+        value, error = float(one.value), float(one.standard_error)
+        tolerance = self.settings.tolerance
+        if one.saturated or value < -BELOW * error - ROUNDING:
+            return False
+        return error < tolerance / 2 and value + CONFIDENCE * error < tolerance
 
     def _knows_better(self, job: Job, one: Any) -> bool:
         """Whether the optimum itself is known and has not been taken yet, however near lam is."""
@@ -213,15 +255,13 @@ class Searcher:
     def _ending(self, one: Any) -> Ending:
         """Return what a confirming certificate says of its lam."""
         value, error = float(one.value), float(one.standard_error)
-        tolerance = self.settings.tolerance
         if one.saddle:
             return Ending.SADDLE
         if one.saturated:
             return Ending.SATURATED
         if value < -BELOW * error - ROUNDING:
             return Ending.NEGATIVE
-        sure = error < tolerance / 2 and value + CONFIDENCE * error < tolerance
-        return Ending.CERTIFIED if one.positive and sure else Ending.UNCERTIFIED
+        return Ending.CERTIFIED if one.positive and self._sure(one) else Ending.UNCERTIFIED
 
     def _surer(self, new: Found, old: Found) -> bool:
         """Return whether less can be left to gain at `new`.
@@ -254,15 +294,16 @@ class Searcher:
         return jax.tree.map(lambda leaf: leaf[index], self.points.rows), self.points.ids[index]
 
 
-def is_done(found: Found | None, settings: GapSettings) -> bool:
+def is_done(found: Found | None, budget: int) -> bool:
     """Return whether a search has an end of its own or has spent its budget; else it was cut off.
 
     Where the gradient is exactly zero no step leads anywhere.
     """
     if found is None:
         return False
-    ended = found.ending in (Ending.CERTIFIED, Ending.SATURATED)
-    return ended or found.gradient_evaluations >= settings.budget
+    return (
+        found.converged or found.ending is Ending.SATURATED or found.gradient_evaluations >= budget
+    )
 
 
 def surer(new: Found, old: Found, *, certifies: bool = True) -> bool:

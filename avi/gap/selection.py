@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from avi.gap.compiled import Compiled
-from avi.gap.decomposition import mean_and_error
 from avi.gap.search import Found, Job, Searcher, surer
 from avi.gap.starts import START_NAMES
+from avi.gap.statistics import mean_and_error
 from avi.population import Points
 from avi.randomness import key_for
 from avi.settings import GapSettings

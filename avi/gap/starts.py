@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from avi.abilities import LocationScale
+from avi.abilities import Placeable
 from avi.evidence.peaks import climb
 from avi.types import Family, Lam, PRNGKey, Target
 
@@ -29,12 +29,12 @@ def laplace_start(target: Target, family: Family, key: PRNGKey) -> Lam:
     Damped Newton steps from z = 0; families without location and scale: their standard member.
     """
     del key
-    if not isinstance(family, LocationScale):
+    if not isinstance(family, Placeable):
         return family.init()
     return _at_best_mode(target, family, jnp.zeros((1, family.latent.size)))
 
 
-def _at_best_mode(target: Target, family: LocationScale, starts: Array) -> Lam:
+def _at_best_mode(target: Target, family: Placeable, starts: Array) -> Lam:
     """Return the Gaussian at the mode of largest mass that Newton steps from `starts` find."""
 
     def log_joint(z: Array) -> Array:
@@ -53,7 +53,7 @@ def _at_best_mode(target: Target, family: LocationScale, starts: Array) -> Lam:
 def random_start(target: Target, family: Family, key: PRNGKey) -> Lam:
     """Return a member around a random draw from N(0, I)."""
     del target
-    if not isinstance(family, LocationScale):
+    if not isinstance(family, Placeable):
         return family.init() + jax.random.normal(key, (family.num_params,))
     mean_key, deviation_key = jax.random.split(key)
     mean = jax.random.normal(mean_key, (family.latent.size,))
@@ -66,7 +66,7 @@ def second_start(target: Target, family: Family, key: PRNGKey) -> Lam:
     No symmetry holds such a draw. With many latents, where curvature is dear, it is a narrow member
     around one draw; without location and scale, a random member.
     """
-    if not isinstance(family, LocationScale):
+    if not isinstance(family, Placeable):
         return random_start(target, family, key)
     size = family.latent.size
     if size <= MOST_CURVED:

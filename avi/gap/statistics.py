@@ -17,6 +17,13 @@ FEWEST = 30  # points below which a skewed mean has no honest interval
 FALSE_ALARM = 1e-6  # of the largest |z| over all points of a report
 
 
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """Return the mean over pairs of draws and its standard error, summed in float64."""
+    if len(values) == 1:
+        return float(values[0]), 0.0
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
 def mean_of(
     values: Float[np.ndarray, " n"],
     noise: Float[np.ndarray, " n"],

@@ -222,6 +222,7 @@ def _split(table: _Table, evidence_usable: bool, same_bound: SameBound | None) -
         **(_NO_MEANS if lost else _means(table, evidence_usable)),
         converged=sum(bool(row.converged) for row in table.rows),
         proved=sum(row.proof == "proved" for row in table.rows),
+        doubled=sum(row.proof == "doubled" for row in table.rows),
         endings=tuple(_endings(table.rows)),
         negative=int(np.sum(table.column("amortization_gap") < 0)),
         gradient_evaluations=float(table.column("gradient_evaluations").mean()),

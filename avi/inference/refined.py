@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from avi.abilities import given, psi_of
 from avi.inference.start import Start
-from avi.types import Family, Inference, Lam, Local, Phi, PRNGKey, Refine, Theta, X
+from avi.types import Family, Inference, Lam, Local, Phi, PRNGKey, Psi, Refine, Theta, X
 
 GROWTH = 3.0  # of a gradient on its way back through the steps
 
@@ -74,8 +75,9 @@ def _steady(refine: Refine, local: Local, start: Lam, key: PRNGKey) -> Lam:
     undo the training. Kim et al. (2018) clip these gradients.
     """
 
-    def refined(lam: Lam, theta: Theta, x: X, key: PRNGKey) -> Lam:
-        return refine(local._replace(target=local.target._replace(theta=theta, x=x)), lam, key)
+    def refined(lam: Lam, theta: Theta, psi: Psi, x: X, key: PRNGKey) -> Lam:
+        target = local.target._replace(theta=theta, x=x)
+        return refine(local._replace(target=target, family=given(local.family, psi)), lam, key)
 
     steady = jax.custom_vjp(refined)
 
@@ -94,5 +96,5 @@ def _steady(refine: Refine, local: Local, start: Lam, key: PRNGKey) -> Lam:
 
     steady.defvjp(forward, backward)
     target = local.target
-    lam: Lam = steady(start, target.theta, target.x, key)
+    lam: Lam = steady(start, target.theta, psi_of(local.family), target.x, key)
     return lam

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from avi.abilities import is_gaussian
+from avi.abilities import LocationScale
 from avi.conjugate import LOG_TWO_PI
 from avi.types import DataSpec, Family, Lam, Latent, PRNGKey, Scalar, Support, Theta, X, Z
 
@@ -60,16 +60,15 @@ class PoissonLogNormal:
 
     def supports(self, family: Family) -> bool:
         """Whether `elbo` is that of the family: of Gaussians."""
-        return is_gaussian(family)
+        return isinstance(family, LocationScale)
 
     def elbo(self, theta: Theta, x: X, family: Any, lam: Lam) -> Scalar:
         """Return the ELBO of a Gaussian q: under it l is normal, so E[e^l] = e^(mean + var / 2)."""
-        mean = family.mean(lam)
-        root = jax.vmap(family.transport, (None, 0))(lam, jnp.eye(self.latent_size)) - mean  # C'
+        mean, root = family.affine(lam)
         log_rate = theta["weight"] @ mean + theta["mean"]
-        spread = jnp.sum((theta["weight"] @ root.T) ** 2, axis=1)
+        spread = jnp.sum((theta["weight"] @ root) ** 2, axis=1)
         expected = _log_poisson(jnp.ravel(x), log_rate, jnp.exp(log_rate + 0.5 * spread))
-        prior = -0.5 * jnp.sum(mean**2 + jnp.sum(root**2, axis=0) + LOG_TWO_PI)
+        prior = -0.5 * jnp.sum(mean**2 + jnp.sum(root**2, axis=1) + LOG_TWO_PI)
         return expected + prior + family.entropy(lam, mean)
 
     def sample(self, theta: Theta, key: PRNGKey, like: X) -> tuple[Z, X]:

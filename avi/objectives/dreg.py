@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array
 
-from avi.objectives.elbo import draw_noise
+from avi.objectives.draws import draw_noise
 from avi.objectives.iwae import ImportanceWeighted
 from avi.types import Bound, Lam, PRNGKey, Target
 

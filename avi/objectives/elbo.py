@@ -1,6 +1,5 @@
 """The evidence lower bound E_q[log p(x, z) - log q(z)], one class per estimator."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,43 +10,20 @@ from jaxtyping import Array
 from avi.abilities import (
     ClosedForm,
     Enumerable,
+    Noisy,
     Reparametrised,
     StandardNormalKL,
     StandardNormalPrior,
     first_that_fits,
 )
+from avi.objectives.draws import (
+    draw_noise,
+    draws_per_noise,
+    elbo_of,
+    mean_over,
+    refuse_draws,
+)
 from avi.types import Bound, Family, Lam, Model, Objective, PRNGKey, Target
-
-
-def draw_noise(
-    family: Reparametrised, key: PRNGKey, num_samples: int, *, antithetic: bool
-) -> Array:
-    """Return [S, ...] draws of the family's noise; antithetic: the second half mirrors the first.
-
-    Mirrored draws keep every estimator unbiased because the noise of all families is symmetric.
-    """
-    num_drawn = num_samples // 2 if antithetic else num_samples
-    noise = jax.vmap(family.noise)(jax.random.split(key, num_drawn))
-    return jnp.concatenate([noise, -noise]) if antithetic else noise
-
-
-def mean_over(function: Callable[[Array], Array], noise: Array) -> Array:
-    """Return the mean of `function` over the draws."""
-    if len(noise) == 1:
-        # Without an axis for one draw XLA forms weight gradients faster (docs/performance.md).
-        return function(noise[0])
-    return jax.vmap(function)(noise).mean()
-
-
-def refuse_draws(num_samples: int, *, antithetic: bool = False) -> None:
-    """Raise ValueError unless S is positive, and even if the draws are antithetic."""
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be 1 or more; got {num_samples}.")
-    if antithetic and num_samples % 2:
-        raise ValueError(
-            f"antithetic draws come in pairs; got num_samples={num_samples}. "
-            f"Try num_samples={num_samples + 1} or antithetic=false."
-        )
 
 
 @dataclass(frozen=True)
@@ -85,11 +61,14 @@ class AnalyticKL:
 
 @dataclass(frozen=True)
 class Pathwise:
-    """Mean of log p(x, z) over S reparametrised draws plus the entropy of q, exact where known."""
+    """Mean of log p(x, z) over S reparametrised draws plus the entropy of q, exact where known.
+
+    A mixture is drawn from each of its components, S times.
+    """
 
     num_samples: int  # S
     antithetic: bool
-    needs: ClassVar[tuple[type, ...]] = (Reparametrised,)
+    needs: ClassVar[tuple[type, ...]] = (Noisy,)
     bound_name: ClassVar = "ELBO"
 
     def __post_init__(self) -> None:
@@ -98,18 +77,12 @@ class Pathwise:
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
         """Return the bound at lam."""
         noise = draw_noise(family, key, self.num_samples, antithetic=self.antithetic)
-
-        def one(eps: Array) -> Array:
-            z = family.transport(lam, eps)
-            return target.model.log_joint(target.theta, target.x, z) + family.entropy(lam, z)
-
-        value = mean_over(one, noise)
+        value = mean_over(lambda eps: elbo_of(target, family, lam, eps), noise)
         return Bound(value, value)
 
     def evaluations(self, family: Family) -> int:
-        """S."""
-        del family
-        return self.num_samples
+        """S, times the components of a mixture."""
+        return self.num_samples * draws_per_noise(family)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from avi.abilities import Reparametrised
-from avi.objectives.elbo import draw_noise, refuse_draws
+from avi.abilities import Reparametrised, draw_and_log_prob
+from avi.objectives.draws import draw_noise, refuse_draws
 from avi.types import Bound, Family, Lam, PRNGKey, Target
 
 
@@ -36,8 +36,8 @@ class ImportanceWeighted:
         noise = draw_noise(family, key, self.num_samples, antithetic=False)
 
         def log_weight(eps: Array) -> Array:
-            z = family.transport(lam, eps)
-            return target.model.log_joint(target.theta, target.x, z) - family.log_prob(lam, z)
+            z, log_q = draw_and_log_prob(family, lam, eps)
+            return target.model.log_joint(target.theta, target.x, z) - log_q
 
         value = jax.nn.logsumexp(jax.vmap(log_weight)(noise)) - jnp.log(float(self.num_samples))
         return Bound(value, value)

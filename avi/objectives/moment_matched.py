@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from avi.abilities import Reparametrised
+from avi.abilities import Noisy
+from avi.objectives.draws import draws_per_noise, elbo_of
 from avi.types import Bound, Family, Lam, PRNGKey, Target
 
 
@@ -28,20 +29,15 @@ class MomentMatched:
     """
 
     num_samples: int  # S, more than the latent size
-    needs: ClassVar[tuple[type, ...]] = (Reparametrised,)
+    needs: ClassVar[tuple[type, ...]] = (Noisy,)
 
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
         """Return the bound at lam."""
         noise = matched_draws(family, key, self.num_samples)
 
-        def one(eps: Array) -> Array:
-            z = family.transport(lam, eps)
-            return target.model.log_joint(target.theta, target.x, z) + family.entropy(lam, z)
-
-        value = jax.vmap(one)(noise).mean()
+        value = jax.vmap(lambda eps: elbo_of(target, family, lam, eps))(noise).mean()
         return Bound(value, value)
 
     def evaluations(self, family: Family) -> int:
-        """Return S."""
-        del family
-        return self.num_samples
+        """Return S, times the components of a mixture."""
+        return self.num_samples * draws_per_noise(family)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from avi.abilities import LocationScale, LogConcave, Unrestricted
+from avi.abilities import ConcaveEntropy, Displaceable, LogConcave, Unrestricted
 from avi.types import Family, Lam, Local, PRNGKey, Scalar
 
 BLOCKS = 4  # sets of draws on each side of the cross-fit
@@ -159,8 +159,8 @@ def _probe(
 
 def coordinates(family: Family, lam: Lam) -> Callable[[Lam], Lam]:
     """Return step -> lam, with unit Fisher matrix at 0 where the family offers that."""
-    if isinstance(family, LocationScale):
-        scaled: LocationScale = family
+    if isinstance(family, Displaceable):
+        scaled: Displaceable = family
         return lambda step: scaled.displace(lam, step)
     return lambda step: lam + step
 
@@ -217,7 +217,7 @@ def _guarantee(local: Local, lam: Lam, slopes: Array) -> Scalar:
     of the family is better by more than this.
     """
     family: Any = local.family
-    if not (isinstance(local.target.model, LogConcave) and isinstance(family, LocationScale)):
+    if not (isinstance(local.target.model, LogConcave) and isinstance(family, ConcaveEntropy)):
         return jnp.asarray(jnp.nan)
     # (m, C) is elementwise in lam, so its Jacobian is the diagonal that a vector of ones reads off.
     _, stretch = jax.jvp(family.location_scale, (lam,), (jnp.ones_like(lam),))

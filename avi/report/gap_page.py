@@ -13,6 +13,7 @@ from avi.report.figures.style import svg
 from avi.report.render import markup
 from avi.report.wording import count, gap_command, loser
 from avi.results.gap import FrontierStep, SplitSummary
+from avi.results.ladder import Rung
 from avi.results.points import Decomposition, worst_first
 from avi.results.run import Run
 from avi.settings import Split
@@ -132,6 +133,24 @@ class GapView:
         for place, step in enumerate(longest):
             name = count(step.steps) if math.isfinite(step.steps) else "until certified"
             yield name, [steps[place] if place < len(steps) else None for steps in curves]
+
+    @cached_property
+    def ladders(self) -> dict[str, list[Rung]]:
+        """The families that were compared, by split."""
+        found: dict[str, list[Rung]] = {}
+        for rung in self.run.ladder.rungs:
+            found.setdefault(rung.split, []).append(rung)
+        return found
+
+    @property
+    def ladder(self) -> Any:
+        """What each family reaches above the first."""
+        return markup(svg(drawings.ladder(self.ladders), "The ladder of families"))
+
+    @property
+    def fallen(self) -> list[Rung]:
+        """Families that ended below one that they hold."""
+        return [rung for rung in self.run.ladder.rungs if rung.below > 0]
 
     @cached_property
     def worst(self) -> list[Decomposition]:

@@ -62,6 +62,8 @@ def _split(name: str, one: SplitSummary) -> Iterator[Entry]:
         words = f"{name}: λ* converged for {count(one.converged)} of {plural(one.n, 'point')}"
         if one.proved > 0:
             words += f", proved for {count(one.proved)} by strong concavity or exactly"
+        if one.doubled > 0:
+            words += f", for {count(one.doubled)} because twice the search gained next to nothing"
         rest = "." if held else "; for the others the gap may be larger than reported."
         yield held, words + rest
     for end in one.endings:

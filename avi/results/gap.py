@@ -99,6 +99,7 @@ class SplitSummary:
     certificate: Mean
     converged: Count
     proved: Count  # of which a theorem says so, not an estimate alone
+    doubled: Count  # of which twice the search says so, where curvature says nothing
     endings: tuple[Ended, ...]
     negative: Count  # points whose gap came out below zero
     gradient_evaluations: float  # of the search, per point

@@ -50,7 +50,7 @@ class Decomposition:
     bound_star_se: float
     guarantee: float  # limit to what lam* lacks with 97.5 % confidence, where theory has one
     importance_bound: float = NAN  # what khat refuses to be called evidence
-    proof: str = ""  # "proved" by that limit, "estimated" by the certificate, or "none"
+    proof: str = ""  # "proved" by that limit, "estimated", "doubled" or "none"
 
     def withheld(self) -> "Decomposition":
         """Return the row where its weights refuse the estimate the name of evidence: a bound."""

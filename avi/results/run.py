@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from avi.errors import ConfigError
-from avi.results import facts, gap, metrics, parts, points, snapshot, topics
+from avi.results import facts, gap, ladder, metrics, parts, points, snapshot, topics
 from avi.results.facts import Facts
 from avi.results.gap import GapSummary, SplitSummary
+from avi.results.ladder import Ladder
 from avi.results.metrics import Curve
 from avi.results.parts import Parts
 from avi.results.points import Decomposition, Observations
@@ -32,6 +33,7 @@ class Run:
     compile_seconds: float
     parts: Parts | None  # of the ELBO
     gap: GapSummary | None
+    ladder: Ladder  # of families
     points: tuple[Decomposition, ...]
     worst: Observations
     snapshot: Snapshot
@@ -150,6 +152,7 @@ def read(folder: Path) -> Run:
         compile_seconds=compile_seconds,
         parts=parts.read(files),
         gap=gap.read(files),
+        ladder=ladder.read(files),
         points=points.read(files),
         worst=points.read_worst(files),
         snapshot=snapshot.read(files),

@@ -3,18 +3,24 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from avi import gap
+from avi.config.schema import build
 from avi.engine import devices
 from avi.errors import ConfigError
+from avi.problem import fit, require_same_latent
 from avi.process.signals import Stop
 from avi.process.terminal import measured, say
+from avi.results import ladder
 from avi.results.gap import GapSummary
+from avi.results.ladder import Ladder
+from avi.results.store import Files
 from avi.run.product import End, Made, Product
 from avi.run.session import Session, open_session, require_same_data, restored
 from avi.rundir import RunDir, instruction_set, versions
-from avi.types import Inference
+from avi.types import Family, Inference
 
 SHORT = 0.1  # nats of a mean that the searches for new rows may miss without a word
 # What a point's numbers depend on, beside the parameters and the settings that `gap.report` knows.
@@ -22,7 +28,10 @@ DECISIVE = ("model", "family", "inference", "objective", "refine", "dataset", "p
 
 
 def main(
-    run: Path, tree: Mapping[str, Any], checkpoint: int | Literal["best"] | None = None
+    run: Path,
+    tree: Mapping[str, Any],
+    checkpoint: int | Literal["best"] | None = None,
+    families: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Write gap/ and the report of `run`; a report that was killed goes on where it was.
 
@@ -30,6 +39,7 @@ def main(
         run: a run folder.
         tree: its configuration, changed where the words of the command said so.
         checkpoint: step of the checkpoint, or the best on validation; None: the newest.
+        families: the configuration of each family to compare on the same rows, by name.
 
     Raises:
         DataError: the rows are not those that the run began with.
@@ -52,11 +62,13 @@ def main(
             run=folder,
             on_progress=lambda *_: stop.check(),
             identity=identity(session, tree),
+            families=_built(session, families),
         )
+        climbed = ladder.read(Files(folder.path)) if families else None
         from avi.report.run_page import write_report
 
         report = write_report(run)
-    for line in lines(summary):
+    for line in [*lines(summary), *(ladder_lines(climbed) if climbed else [])]:
         say(line)
     say(str(report))
     gap.require_finite(summary)
@@ -73,6 +85,29 @@ def identity(session: Session, tree: Mapping[str, Any]) -> str:
         "device": devices.description(),
     }
     return json.dumps(known)
+
+
+def _built(session: Session, families: Mapping[str, Any]) -> dict[str, Family]:
+    model = session.experiment.problem.model
+    found = {}
+    for name, node in families.items():
+        family = build(node, f"family={name}")
+        require_same_latent(model, family)
+        found[name] = fit(family, model, family, "family")
+    return found
+
+
+def ladder_lines(climbed: Ladder) -> list[str]:
+    """Return what the terminal shows of a ladder of families."""
+    shown = []
+    for rung in climbed.rungs:
+        gain = measured(rung.gain, rung.gain_se).strip() if rung.gain_value.known else "the first"
+        shown.append(
+            f"{rung.split:5} {rung.family}: {measured(rung.bound, rung.bound_se).strip()} "
+            f"({gain if gain == 'the first' else '+' * (rung.gain >= 0) + gain}), "
+            f"{rung.converged} of {rung.n} certified"
+        )
+    return shown
 
 
 def lines(summary: GapSummary) -> list[str]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from avi.abilities import StandardNormalKL, StandardNormalPrior
+from avi.abilities import StandardNormalKL, StandardNormalPrior, given
 from avi.engine.lanes import in_lanes
 from avi.population import Points
 from avi.randomness import key_for
@@ -16,7 +16,7 @@ from avi.results.parts import PARTS, Parts, SplitParts, write
 from avi.run.product import End, Made, Product
 from avi.run.session import Session
 from avi.settings import SPLITS
-from avi.types import Params
+from avi.types import Params, Psi
 
 ACTIVE = 0.01  # variance of a latent's posterior mean over rows (Burda et al. 2016), and nats of KL
 NEXT_TO_NOTHING = 0.1  # nats of KL per datapoint
@@ -24,15 +24,17 @@ NEXT_TO_NOTHING = 0.1  # nats of KL per datapoint
 
 def split_parts(session: Session, params: Params, points: Points, bound: float) -> SplitParts:
     """Return the parts of the mean ELBO `bound` of some rows, at the lam that it was scored at."""
-    family: Any = session.experiment.problem.family
+    of_weights = session.experiment.problem.family
     lams = session.evaluator().lams(params, points, key_for(session.experiment.seed, "evaluate"))
 
-    def parts_of(_: None, lam: Float[jax.Array, " P"]) -> tuple[jax.Array, ...]:
+    def parts_of(psi: Psi, lam: Float[jax.Array, " P"]) -> tuple[jax.Array, ...]:
+        family: Any = given(of_weights, psi)
         mean, deviation = family.mean(lam), family.standard_deviation(lam)
         each = 0.5 * (deviation**2 + mean**2 - 1) - jnp.log(deviation)
         return family.kl_to_standard_normal(lam), each, mean
 
-    whole, each, means = (np.asarray(part, np.float64) for part in in_lanes(parts_of)(None, lams))
+    found = in_lanes(parts_of)(params.psi, lams)
+    whole, each, means = (np.asarray(part, np.float64) for part in found)
     each = each.mean(axis=0)
     return SplitParts(
         reconstruction=bound + float(whole.mean()),

@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from avi.abilities import Documents, Incomplete
-from avi.engine.evaluator import Evaluator
-from avi.engine.lanes import in_lanes
+from avi.engine.evaluator import Evaluator, moments
 from avi.engine.step import View
 from avi.errors import ConfigError, DataError
 from avi.population import Points
@@ -154,14 +153,14 @@ def _plain_rows(session: Session, data: Path, limit: int | None) -> tuple[np.nda
 
 def posteriors(session: Session, evaluator: Evaluator, params: Params, points: Points) -> Posterior:
     """Return q(z | x) of the points under the trained mode, and the bound of each."""
-    family = session.experiment.problem.family
     key = key_for(session.experiment.seed, "infer")
     lam = evaluator.lams(params, points, key)
+    mean, deviation = moments(session.experiment.problem, params.psi, lam)
     return Posterior(
         row=points.ids,
         lam=lam,
-        mean=in_lanes(lambda _, one: family.mean(one))(None, lam),
-        standard_deviation=in_lanes(lambda _, one: family.standard_deviation(one))(None, lam),
+        mean=mean,
+        standard_deviation=deviation,
         bound=evaluator.bounds(params, points, key),
     )
 

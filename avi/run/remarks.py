@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from avi.abilities import Conjugate, Remarkable
+from avi.abilities import Conjugate, Remarkable, TrainsAnother
 from avi.datasets.base import repeated_rows
 from avi.engine.step import TrainState
 from avi.phi import is_amortized
@@ -18,7 +18,22 @@ def remarks(session: Session, state: TrainState) -> list[str]:
     """Return the remarks on a run that has ended."""
     model = session.experiment.problem.model
     of_model = model.remarks(state.params.theta) if isinstance(model, Remarkable) else []
-    return [*of_model, *of_data(session), *repeated(session), *cold_start(session, state)]
+    of_steps = of_objective(session)
+    return [
+        *of_steps,
+        *of_model,
+        *of_data(session),
+        *repeated(session),
+        *cold_start(session, state),
+    ]
+
+
+def of_objective(session: Session) -> list[str]:
+    """Return what the steps climb where that is not the bound that is reported."""
+    objective, name = session.experiment.problem.objective, session.experiment.problem.bound_name
+    if not isinstance(objective, TrainsAnother):
+        return []
+    return [f"Trained: {objective.trained_name}. Reported, here and everywhere: the {name}."]
 
 
 def of_data(session: Session) -> list[str]:

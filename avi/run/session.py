@@ -223,7 +223,7 @@ def require_same_data(session: Session, run: RunDir) -> None:
 
 
 def started(params: Params, folder: Path, step: Step = None) -> Params:
-    """Return `params` with theta, and phi where it has the same shapes, from another run."""
+    """Return `params` with theta, and phi and psi where both have the same shapes, from a run."""
     arrays = _checkpoint(RunDir.open(folder), step).arrays
     try:
         theta = unflatten_like(params.theta, arrays, ".params.theta")
@@ -231,6 +231,7 @@ def started(params: Params, folder: Path, step: Step = None) -> Params:
         raise ConfigError(f"train.start={folder} holds another model. {error}") from error
     try:
         phi = unflatten_like(params.phi, arrays, ".params.phi")
+        psi = unflatten_like(params.psi, arrays, ".params.psi")
     except CheckpointError:
-        phi = params.phi
-    return Params(theta, phi)
+        phi, psi = params.phi, params.psi
+    return Params(theta, phi, psi)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from avi.abilities import Decodable
+from avi.engine.evaluator import moments
 from avi.engine.lanes import in_lanes
 from avi.population import Points
 from avi.randomness import key_for
@@ -27,20 +28,21 @@ def snapshot(session: Session, params: Params) -> Snapshot:
     if not len(points):
         points = session.points("train", SCATTERED)
     lams = session.evaluator().lams(params, points, key)
+    mean, deviation = moments(problem, params.psi, lams)
     return Snapshot(
         rows=session.splits.origin.rows_of(points.ids),
-        latent_mean=in_lanes(lambda _, lam: problem.family.mean(lam))(None, lams),
-        latent_std=in_lanes(lambda _, lam: problem.family.standard_deviation(lam))(None, lams),
+        latent_mean=mean,
+        latent_std=deviation,
         image_shape=np.array(dataset.image_shape or ()),
         labels=_labels(session, points),
-        **_observations(session, params, points, lams, key),
+        **_observations(session, params, points, mean, key),
     )
 
 
 def _observations(
-    session: Session, params: Params, points: Points, lams: np.ndarray, key: Array
+    session: Session, params: Params, points: Points, means: np.ndarray, key: Array
 ) -> dict[str, np.ndarray]:
-    model, family = session.experiment.problem.model, session.experiment.problem.family
+    model = session.experiment.problem.model
     view = session.experiment.dataset.fixed().view
     example = session.spec.example
     if not isinstance(model, Decodable) or not isinstance(example, jax.Array | np.ndarray):
@@ -50,8 +52,8 @@ def _observations(
     def seen(_: None, row: PyTree, number: Array) -> X:
         return view(row, number, jnp.zeros((), jnp.int32))
 
-    def reconstructed(theta: PyTree, lam: Array) -> X:
-        return decodable.decode(theta, family.mean(lam), example)
+    def reconstructed(theta: PyTree, mean: Array) -> X:
+        return decodable.decode(theta, mean, example)
 
     def sampled(shared: tuple[PyTree, Array], number: Array) -> X:
         theta, key = shared
@@ -63,7 +65,7 @@ def _observations(
     rows = jax.tree.map(lambda leaf: leaf[chosen], points.rows)
     return {
         "inputs": in_lanes(seen)(None, rows, points.ids[chosen]),
-        "reconstructions": in_lanes(reconstructed)(params.theta, lams[chosen]),
+        "reconstructions": in_lanes(reconstructed)(params.theta, means[chosen]),
         "samples": in_lanes(sampled)((params.theta, key), np.arange(SHOWN)),
     }
 

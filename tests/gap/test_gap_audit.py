@@ -209,9 +209,9 @@ def test_only_a_certificate_that_can_be_believed_ends_a_search_as_certified(one,
 
 
 def test_a_search_is_done_when_it_is_certified_or_has_spent_its_budget():
-    assert not is_done(None, SETTINGS)
-    assert not is_done(found(1.0, spent=SETTINGS.budget - 1), SETTINGS)
-    assert is_done(found(1.0, spent=SETTINGS.budget), SETTINGS)
+    assert not is_done(None, SETTINGS.budget)
+    assert not is_done(found(1.0, spent=SETTINGS.budget - 1), SETTINGS.budget)
+    assert is_done(found(1.0, spent=SETTINGS.budget), SETTINGS.budget)
     assert is_done(found(0.0, ending=Ending.CERTIFIED), SETTINGS)
     # Where the gradient is exactly zero no step leads anywhere.
     assert is_done(found(0.0, ending=Ending.SATURATED), SETTINGS)

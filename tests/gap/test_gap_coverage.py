@@ -61,7 +61,7 @@ def replications(population):
         lambda what, share: None,
         Clock(None),
     )
-    _, found = measure(context)
+    found = measure(context).reported
     gaps, noise = np.array([(row.amortization_gap, row.gap_se) for row in found]).T
     shape = REPLICATIONS, POINTS
     return gaps.reshape(shape), noise.reshape(shape), mean_gap

@@ -30,7 +30,7 @@ def test_what_was_found_is_kept_with_its_certificate(measured):
     assert found.lam.shape == (20, 6)
     np.testing.assert_array_equal(found.certificate, [row.certificate for row in rows])
     assert found.converged.tolist() == [row.converged for row in rows]
-    theta = theta_sha256(case.params.theta)
+    theta = theta_sha256(case.params)
     assert len(found.of(theta, 6)) == 20
     # For other parameters, or another family, it says nothing.
     assert found.of(b"0" * 32, 6) == {}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avi.results import facts, metrics, parts, points, snapshot
+from avi.results import facts, ladder, metrics, parts, points, snapshot
 from avi.results import gap as summaries
 from avi.results.facts import Cost
 from avi.results.flags import Validity
@@ -213,6 +213,7 @@ def _write_gap(folder, rng, gap, final, amortized, objective) -> None:
             certificate=Mean(0.0031, 0.0004, 0.0004, 0.0004),
             converged=certified,
             proved=0,
+            doubled=2,
             endings=(Ended("saddle", 3, "the bound bends upwards."),) * (certified < 100),
             negative=0,
             gradient_evaluations=4000,
@@ -268,6 +269,33 @@ def _write_gap(folder, rng, gap, final, amortized, objective) -> None:
     )
     points.write(folder, lines, points.Observations())
     summaries.write(folder, summary)
+    ladder.write(folder, _ladder(), [])
+
+
+def _ladder() -> ladder.Ladder:
+    """Return two families, the second of which holds the first."""
+    first = ladder.Rung("test", "diagonal_gaussian", 4, 0, 100, 98, -23.1, 0.4, left=0.5)
+    second = ladder.Rung(
+        split="test",
+        family="full_rank_gaussian",
+        params_per_datapoint=5,
+        shared_weights=0,
+        n=100,
+        converged=100,
+        bound=-22.7,
+        bound_se=0.4,
+        gain=0.4,
+        gain_se=0.02,
+        gain_interval=(0.36, 0.45),
+        holds="diagonal_gaussian",
+        below=0,
+        left=0.1,
+        left_se=0.02,
+        evidence_kind="lower",
+        gradient_evaluations=7000.0,
+        milliseconds=21.0,
+    )
+    return ladder.Ladder((first, second))
 
 
 def _mean(values: np.ndarray) -> Mean:

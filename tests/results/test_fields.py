@@ -18,6 +18,7 @@ from avi.results import (
     flags,
     form,
     gap,
+    ladder,
     lams,
     metrics,
     parts,
@@ -31,7 +32,20 @@ from avi.results.run import read
 from avi.results.store import Files
 from avi.rundir import RunDir
 
-MODULES = (comparison, facts, flags, form, gap, lams, metrics, parts, points, snapshot, topics)
+MODULES = (
+    comparison,
+    facts,
+    flags,
+    form,
+    gap,
+    ladder,
+    lams,
+    metrics,
+    parts,
+    points,
+    snapshot,
+    topics,
+)
 RECORDS = [
     kind
     for module in MODULES
@@ -95,7 +109,8 @@ def test_every_field_is_shown_or_documented(runs, read_fields, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    "kept", ["run.json", gap.SUMMARY, points.POINTS, "metrics.jsonl", "topics", parts.PARTS]
+    "kept",
+    ["run.json", gap.SUMMARY, points.POINTS, "metrics.jsonl", "topics", parts.PARTS, ladder.LADDER],
 )
 def test_what_is_read_and_written_again_is_the_same_file(kept, runs, tmp_path):
     """Of a record's own fields nothing is lost or changed on the way, to the last digit."""
@@ -111,6 +126,8 @@ def test_what_is_read_and_written_again_is_the_same_file(kept, runs, tmp_path):
         points.write(folder, points.read(files), points.Observations())
     elif kept == parts.PARTS:
         parts.write(folder, parts.read(files))
+    elif kept == ladder.LADDER:
+        ladder.write(folder, ladder.read(files), [])
     elif kept == "metrics.jsonl":
         lines = metrics.measured(run)
         path.unlink()

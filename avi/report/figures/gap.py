@@ -22,6 +22,7 @@ from avi.report.figures.style import (
 )
 from avi.report.wording import count, plus_minus, signed
 from avi.results.gap import FrontierStep, Mean, SplitSummary
+from avi.results.ladder import Rung
 from avi.settings import Split
 
 if TYPE_CHECKING:
@@ -205,6 +206,40 @@ def frontier(curves: Mapping[Split, Sequence[FrontierStep]]) -> "Figure":
         left.plot([], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="all of the gap")
         left.legend(loc="lower right", fontsize=8.5)
     return figure
+
+
+def ladder(splits: Mapping[str, Sequence[Rung]]) -> "Figure":
+    """Draw what the best of each family has over the first one, and how far log p(x) is."""
+    with style():
+        bars = max(len(rungs) for rungs in splits.values())
+        figure = blank(8.6, 1.1 + 0.34 * bars * len(splits) + 0.25 * len(splits))
+        panels = figure.subplots(len(splits), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (split, rungs) in zip(panels, splits.items(), strict=True):
+            _draw_ladder(axes, split, rungs)
+        panels[-1].set_xlabel("nats above the best of the first family (bars: 95 % intervals)")
+    return figure
+
+
+def _draw_ladder(axes: "Axes", split: str, rungs: Sequence[Rung]) -> None:
+    above = np.array([rung.bound - rungs[0].bound for rung in rungs])
+    colour = SPLIT_COLOURS.get(split, GREEN)
+    errors = Z * np.nan_to_num([rung.gain_se for rung in rungs])
+    places = np.arange(len(rungs))
+    axes.barh(places, above, 0.6, color=colour, alpha=0.35)
+    axes.errorbar(above, places, xerr=errors, fmt="o", color=colour, markersize=4, elinewidth=1)
+    axes.set_yticks(places, [plain(rung.family) for rung in rungs])
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.set_ylim(len(rungs) - 0.4, -0.6)
+    axes.axvline(0, color=MUTED, linewidth=1)
+    last = rungs[-1]
+    if last.left_value.known:
+        end = float(above[-1]) + last.left
+        sign = {"lower": "≥ ", "upper": "≤ "}.get(last.evidence_kind, "")
+        label = f"log p(x) {sign}here"
+        axes.axvline(end, color=INK, linewidth=1, linestyle=(0, (4, 3)), label=label)
+        axes.legend(loc="lower right", fontsize=8.5)
+    axes.set_title(f"{plain(split)}, n = {count(last.n)}")
+    axes.grid(visible=False, axis="y")
 
 
 def _draw_curve(

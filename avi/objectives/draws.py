@@ -1,0 +1,63 @@
+"""Draws from q as smooth functions of lam, and what an objective asks of each."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from avi.abilities import KnownEntropy, Noisy, Stratified, draw_and_log_prob
+from avi.types import Family, Lam, PRNGKey, Scalar, Target
+
+
+def draw_noise(family: Noisy, key: PRNGKey, num_samples: int, *, antithetic: bool) -> Array:
+    """Return [S, ...] draws of the family's noise; antithetic: the second half mirrors the first.
+
+    Mirrored draws keep every estimator unbiased because the noise of all families is symmetric.
+    """
+    num_drawn = num_samples // 2 if antithetic else num_samples
+    noise = jax.vmap(family.noise)(jax.random.split(key, num_drawn))
+    return jnp.concatenate([noise, -noise]) if antithetic else noise
+
+
+def mean_over(function: Callable[[Array], Array], noise: Array) -> Array:
+    """Return the mean of `function` over the draws."""
+    if len(noise) == 1:
+        # Without an axis for one draw XLA forms weight gradients faster (docs/performance.md).
+        return function(noise[0])
+    return jax.vmap(function)(noise).mean()
+
+
+def refuse_draws(num_samples: int, *, antithetic: bool = False) -> None:
+    """Raise ValueError unless S is positive, and even if the draws are antithetic."""
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be 1 or more; got {num_samples}.")
+    if antithetic and num_samples % 2:
+        raise ValueError(
+            f"antithetic draws come in pairs; got num_samples={num_samples}. "
+            f"Try num_samples={num_samples + 1} or antithetic=false."
+        )
+
+
+def elbo_of(target: Target, family: Any, lam: Lam, eps: Array) -> Scalar:
+    """Return log p(x, z) - log q(z) of one draw, with the entropy for -log q where it is known.
+
+    Of a mixture it is the mean over one draw from each component.
+    """
+    model, theta, x = target
+    if isinstance(family, Stratified):
+        of_mixture: Any = family
+        each, log_weights = family.strata(lam, eps)
+        ratios = jax.vmap(lambda z: model.log_joint(theta, x, z) - of_mixture.log_prob(lam, z))
+        return jnp.exp(log_weights) @ ratios(each)
+    if isinstance(family, KnownEntropy):
+        z = family.transport(lam, eps)  # type: ignore[attr-defined]
+        return model.log_joint(theta, x, z) + family.entropy(lam, z)
+    z, log_q = draw_and_log_prob(family, lam, eps)
+    return model.log_joint(theta, x, z) - log_q
+
+
+def draws_per_noise(family: Family) -> int:
+    """Return how many z, and evaluations of log p(x, z), one draw of the noise gives."""
+    return family.components if isinstance(family, Stratified) else 1
