@@ -91,9 +91,11 @@ class AnnealedImportanceSampling:
         noise = jnp.hypot(one.standard_error, other.standard_error)
         apart = jnp.maximum(other.value - one.value - SURE * noise, 0.0)
         together = _estimate(jnp.concatenate([near, far]), sign=1)
-        # What the prior finds beyond q, and noise may explain, is in doubt until more chains tell.
+        # What the prior finds beyond q, and noise may explain, is in doubt until more chains tell;
+        # and as it alone sees modes that q has missed, so is what its own noise may hide.
         doubt = jnp.maximum(other.value - one.value, 0.0) / 2
-        error = jnp.hypot(together.standard_error, doubt)
+        hidden = other.standard_error / 2
+        error = jnp.hypot(together.standard_error, jnp.hypot(doubt, hidden))
         together = together._replace(standard_error=error)
         # A path that is too short from the prior finds less, and would halve what q's own find.
         short = one.value - other.value > SURE * noise
