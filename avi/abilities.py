@@ -244,6 +244,11 @@ def psi_of(family: Family) -> Psi:
     return family.psi if isinstance(family, SharedWeights) else ()
 
 
+def _is_noisy(model: Model, family: Family) -> bool:
+    del model  # which may call something else its noise
+    return isinstance(family, Reparametrised | Stratified)
+
+
 @runtime_checkable
 class KnownEntropy(Protocol):
     """A family that knows its entropy."""
@@ -254,6 +259,7 @@ class KnownEntropy(Protocol):
 @ability(
     "a family with reparametrised draws",
     instead="Try objective=elbo or objective=score, or family=diagonal_gaussian.",
+    where=_is_noisy,
 )
 @runtime_checkable
 class Noisy(Protocol):

@@ -56,14 +56,14 @@ def _full_report(words: list[str]) -> list[str]:
 COMMAND = Command(
     name="gap",
     summary="measure what inference loses on a trained run, in nats",
-    usage="avi gap run=<folder> [gap.<key>=...] [evidence=...] [refine=...] [family=[...]]",
+    usage="avi gap run=<folder> [gap.<key>=...] [evidence|refine|family=...]",
     examples="""\
   avi gap run=outputs/train/<folder>
   avi gap run=<folder> gap.splits=[test]    half the time
   avi gap run=<folder> gap.half_width=0.05  more rows, a narrower interval
   avi gap run=<folder> checkpoint=best      by the validation bound, or a step
   avi gap run=<folder> evidence=iwae evidence.num_samples=5000
-  avi gap run=<folder> family=[diagonal_gaussian,full_rank_gaussian,coupling_flow]
+  avi gap run=<folder> family=[diagonal_gaussian,coupling_flow]
                                             what a richer family would buy
 """,
     run=run,

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from scipy.stats import t as student
 
-from avi.types import PRNGKey
+from avi.abilities import SharedWeights
+from avi.types import Family, PRNGKey
 
 FALSE_ALARM = 1e-6  # of one claim that draws
 GROUPS = 50  # whose means are compared: near normal, even where single draws are heavy-tailed
@@ -96,6 +98,14 @@ def length_of(slopes: Any) -> Array:
     """Return how far to go in a direction in which a log density has these slopes."""
     spread = jnp.std(slopes)
     return MOVE / jnp.where(spread > 0, spread, MOVE)
+
+
+def with_weights(family: Family) -> Family:
+    """Return the family at weights that are not those of its start, if it has any."""
+    if not isinstance(family, SharedWeights):
+        return family
+    flat, unravel = ravel_pytree(family.init_psi(jax.random.key(10)))
+    return family.given(unravel(flat + 0.3 * jax.random.normal(jax.random.key(11), flat.shape)))
 
 
 def broken(claims: Iterable[Claim]) -> list[Claim]:

@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from avi.abilities import (
@@ -15,12 +14,11 @@ from avi.abilities import (
     KnownEntropy,
     Natural,
     Reparametrised,
-    SharedWeights,
     StandardNormalKL,
     Stratified,
 )
 from avi.conjugate import LOG_TWO_PI
-from avi.contracts.claims import Claim, drawn, exactly, mean_is, projected
+from avi.contracts.claims import Claim, drawn, exactly, mean_is, projected, with_weights
 from avi.types import Family, PRNGKey
 
 WIDER = 1.4  # the reference density of the total probability, in standard deviations of q
@@ -28,8 +26,7 @@ WIDER = 1.4  # the reference density of the total probability, in standard devia
 
 def claims(family: Family, draws: int = 20_000) -> Iterator[Claim]:
     """Yield what holds of a family, at a member that is not its standard one."""
-    if isinstance(family, SharedWeights):
-        family = family.given(_moved(family.init_psi(jax.random.key(10)), jax.random.key(11)))
+    family = with_weights(family)
     start = family.init()
     shape = (family.num_params,)
     yield Claim("init has num_params entries", start.shape == shape, f"shape {start.shape}")
@@ -59,12 +56,6 @@ def claims(family: Family, draws: int = 20_000) -> Iterator[Claim]:
         yield mean_is("kl_to_standard_normal is the mean of log q - log N(z; 0, I)", away, known)
     if isinstance(family, Natural):
         yield _of_natural_steps(family, lam)
-
-
-def _moved(tree: Any, key: PRNGKey) -> Any:
-    """Return weights that are not those of the start."""
-    flat, unravel = ravel_pytree(tree)
-    return unravel(flat + 0.3 * jax.random.normal(key, flat.shape))
 
 
 def _of_density(family: Any, lam: Array, z: Array, draws: int) -> Iterator[Claim]:

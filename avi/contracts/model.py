@@ -23,7 +23,15 @@ from avi.abilities import (
     offers,
 )
 from avi.conjugate import LOG_TWO_PI
-from avi.contracts.claims import Claim, drawn, exactly, length_of, mean_is, projected
+from avi.contracts.claims import (
+    Claim,
+    drawn,
+    exactly,
+    length_of,
+    mean_is,
+    projected,
+    with_weights,
+)
 from avi.errors import ConfigError
 from avi.evidence.ais import AnnealedImportanceSampling
 from avi.evidence.quadrature import Quadrature
@@ -66,6 +74,7 @@ def _is_foreign(component: Any) -> bool:
 
 def claims(model: Model, family: Family, data: DataSpec, draws: int = 20_000) -> Iterator[Claim]:
     """Yield what holds of a model and of the closed forms that it has for a family."""
+    family = with_weights(family)
     yield from _of_densities(model, data, draws)
     theta, simulated = _simulated(model, data, POINTS)
     _, x = simulated

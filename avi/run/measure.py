@@ -101,12 +101,11 @@ def ladder_lines(climbed: Ladder) -> list[str]:
     """Return what the terminal shows of a ladder of families."""
     shown = []
     for rung in climbed.rungs:
-        gain = measured(rung.gain, rung.gain_se).strip() if rung.gain_value.known else "the first"
-        shown.append(
-            f"{rung.split:5} {rung.family}: {measured(rung.bound, rung.bound_se).strip()} "
-            f"({gain if gain == 'the first' else '+' * (rung.gain >= 0) + gain}), "
-            f"{rung.converged} of {rung.n} certified"
-        )
+        value = measured(rung.bound, rung.bound_se)
+        gain = f", gain {rung.gain:.3f} +- {rung.gain_se:.3f}" if rung.gain_value.known else ""
+        shown.append(f"{rung.split:5} {rung.family}")
+        shown.append(f"{'':5} {'ELBO at lam*':18} {value}{gain}")
+        shown.append(f"{'':5} {'converged':18} {rung.converged} of {rung.n} rows")
     return shown
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from avi.engine.evaluator import moments
 from avi.engine.lanes import in_lanes
 from avi.families.dirichlet import Dirichlet
 from avi.models.lda import LDA

@@ -16,6 +16,7 @@ from avi.engine.feed import mapped
 from avi.engine.loop import Loop, make_run
 from avi.engine.step import _all_finite, init_state, make_step
 from avi.errors import ConfigError
+from avi.families.coupling_flow import CouplingFlow
 from avi.families.gaussian import DiagonalGaussian
 from avi.inference.amortized import Amortized
 from avi.inference.free_form import FreeForm
@@ -23,7 +24,7 @@ from avi.inference.refined import Refined
 from avi.inference.start import Start
 from avi.models.linear_gaussian import LinearGaussian
 from avi.networks.mlp import MLP
-from avi.objectives.elbo import AnalyticKL
+from avi.objectives.elbo import AnalyticKL, Pathwise
 from avi.optimizers.natural_gradient import NaturalGradient
 from avi.problem import Problem
 from avi.refine.ascent import Ascent
@@ -388,3 +389,32 @@ def test_a_session_keeps_rows_above_the_budget_in_a_mapped_file(monkeypatch, tmp
         rows[budget] = open_session(job.tree).splits.train
     assert [isinstance(kept, np.memmap) for kept in rows.values()] == [True, False]
     np.testing.assert_array_equal(*rows.values())
+
+
+@pytest.mark.usefixtures("double_precision")
+@every_mode
+def test_weights_of_a_family_climb_the_mean_bound_and_leave_other_rows_alone(mode):
+    flow = CouplingFlow(2, 2, 4, 1, "shared", transform="affine")
+    problem = Problem(WithPrior(2, "shared", 1e-3), flow, MODES[mode], Pathwise(2, False))
+    sgd = Params(optax.sgd(1.0), optax.sgd(1.0))
+    state, batch = start_of(problem, sgd), jnp.array([4, 1], jnp.int32)
+    after, _ = jax.jit(make_step(problem, sgd, view, N))(state, rows(), batch, KEY)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(KEY, 0), batch)
+
+    def mean(psi):
+        def bound(number, key):
+            phi = state.params.phi
+            own = phi[number] if mode == "free_form" else phi
+            params = state.params._replace(phi=own, psi=psi)
+            return problem.bound(params, rows()[number], key).surrogate
+
+        return jax.vmap(bound)(batch, keys).mean()
+
+    expected = flat(jax.grad(mean)(state.params.psi))
+    np.testing.assert_allclose(
+        flat(after.params.psi) - flat(state.params.psi), expected, atol=1e-12
+    )
+    assert np.abs(expected).max() > 1e-4
+    if mode == "free_form":
+        moved = np.abs(after.params.phi - state.params.phi).max(axis=1) > 0
+        assert moved.tolist() == [False, True, False, False, True, False]

@@ -212,10 +212,10 @@ def test_a_search_is_done_when_it_is_certified_or_has_spent_its_budget():
     assert not is_done(None, SETTINGS.budget)
     assert not is_done(found(1.0, spent=SETTINGS.budget - 1), SETTINGS.budget)
     assert is_done(found(1.0, spent=SETTINGS.budget), SETTINGS.budget)
-    assert is_done(found(0.0, ending=Ending.CERTIFIED), SETTINGS)
+    assert is_done(found(0.0, ending=Ending.CERTIFIED), SETTINGS.budget)
     # Where the gradient is exactly zero no step leads anywhere.
-    assert is_done(found(0.0, ending=Ending.SATURATED), SETTINGS)
-    assert not is_done(found(0.0, ending=Ending.SADDLE), SETTINGS)
+    assert is_done(found(0.0, ending=Ending.SATURATED), SETTINGS.budget)
+    assert not is_done(found(0.0, ending=Ending.SADDLE), SETTINGS.budget)
 
 
 def test_a_second_opinion_finds_the_better_of_two_hills(monkeypatch):

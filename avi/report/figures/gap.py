@@ -237,7 +237,7 @@ def _draw_ladder(axes: "Axes", split: str, rungs: Sequence[Rung]) -> None:
         sign = {"lower": "≥ ", "upper": "≤ "}.get(last.evidence_kind, "")
         label = f"log p(x) {sign}here"
         axes.axvline(end, color=INK, linewidth=1, linestyle=(0, (4, 3)), label=label)
-        axes.legend(loc="lower right", fontsize=8.5)
+        axes.legend(loc="upper right", bbox_to_anchor=(0.97, 0.99), fontsize=8.5)
     axes.set_title(f"{plain(split)}, n = {count(last.n)}")
     axes.grid(visible=False, axis="y")
 
