@@ -31,18 +31,20 @@ class Localised:
         return latent
 
     @cached_property
-    def _sizes(self) -> tuple[int, int]:
-        psi = jax.eval_shape(self.family.init_psi, jax.random.key(0))
-        return self.family.num_params, sum(leaf.size for leaf in jax.tree.leaves(psi))
+    def _like(self) -> Psi:
+        return jax.eval_shape(self.family.init_psi, jax.random.key(0))
 
     @property
     def num_params(self) -> int:
         """P of the family and the number of its weights."""
-        return sum(self._sizes)
+        number: int = self.family.num_params
+        return number + sum(leaf.size for leaf in jax.tree.leaves(self._like))
 
     def holds(self, smaller: Family) -> bool:
-        """Whether the other is this family with shared weights."""
-        return smaller == self.family
+        """Whether the other is this family at shared weights."""
+        own, theirs = (jax.tree.map(jnp.shape, psi) for psi in (self._like, psi_of(smaller)))
+        same = smaller.num_params == self.family.num_params and own == theirs
+        return isinstance(smaller, type(self.family)) and same
 
     def embed(self, smaller: Family, lam: Lam) -> Lam:
         """Return the lam with the other's weights in it."""
@@ -99,8 +101,7 @@ class Localised:
         return family.standard_deviation(own)
 
     def _at(self, lam: Lam) -> tuple[Any, Lam]:
-        like = jax.eval_shape(self.family.init_psi, jax.random.key(0))
-        leaves, structure = jax.tree.flatten(like)
+        leaves, structure = jax.tree.flatten(self._like)
         own, *flat = jnp.split(lam, _ends(self.family.num_params, leaves))
         parts = [part.reshape(leaf.shape) for part, leaf in zip(flat, leaves, strict=True)]
         return self.family.given(jax.tree.unflatten(structure, parts)), own

@@ -16,7 +16,7 @@ from avi.engine.loop import Loop
 from avi.engine.step import init_state
 from avi.errors import ConfigError
 from avi.families.localised import Localised
-from avi.gap.context import Context
+from avi.gap.context import Clock, Context
 from avi.gap.ledger import Ledger, LedgerFiles
 from avi.gap.search import Found, Job
 from avi.gap.statistics import mean_and_error, mean_of
@@ -129,6 +129,7 @@ def _of(context: Context, family: Family, psi: Psi) -> Context:
         context,
         experiment=replace(experiment, problem=problem, refine=refine),
         params=Params(context.params.theta, (), psi),
+        clock=Clock(None),  # that of the report itself is over
         ledger=Ledger(LedgerFiles(None, ""), family.num_params),
     )
 

@@ -92,7 +92,9 @@ def report(
     summary, rows = under_way.summary, under_way.reported
     climbed = _ladder(under_way, families)
     if folder is not None:
-        if climbed is not None:
+        if climbed is None:
+            ladders.remove(folder)  # which was of other rows or parameters
+        else:
             ladders.write(folder, *climbed)
         lines.write(folder, rows, observations(context, summary.worst))
         optima.write(folder, _lams(context, theta))

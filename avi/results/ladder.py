@@ -80,6 +80,12 @@ def write(folder: Path, ladder: Ladder, rows: Sequence[RowOfRung]) -> None:
     write_atomically(folder / LADDER, json.dumps(plain(ladder), indent=1) + "\n")
 
 
+def remove(folder: Path) -> None:
+    """Remove both files of the run in `folder`, if they are there."""
+    for name in (LADDER, LADDER_ROWS):
+        (folder / name).unlink(missing_ok=True)
+
+
 def read(files: Files) -> Ladder:
     """Return the rungs that can be read, none where no ladder was climbed."""
     tree = files.json(LADDER)

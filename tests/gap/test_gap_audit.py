@@ -15,7 +15,7 @@ from avi.gap.audit import Audit
 from avi.gap.context import Context
 from avi.gap.endings import Ending
 from avi.gap.flags import starts_ok
-from avi.gap.search import Found, Searcher, is_done, surer
+from avi.gap.search import Flat, Found, Job, Searcher, is_done, surer
 from avi.objectives.elbo import Elbo
 from avi.population import Points
 from avi.results.gap import AuditRecord
@@ -243,3 +243,35 @@ def test_starts_that_led_higher_are_no_green_report():
     assert starts_ok(dataclasses.replace(audit, all_points=True)) is True
     assert starts_ok(dataclasses.replace(audit, improved=0)) is True
     assert starts_ok(dataclasses.replace(audit, points=0)) is None
+
+
+def searching(gained):
+    """Return a searcher whose job has taken twice the steps since its flat lam, for this gain."""
+    compiled = SimpleNamespace(
+        experiment=SimpleNamespace(seed=0),
+        values=lambda key, rows, ids, lams: np.where(lams > 0, gained, np.zeros_like(gained)),
+    )
+    points = Points(np.zeros(1), np.zeros(1, int))
+    job = Job(0, 0, np.ones(1), first=400, flat=Flat(np.zeros(1), 200))
+    job.found = found(0.002, ending=Ending.UNCERTIFIED)
+    Searcher(compiled, points, SETTINGS)._compare([job])
+    return job
+
+
+@pytest.mark.parametrize(
+    ("gain", "noise", "ending"),
+    [
+        (0.0, 1e-3, Ending.DOUBLED),
+        (-0.05, 1e-3, Ending.DOUBLED),
+        (0.5, 1e-3, Ending.UNCERTIFIED),
+        (0.0, 0.5, Ending.UNCERTIFIED),  # a gain that noise hides is not none
+        (np.nan, 1e-3, Ending.UNCERTIFIED),
+    ],
+)
+def test_twice_the_search_ends_it_only_where_it_gains_nothing_beyond_noise(gain, noise, ending):
+    pairs = np.random.default_rng(0).standard_normal(100)
+    job = searching((gain + noise * (pairs - pairs.mean()))[None])
+    assert job.found.ending is ending
+    assert job.found.converged is (ending is Ending.DOUBLED)
+    # Where it gained, the comparison begins anew from here.
+    assert job.flat.steps == (200 if ending is Ending.DOUBLED else 400)
