@@ -33,8 +33,8 @@ class Renyi:
 
     @property
     def bound_name(self) -> str:
-        """Rényi with alpha and k."""
-        return f"Rényi({self.alpha:g})-{self.num_samples}"
+        """Renyi, alpha and k, in letters that every terminal has."""
+        return f"Renyi({self.alpha:g})-{self.num_samples}"
 
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
         """Return the bound at lam."""
