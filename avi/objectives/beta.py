@@ -10,7 +10,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array
 
 from avi.abilities import Reparametrised, StandardNormalKL, StandardNormalPrior
-from avi.objectives.draws import draw_noise, mean_over, refuse_draws
+from avi.objectives.draws import draw_noise, reconstruction_and_divergence, refuse_draws
 from avi.types import Bound, Family, Inference, Lam, Params, PRNGKey, Scalar, Target, X
 
 
@@ -81,13 +81,8 @@ class Beta:
 
     def _parts(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> tuple[Scalar, Scalar]:
         """Return the reconstruction term, on draws, and the exact KL."""
-        model: Any = target.model
-
-        def reconstruction(eps: Array) -> Array:
-            return model.log_likelihood(target.theta, target.x, family.transport(lam, eps))
-
         noise = draw_noise(family, key, self.num_samples, antithetic=self.antithetic)
-        return mean_over(reconstruction, noise), family.kl_to_standard_normal(lam)
+        return reconstruction_and_divergence(target, family, lam, noise)
 
     def evaluations(self, family: Family) -> int:
         """S."""

@@ -58,6 +58,18 @@ def elbo_of(target: Target, family: Any, lam: Lam, eps: Array) -> Scalar:
     return model.log_joint(theta, x, z) - log_q
 
 
+def reconstruction_and_divergence(
+    target: Target, family: Any, lam: Lam, noise: Array
+) -> tuple[Scalar, Scalar]:
+    """Return the mean of log p(x | z) over the draws, and the exact KL(q || N(0, I))."""
+    model: Any = target.model
+
+    def reconstruction(eps: Array) -> Array:
+        return model.log_likelihood(target.theta, target.x, family.transport(lam, eps))
+
+    return mean_over(reconstruction, noise), family.kl_to_standard_normal(lam)
+
+
 def draws_per_noise(family: Family) -> int:
     """Return how many z, and evaluations of log p(x, z), one draw of the noise gives."""
     return family.components if isinstance(family, Stratified) else 1

@@ -21,6 +21,7 @@ from avi.objectives.draws import (
     draws_per_noise,
     elbo_of,
     mean_over,
+    reconstruction_and_divergence,
     refuse_draws,
 )
 from avi.types import Bound, Family, Lam, Model, Objective, PRNGKey, Target
@@ -44,13 +45,8 @@ class AnalyticKL:
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
         """Return the bound at lam."""
         noise = draw_noise(family, key, self.num_samples, antithetic=self.antithetic)
-
-        model: Any = target.model
-
-        def reconstruction(eps: Array) -> Array:
-            return model.log_likelihood(target.theta, target.x, family.transport(lam, eps))
-
-        value = mean_over(reconstruction, noise) - family.kl_to_standard_normal(lam)
+        reconstruction, divergence = reconstruction_and_divergence(target, family, lam, noise)
+        value = reconstruction - divergence
         return Bound(value, value)
 
     def evaluations(self, family: Family) -> int:
