@@ -4,7 +4,7 @@ Who has the methods has the ability. What a person reads where a component needs
 with it, and so does the condition of one that holds for some pairs of model and family only.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -76,6 +76,16 @@ def missing(component: Any, model: Model, family: Family) -> list[type]:
 def first_that_fits(candidates: Iterable[Any], model: Model, family: Family) -> Any:
     """Return the first of the components whose needs the pair meets, None if there is none."""
     return next((one for one in candidates if not missing(one, model, family)), None)
+
+
+# --- of any component -------------------------------------------------------------------------
+
+
+@runtime_checkable
+class PartlyIdle(Protocol):
+    """A component, or a block of settings, some keys of which do nothing beside others."""
+
+    def idle(self) -> Mapping[str, str]: ...  # key -> why, a sentence
 
 
 # --- of models --------------------------------------------------------------------------------

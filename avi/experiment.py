@@ -24,6 +24,7 @@ HOLDS: dict[str, tuple[str, ...]] = {  # support of a likelihood -> of data it g
     "count": ("binary", "count"),
     "real": ("binary", "unit", "count", "real"),
     "terms": ("terms",),
+    "any": ("binary", "unit", "count", "real"),
 }
 INSTEAD: dict[str, str] = {
     "binary": "likelihood=bernoulli",
@@ -79,6 +80,7 @@ def make_experiment(
     refine = fit(refine, model, family, "refine")
     problem = pose(model, family, inference, objective)
     model = problem.model
+    _check_phi(optimizers)
     optimizers = Params(
         theta=fit(optimizers.theta, model, family, "optimizer.theta"),
         phi=fit(optimizers.phi, model, family, "optimizer.phi"),
@@ -106,10 +108,13 @@ def _check_cone(model: Model, optimizers: Params) -> None:
             f"theta of {type(model).__name__} are natural parameters of a distribution, which only "
             "steps made for them keep valid. Try optimizer.theta=robbins_monro."
         )
+
+
+def _check_phi(optimizers: Params) -> None:
     if Conjugate in getattr(optimizers.phi, "needs", ()):
         raise ConfigError(
             f"{type(optimizers.phi).__name__} moves the globals of a model, not phi. "
-            "Try optimizer.phi=adam or optimizer.phi=natural_gradient."
+            "Try optimizer.phi=adam."
         )
 
 
@@ -144,8 +149,9 @@ def _other_support(model: Model, dataset: Dataset) -> str:
                 f"The support of {type(component).__name__} is none of {', '.join(HOLDS)}. Try one "
                 "of them, or one name of your own in both."
             )
-    of_words = model.support == "terms"
-    return f"Try {'dataset=ap or dataset=corpus' if of_words else INSTEAD[dataset.support]}."
+    if model.support == "terms":
+        return "Try dataset=ap, or dataset=corpus dataset.path=<file>."
+    return f"Try {INSTEAD[dataset.support]}."
 
 
 def check_batch(batch_size: int, data: DataSpec) -> None:

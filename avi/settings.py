@@ -1,6 +1,6 @@
 """The settings that belong to no component: one dataclass per yaml block, one table of traits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple
 
 Split = Literal["train", "valid", "test"]
@@ -105,6 +105,11 @@ class TrainSettings:
             value = getattr(self, name)
             _refuse(value < 0, f"train.{name} must be 0 or more; got {value}.")
 
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing beside the others, and why."""
+        why = "there are no held-out bounds with train.eval_points=0."
+        return {} if self.eval_points else dict.fromkeys(("eval_every", "eval_draws"), why)
+
 
 @dataclass(frozen=True)
 class GapSettings:
@@ -149,3 +154,9 @@ class GapSettings:
             f"gap.half_width must be positive (nats) or null; got {self.half_width}.",
         )
         _refuse(not self.splits, "gap.splits must name at least one of train, valid, test.")
+
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing beside the others, and why."""
+        others = [each.name for each in fields(self) if each.name != "num_points"]
+        why = "there is no report with gap.num_points=0."
+        return {} if self.num_points else dict.fromkeys(others, why)

@@ -39,7 +39,8 @@ PRNGKey = Key[Array, ""]
 
 Space = str  # "real", "simplex", "category", or one that a model and a family of one's own share
 Kind = Literal["exact", "lower", "upper", "none"]  # what an estimate of log p(x) is of it
-Support = Literal["binary", "unit", "count", "real", "terms"]  # terms: x is a bag of words
+# terms: x is a bag of words; any: numbers, of which the model itself knows more.
+Support = Literal["binary", "unit", "count", "real", "terms", "any"]
 
 
 class Latent(NamedTuple):

@@ -1,6 +1,6 @@
 """From the plain tree of a run to the objects it describes. Knows nothing of Hydra."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,38 @@ def load_experiment(tree: Mapping[str, Any]) -> "Experiment":
 def load_dataset(tree: Mapping[str, Any]) -> Any:
     """Return the data set of a plain tree alone."""
     return build(_dataset(tree["dataset"])[0], "dataset")
+
+
+def require_effect(words: Iterable[str], tree: Mapping[str, Any]) -> None:
+    """Refuse words whose key does nothing beside the others of its block.
+
+    Raises:
+        ConfigError: names the word and what makes it idle.
+    """
+    from avi.abilities import PartlyIdle
+
+    for word in words:
+        key = word.partition("=")[0].lstrip("+~")
+        parts = key.split(".")
+        for depth in range(1, len(parts)):
+            block = _part(tree, parts[:depth])
+            idle = block.idle() if isinstance(block, PartlyIdle) else {}
+            if parts[depth] in idle:
+                raise ConfigError(f"{word} does nothing: {idle[parts[depth]]} Leave it out.")
+
+
+def _part(tree: Mapping[str, Any], path: list[str]) -> Any:
+    """Return the object or the settings that stand at a path of the tree, None for neither."""
+    settings = checked(tree)
+    if path in (["train"], ["gap"]):
+        return getattr(settings, path[0])
+    node: Any = tree
+    for name in path:
+        node = node.get(name) if isinstance(node, Mapping) else None
+    if path == ["dataset"]:
+        node, _ = _dataset(node)
+    whole = isinstance(node, Mapping) and "_target_" in node
+    return build(node, ".".join(path)) if whole else None
 
 
 def _dataset(value: Any) -> tuple[Mapping[str, Any], float]:

@@ -182,6 +182,13 @@ def _require_effect(words: list[str], tree: Mapping[str, Any]) -> None:
                 f"{word} does nothing: avi starts its jobs by itself. Try -m for a sweep, jobs=2 "
                 "for two runs side by side, output=<folder> for where a run goes."
             )
+        settings = tree["train"]
+        frozen = isinstance(settings, Mapping) and settings.get("freeze") == "theta"
+        if frozen and re.match(r"(.*@)?optimizer\.theta\b", key):
+            raise ConfigError(
+                f"{word.rpartition('@')[2]} does nothing: theta keeps its value under "
+                "train.freeze=theta. Leave one of the two out."
+            )
         # The model takes it from there, if it has one.
         if key.partition(".")[0] == "likelihood" and tree["likelihood"] not in _blocks(tree):
             model = tree["model"]["_target_"].rpartition(".")[2]
@@ -281,6 +288,9 @@ def _explained(words: list[str]) -> Iterator[None]:
         _require_choice(*error.missing_cfg_file.rpartition("/")[::2])
         raise ConfigError(_first_lines(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
+        missing = re.search(r"Missing mandatory value: (\S+)", str(error))
+        if missing is not None:
+            raise ConfigError(f"Missing: {missing[1]}. Try {missing[1]}=...") from error
         unknown = re.search(r"Could not override '([^']+)'", str(error))
         if unknown is None:
             raise ConfigError(_first_lines(error)) from error

@@ -92,6 +92,8 @@ def check(value: Any, annotation: Any, path: str) -> Any:
         return _check_mapping(value, annotation, path)
     if annotation in (None, MISSING_TYPE) and value is None:
         return None
+    if origin is Callable and isinstance(value, str):
+        return _function(value, path)
     if annotation is Path and isinstance(value, str):
         return Path(value)
     if _is_node(value):
@@ -147,6 +149,33 @@ def _locate(target: Any, path: str) -> Callable[..., Any]:
     return maker
 
 
+def _function(target: str, path: str) -> Callable[..., Any]:
+    """Return a function of a package that the user trusts."""
+    top = target.partition(".")[0]
+    if not NAME.fullmatch(target):
+        raise ConfigError(f"{path}: expected package.module.function, got {_show(target)}.")
+    if top not in plugin_packages():
+        raise ConfigError(
+            f"{path}: {target} is run only from a package that you name. Try "
+            f"AVI_PLUGINS={top} before `avi`, and PYTHONPATH=. if it lies in this folder."
+        )
+    module_name, _, name = target.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if not module_name.startswith(error.name or "?"):
+            raise
+        raise ConfigError(
+            f"{path}: there is no module {module_name} on the path. Try PYTHONPATH=<folder of "
+            f"{top}> before `avi`."
+        ) from error
+    found = getattr(module, name, None)
+    if not inspect.isfunction(found):
+        functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+        raise ConfigError(f"{path}: {module_name} has no function {name}.{nearest(name, functions)}")
+    return found
+
+
 def _require_allowed(target: Any, path: str) -> None:
     if not isinstance(target, str) or not NAME.fullmatch(target):
         raise ConfigError(f"{path}: expected a dotted name, got {_show(target)}.")
@@ -182,7 +211,11 @@ def _construct(maker: Callable[..., Any], values: Mapping[str, Any], path: str) 
     try:
         return maker(*(many[0] if many else ()), **checked)
     except ValueError as error:
-        sentence = str(error)
+        # A component knows its keys, not where it stands: what a person types has both.
+        said, offer, remedy = str(error).partition("Try ")
+        own = "|".join(map(re.escape, wanted)) or "$^"
+        remedy = re.sub(rf"(?<![\w.])({own})=", rf"{path}.\1=", remedy)
+        sentence = f"{said}{offer}{remedy}"
         message = sentence if sentence.startswith(path) else f"{path}: {sentence}"
         raise ConfigError(message) from error
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 import jax
@@ -67,6 +68,8 @@ def require(problem: Problem, data: DataSpec) -> None:
 
 def _is_foreign(component: Any) -> bool:
     """Whether a component or a part of it is not avi's own."""
+    if isinstance(component, FunctionType):
+        return not component.__module__.startswith("avi.")
     parts = getattr(component, "__dataclass_fields__", {})
     own = type(component).__module__.partition(".")[0] in ("avi", "builtins")
     return not own or any(_is_foreign(getattr(component, name)) for name in parts)

@@ -153,6 +153,13 @@ class Grey:
         return jnp.asarray(row, float) / self.white
 
 
+def idle(binarize: Binarize) -> dict[str, str]:
+    """Return the keys of a data set of pixels that do nothing under this `binarize`, and why."""
+    if binarize in ("fixed", "dynamic"):
+        return {}
+    return {"binarize_seed": f"nothing is drawn under binarize={binarize}."}
+
+
 def pixels(binarize: Binarize, white: int, seed: int) -> Pixels:
     """Return what a yaml's `binarize` names; `white` is the value of a white pixel."""
     choices: dict[Binarize, Pixels] = {

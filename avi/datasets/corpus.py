@@ -43,6 +43,15 @@ class Corpus:
             if not 0 < getattr(self, name) < 0.5:
                 raise ValueError(f"{name} must lie between 0 and 0.5; got {getattr(self, name)}.")
 
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing beside the others, and why."""
+        found = {}
+        if self.format != "text":
+            found["vectorizer"] = "it is for folders of texts: dataset.format=text."
+        if self.format not in ("lda-c", "svmlight"):
+            found["first_id"] = "it is for dataset.format=lda-c and svmlight."
+        return found
+
     def load(self) -> Splits:
         """Return the splits."""
         bags = self._read(Path(str(self.path)).expanduser())

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from avi.datasets.base import content_sha256, fixed, image_splits, permutation, sizes_of
-from avi.datasets.binarize import Binarize, Pixels, pixels
+from avi.datasets.binarize import Binarize, Pixels, idle, pixels
 from avi.datasets.formats import data_errors, gunzip, read_file
 from avi.errors import DataError, ResourceError
 from avi.types import Dataset, Origin, Splits, Support
@@ -37,6 +37,10 @@ class Digits:
     def pixels(self) -> Pixels:
         """How grey values become x."""
         return pixels(self.binarize, WHITE, self.binarize_seed)
+
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing beside the others, and why."""
+        return idle(self.binarize)
 
     @property
     def support(self) -> Support:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from avi.datasets.base import Sizes, cut, fixed, permutation, sizes_of
-from avi.datasets.binarize import Binarize, Pixels, pixels
+from avi.datasets.binarize import Binarize, Pixels, idle, pixels
 from avi.datasets.suspicions import suspicions
 from avi.datasets.tables import Missing, Table, masked, read_table
 from avi.errors import DataError
@@ -61,6 +61,20 @@ class File:
     @property
     def _pixels(self) -> Pixels:
         return pixels(self.binarize, self.white if self._is_grey else 1, self.binarize_seed)
+
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing beside the others, and why."""
+        found = idle(self.binarize)
+        ending = Path(str(self.path)).suffix
+        if ending != ".npz":
+            found["array"] = "only an .npz holds arrays by name."
+        if ending != ".csv":
+            found["header"] = "only a .csv has a line of names."
+        if not self._is_grey:
+            found["white"] = "it is for grey values: dataset.support=unit, or dataset.binarize."
+        if not self.shuffle:
+            found["split_seed"] = "nothing is shuffled under dataset.shuffle=false."
+        return found
 
     @property
     def masks(self) -> bool:

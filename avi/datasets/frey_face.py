@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from avi.datasets.base import content_sha256, fixed, image_splits, sizes_of
-from avi.datasets.binarize import Binarize, Pixels, pixels
+from avi.datasets.binarize import Binarize, Pixels, idle, pixels
 from avi.datasets.fetch import PublicFile, obtain
 from avi.datasets.formats import parse_matlab_bytes, read_npy, read_npz
 from avi.types import Dataset, Splits, Support
@@ -43,6 +43,10 @@ class FreyFace:
     def pixels(self) -> Pixels:
         """How grey values become x."""
         return pixels(self.binarize, WHITE, self.binarize_seed)
+
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing beside the others, and why."""
+        return idle(self.binarize)
 
     @property
     def support(self) -> Support:

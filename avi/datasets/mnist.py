@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from avi.datasets.base import fixed, image_splits
-from avi.datasets.binarize import Binarize, Pixels, pixels
+from avi.datasets.binarize import Binarize, Pixels, idle, pixels
 from avi.datasets.fetch import PublicFile, obtain, require_sha256
 from avi.datasets.formats import gunzip, parse_idx
 from avi.types import Dataset, Splits, Support
@@ -47,6 +47,10 @@ class Mnist:
     def pixels(self) -> Pixels:
         """How grey values become x."""
         return pixels(self.binarize, WHITE, self.binarize_seed)
+
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing beside the others, and why."""
+        return idle(self.binarize)
 
     @property
     def support(self) -> Support:

@@ -1,6 +1,7 @@
 """One training step: the gradient of a batch, two optimisers, the rows of phi."""
 
 from collections.abc import Callable
+from math import prod
 from typing import NamedTuple
 
 import jax
@@ -117,5 +118,5 @@ def _finite(leaf: Array) -> Array:
     if leaf.ndim > 1:
         # Column sums as a product: cheaper than looking at each number. Finite numbers
         # whose sum overflows count as not finite.
-        leaf = jnp.ones(len(leaf), leaf.dtype) @ leaf.reshape(len(leaf), -1)
+        leaf = jnp.ones(len(leaf), leaf.dtype) @ leaf.reshape(len(leaf), prod(leaf.shape[1:]))
     return jnp.isfinite(leaf).all()

@@ -92,14 +92,13 @@ class AnnealedImportanceSampling:
         apart = jnp.maximum(other.value - one.value - SURE * noise, 0.0)
         together = _estimate(jnp.concatenate([near, far]), sign=1)
         # What the prior finds beyond q, and noise may explain, is in doubt until more chains tell;
-        # and as it alone sees modes that q has missed, so is what its own noise may hide.
+        # and as it alone sees modes that q has missed, so is all that its own noise may hide.
         doubt = jnp.maximum(other.value - one.value, 0.0) / 2
-        hidden = other.standard_error / 2
-        error = jnp.hypot(together.standard_error, jnp.hypot(doubt, hidden))
-        together = together._replace(standard_error=error)
+        hidden = jnp.hypot(doubt, other.standard_error)
         # A path that is too short from the prior finds less, and would halve what q's own find.
         short = one.value - other.value > SURE * noise
         here = jax.tree.map(lambda a, b: jnp.where(short, a, b), one, together)
+        here = here._replace(standard_error=jnp.hypot(here.standard_error, hidden))
         chosen = jax.tree.map(lambda a, b: jnp.where(apart > 0, a, b), other, here)
         return chosen._replace(apart=apart)
 

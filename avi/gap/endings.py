@@ -14,6 +14,7 @@ class Ending(StrEnum):
     NEGATIVE = "negative-certificate"
     SADDLE = "saddle"
     SATURATED = "saturated"
+    BOUNDARY = "boundary"
     PRECISION = "precision"
 
 
@@ -28,5 +29,7 @@ SENTENCES = {
     Ending.SADDLE: "the bound bends upwards along a direction: better λ lie on both sides.",
     Ending.PRECISION: "the bound is so large that single precision cannot tell the tolerance: try "
     "precision=float64.",
+    Ending.BOUNDARY: "q has shrunk to a point in some coordinate, or grown beyond all numbers: the "
+    "best λ is not in the family, or is none that these numbers can hold.",
     Ending.SATURATED: "the gradient is exactly zero where nothing bends: it says nothing.",
 }

@@ -244,7 +244,7 @@ class Searcher:
         """Whether a confirming certificate leaves less than the tolerance."""
         value, error = float(one.value), float(one.standard_error)
         tolerance = self.settings.tolerance
-        if one.saturated or value < -BELOW * error - ROUNDING:
+        if one.saturated or one.boundary or value < -BELOW * error - ROUNDING:
             return False
         return error < tolerance / 2 and value + CONFIDENCE * error < tolerance
 
@@ -257,6 +257,8 @@ class Searcher:
         value, error = float(one.value), float(one.standard_error)
         if one.saddle:
             return Ending.SADDLE
+        if one.boundary:
+            return Ending.BOUNDARY
         if one.saturated:
             return Ending.SATURATED
         if value < -BELOW * error - ROUNDING:

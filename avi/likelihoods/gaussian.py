@@ -29,6 +29,10 @@ class Gaussian:
                 "Try likelihood.floor=0.01 likelihood.scale=1."
             )
 
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing beside the others, and why."""
+        return {} if self.learn_scale else {"floor": "the scale is not learned."}
+
     @property
     def support(self) -> Support:
         """The real line."""

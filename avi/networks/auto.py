@@ -22,6 +22,10 @@ class Auto:
         self._of_documents()
         self._of_numbers()
 
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing beside the others, and why."""
+        return self._of_numbers().idle()
+
     def choose(self, model: Model, family: Family) -> Network:
         """Return the one that fits the data of the model."""
         del family

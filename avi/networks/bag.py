@@ -34,6 +34,10 @@ class BagOfWords:
         """What sees the sum."""
         return MLP(self.widths, self.activation, self.output_scale)
 
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing beside the others, and why."""
+        return self.layers.idle()
+
     def init(
         self, key: PRNGKey, x: Document, output_bias: Float[Array, " num_outputs"]
     ) -> dict[str, Any]:

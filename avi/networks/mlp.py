@@ -61,6 +61,10 @@ class MLP:
         if any(width < 1 for width in self.widths):
             raise ValueError(f"widths must all be 1 or more; got {list(self.widths)}.")
 
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing beside the others, and why."""
+        return {} if self.widths else {"activation": "an affine map has no hidden layers."}
+
     def init(self, key: PRNGKey, x: X, output_bias: Float[Array, " num_outputs"]) -> dict[str, Any]:
         """Return the weights as a dict of dicts of arrays, for inputs like `x`."""
         layers = _Layers(self._sizes(x, output_bias.size), self.activation, nnx.Rngs(key))

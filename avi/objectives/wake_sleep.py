@@ -33,7 +33,7 @@ class WakeSleep:
         if min(self.wake, self.sleep) < 0 or not self.wake + self.sleep > 0:
             raise ValueError(
                 f"wake and sleep are weights, 0 or more, not both 0; got {self.wake} and "
-                f"{self.sleep}. Try objective.wake=1 objective.sleep=0."
+                f"{self.sleep}. Try objective.sleep=1."
             )
         if self.num_samples == 1 and self.wake:
             raise ValueError(
@@ -60,7 +60,7 @@ class WakeSleep:
         if self.sleep and inference.per_datapoint:
             raise ConfigError(
                 "the sleep phase teaches an encoder on simulated x, for which a table has no row. "
-                "Try inference=amortized, or objective.sleep=0 objective.wake=1."
+                "Try inference=amortized, or objective=vimco."
             )
 
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:

@@ -17,6 +17,7 @@ QUANTILES = {BLOCKS: 3.182, CONFIRMING_BLOCKS: 2.365}
 MAX_ITERATIONS = 20  # of conjugate gradients
 PROBE_ITERATIONS = 10  # the same from a random direction
 DAMPING = 1e-6  # added to the curvature
+DRAWS_AT_BOUNDARY = 8
 FLAT = 1e-4  # curvature in units of the Fisher matrix below which a direction says nothing
 ABSOLUTE_TOLERANCE = 1e-6  # of the residual: at an exact optimum relative ones underflow to NaN
 RELATIVE_TOLERANCE = 0.03  # the decrement errs by the square of this
@@ -31,6 +32,7 @@ class Certificate(NamedTuple):
     positive: Bool[Array, ""]  # the curvature is, beyond noise; if not, the value says little
     saddle: Bool[Array, ""]  # a direction bends upwards beyond the noise of fresh draws
     saturated: Bool[Array, ""]  # the gradient is exactly zero, and nothing bends
+    boundary: Bool[Array, ""]  # q is a point in some coordinate, or beyond all numbers
     guarantee: Scalar  # with 97.5 % confidence remaining nats <= this; NaN where no theory says so
     iterations: Int[Array, ""]  # Hessian-vector products
 
@@ -84,6 +86,7 @@ def certify(local: Local, lam: Lam, key: PRNGKey, *, confirming: bool = False) -
         positive=found.positive & probe.positive,
         saddle=probe.saddle,
         saturated=vanished & (probe.smallest < FLAT),
+        boundary=_at_boundary(local.family, lam, jax.random.fold_in(key, 1)),
         guarantee=_guarantee(local, lam, slopes),
         iterations=found.iterations + probe.iterations,
     )
@@ -114,7 +117,15 @@ def _exactly(local: Local, lam: Lam) -> Certificate:
     left = jnp.sum(jnp.where(q > 0, q * (log_q - log_posterior), 0.0))
     no, zero = jnp.array(False), jnp.zeros_like(left)
     best = family.of_logits(log_posterior).astype(lam.dtype)
-    return Certificate(left, zero, best, ~no, no, no, left, jnp.zeros((), jnp.int32))
+    return Certificate(left, zero, best, ~no, no, no, no, left, jnp.zeros((), jnp.int32))
+
+
+def _at_boundary(family: Family, lam: Lam, key: PRNGKey) -> Bool[Array, ""]:
+    """Return whether draws of a real latent are the same number, or none, in some coordinate."""
+    if family.latent.space != "real":
+        return jnp.array(False)
+    z = jax.vmap(lambda key: family.sample(lam, key))(jax.random.split(key, DRAWS_AT_BOUNDARY))
+    return jnp.any(jnp.ptp(z, axis=0) == 0) | ~jnp.isfinite(z).all()
 
 
 class Probe(NamedTuple):

@@ -16,7 +16,7 @@ from avi.report.figures.style import png, svg
 from avi.report.gap_page import GUIDE, GapView, point_gaps, stacks
 from avi.report.render import markup, page
 from avi.report.wording import growth, is_incidental, loser, plus_minus
-from avi.results.record import UNKNOWN, Value
+from avi.results.record import UNKNOWN, Value, number
 from avi.results.run import Run, read
 from avi.results.store import write_atomically
 from avi.results.topics import Topic
@@ -89,7 +89,7 @@ def headline(run: Run) -> str:
     if split:
         result = f"{names[split]} {run.bound_name} {plus_minus(bound)} nats per datapoint"
         if split in run.searched:
-            result += ", each row by a search of its own"
+            result += f", each row by a search of its own{_short(run, split)}"
     else:
         result = "No bound has been measured yet"
     if run.gap is None:
@@ -97,6 +97,15 @@ def headline(run: Run) -> str:
     if run.gap_split is None:
         return f"{result}. The gap report holds no gap."
     return f"{result}; {_loss(run, run.gap_split)}."
+
+
+def _short(run: Run, split: Split) -> str:
+    """Return by how much the searches for the rows of a split fell short, where they did."""
+    last = run.curves[split].last
+    left = last.certificate if last is not None else UNKNOWN
+    if not left.known or not left.exceeds(number(run.setting("gap.tolerance"))):
+        return ""
+    return f" that ends {plus_minus(left)} nats short of its best"
 
 
 def _loss(run: Run, split: Split) -> str:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from avi.errors import ConfigError
-from avi.results.record import NAN, Count, Value, plain, restored
+from avi.results.record import NAN, UNKNOWN, Count, Value, plain, restored
 from avi.results.store import Files
 from avi.rundir import RunDir
 from avi.settings import SERIES, Series
@@ -18,7 +18,8 @@ class MetricsLine:
     """One line of metrics.jsonl: a mean bound over `num_points` rows, and its standard error.
 
     `split` is whose rows were scored at the parameters of that step, or "batches" for the mean over
-    minibatches since the line before, while the parameters moved.
+    minibatches since the line before, while the parameters moved. `certificate` is what the
+    searches for rows outside a mode's table still lack, at the end of a run of such a mode.
     """
 
     step: Count
@@ -28,6 +29,8 @@ class MetricsLine:
     value: float
     standard_error: float
     num_points: Count
+    certificate: float = NAN
+    certificate_se: float = NAN
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Measurement(NamedTuple):
     num_points: float
     seconds: float
     documents: float = NAN  # training rows seen
+    certificate: Value = UNKNOWN  # of the searches for these rows
 
 
 Axis = Literal["epoch", "seconds", "gradient_evaluations", "documents"]
@@ -152,6 +156,7 @@ def _curves(
             num_points=line.num_points,
             seconds=seconds.get((line.step, line.split), NAN),
             documents=line.step * pace.rows,
+            certificate=Value(line.certificate, line.certificate_se),
         )
     return {split: Curve(tuple(met[split][step] for step in sorted(met[split]))) for split in met}
 

@@ -43,6 +43,10 @@ class Value(NamedTuple):
         """Whether there is a number at all."""
         return math.isfinite(self.mean)
 
+    def exceeds(self, limit: float) -> bool:
+        """Whether it may be above `limit`, two standard errors considered."""
+        return self.mean + 2 * (self.se if math.isfinite(self.se) else 0.0) > limit
+
 
 UNKNOWN = Value(NAN)
 

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from avi.phi import is_amortized
 from avi.process.terminal import measured
 from avi.results import facts, metrics
 from avi.results.metrics import MetricsLine
+from avi.results.record import UNKNOWN, Value
 from avi.run.form import keep
 from avi.run.session import Session
 from avi.rundir import RunDir, instruction_set, versions
@@ -98,10 +100,16 @@ class Recorder:
         """Append lines to metrics.jsonl, and their moments to timing.jsonl."""
         metrics.append(self.run, lines, self.seconds)
 
-    def line(self, step: int, split: Split, bounds: np.ndarray) -> MetricsLine:
-        """Return the line of one held-out evaluation, from the bound of each row."""
+    def line(
+        self, step: int, split: Split, bounds: np.ndarray, left: Value = UNKNOWN
+    ) -> MetricsLine:
+        """Return the line of one held-out evaluation, from the bound of each row.
+
+        `left` is what the searches for them still lack, where the mode has such.
+        """
         error = bounds.std(ddof=1) / np.sqrt(len(bounds)) if len(bounds) > 1 else np.nan
-        return self._line(step, split, float(bounds.mean()), float(error), len(bounds))
+        line = self._line(step, split, float(bounds.mean()), float(error), len(bounds))
+        return replace(line, certificate=left.mean, certificate_se=left.se)
 
     def train_lines(self, chunk: Chunk) -> list[MetricsLine]:
         """Return one line per `log_every` steps and at the chunk's end, which is that of a line."""
@@ -138,10 +146,20 @@ class Recorder:
         ]
         return beside + [
             f"{split:5} {name:18} {measured(final[split].value, final[split].standard_error)}, "
-            f"n = {final[split].num_points}"
+            f"n = {final[split].num_points}{self._search(final[split])}"
             for split in SPLITS
             if split in final
         ]
+
+    def _search(self, line: MetricsLine) -> str:
+        """Return how far the searches for rows outside a table fell short, where they did."""
+        if line.split == "train" or not self.session.experiment.problem.inference.per_datapoint:
+            return ""
+        left = Value(line.certificate, line.certificate_se)
+        if not left.known:
+            return "; search end unknown"
+        short = left.exceeds(self.session.experiment.gap.tolerance)
+        return f"; search {left.mean:.2g} short" if short else ""
 
     def _line(
         self, step: int, split: Series, value: float, error: float, number: int

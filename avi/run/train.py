@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from avi.config.build import require_effect
 from avi.contracts import model
 from avi.engine import devices
 from avi.engine.loop import Chunk, Loop
@@ -20,12 +21,14 @@ from avi.process.terminal import Progress, say
 from avi.randomness import key_for
 from avi.results import facts, metrics
 from avi.results.metrics import MetricsLine
+from avi.results.record import UNKNOWN
 from avi.run.patience import Patience
 from avi.run.postmortem import Postmortem
 from avi.run.product import End
 from avi.run.products import PRODUCTS
 from avi.run.recorder import Recorder
 from avi.run.remarks import cold_start, fallen, of_data, remarks, rising
+from avi.run.searches import left_to_gain
 from avi.run.session import Session, open_session, require_same_data
 from avi.rundir import RunDir, checkpoints
 from avi.rundir.trees import flatten_tree
@@ -46,6 +49,7 @@ def main(
         NonFiniteError: a bound or gradient stopped being finite.
         Preempted: a signal came; everything is saved and the same command goes on.
     """
+    require_effect(overrides, tree)
     with Stop() as stop:
         session = open_session(tree, RunDir.open(folder) if resume else None)
         if not resume:
@@ -262,10 +266,14 @@ class _Training:
             bounds = self.evaluator.bounds(state.params, points, key)
             if not np.isfinite(bounds).all():
                 raise self.postmortem.of_evaluation(state.params, step, split, points.ids, bounds)
-            lines.append(self.recorder.line(step, split, bounds))
             if split == "valid":
                 self.valid = step, float(bounds.mean())
                 self.patience.see(bounds)
+            left = UNKNOWN
+            if step == self.num_steps or self.patience.over:
+                lams = self.evaluator.lams(state.params, points, key)
+                left = left_to_gain(self.session, state.params, points, lams)
+            lines.append(self.recorder.line(step, split, bounds, left))
         return lines
 
     def _save(self, state: TrainState, step: int) -> None:

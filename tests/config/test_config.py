@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from avi.config import build, catalog, compose
-from avi.config.build import checked, load_experiment
+from avi.config.build import checked, load_experiment, require_effect
 from avi.errors import ConfigError
 from avi.run.session import open_session
 from avi.rundir.bounded import read_tree
@@ -298,6 +298,93 @@ def test_every_choice_stands_where_it_may_or_its_remedy_does(place, choice, mode
         if key != "model":  # other data go with another model
             others = [word for word in words if word.partition("=")[0] != key]
             load_experiment(one(*others, remedy).tree)
+
+
+REFUSED = [
+    "inference=free_form optimizer.phi=natural_gradient optimizer.phi.rate=2",
+    "inference=free_form optimizer.phi=natural_gradient optimizer.phi.delay=0",
+    "inference=free_form optimizer.phi=natural_gradient optimizer.phi.decay=2",
+    "objective=elbo objective.antithetic=true objective.num_samples=3",
+    "objective=score objective.num_samples=1",
+    "objective=vimco objective.num_samples=1",
+    "objective=renyi objective.alpha=1",
+    "objective=cubo objective.power=1",
+    "objective=wake_sleep objective.wake=0 objective.sleep=0",
+    "objective=wake_sleep objective.wake=1 objective.num_samples=1",
+    "objective=wake_sleep inference=free_form",
+    "inference=svi inference.refine.steps=1",
+    "inference=semi_amortized inference.backprop=false",
+    "evidence=ais evidence.num_chains=3",
+    "evidence=quadrature model.latent_size=1 evidence.num_nodes=12",
+    "likelihood=gaussian dataset.binarize=none likelihood.floor=0",
+    "model=linear_gaussian dataset=linear_gaussian model.floor=0",
+    "model=mixture dataset=linear_gaussian model.floor=0",
+    "model=lda dataset=ap optimizer.theta=adam",
+    "model=lda dataset=ap optimizer.theta.kappa=2",
+    "optimizer.phi=robbins_monro",
+    "inference=free_form dataset.binarize=dynamic",
+    "dataset.binarize=none",
+    "model=lda",
+    "family=mixture_of_gaussians family.components=1",
+    "family=coupling_flow model.latent_size=1 family.context=0",
+    "family=dirichlet",
+    "train.patience=2 train.eval_every=0",
+    "dataset=file dataset.path=rows.npy dataset.binarize=fixed",
+    "model=linear_gaussian dataset=file dataset.path=rows.npy dataset.missing=mask "
+    "dataset.support=unit",
+]
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_a_refusal_offers_is_accepted_when_typed(words):
+    words = words.split()
+    with pytest.raises(ConfigError) as refused:
+        load_experiment(one(*words).tree)
+    remedy = re.split(r"\b(?:Try|[Ss]ay|add|leave out) ", str(refused.value), maxsplit=1)[1]
+    for alternative in re.split(r",? or |[.;] ", remedy):
+        offered = re.findall(r"(?<![\w.])[a-z]\w*(?:\.\w+)*=[\w.-]*\w", alternative)
+        offered = [word for word in offered if word not in words]
+        if not offered or "<" in alternative:
+            continue
+        keys = {word.partition("=")[0] for word in offered}
+        # Another choice of a group takes the keys of the old one with it.
+        others = [
+            word
+            for word in words
+            if not any(word.startswith((f"{key}=", f"{key}.")) for key in keys)
+        ]
+        load_experiment(one(*others, *offered).tree)
+
+
+IDLE = [
+    "dataset.binarize=none likelihood=gaussian dataset.binarize_seed=3",
+    "likelihood=gaussian dataset.binarize=none likelihood.learn_scale=false likelihood.floor=0.2",
+    "gap.num_points=0 gap.frontier=4",
+    "train.eval_points=0 train.eval_draws=4",
+    "inference.network.widths=[] inference.network.activation=relu",
+    "model.decoder.widths=[] model.decoder.activation=relu",
+    "dataset=file dataset.path=rows.npy dataset.header=true",
+    "dataset=file dataset.path=rows.csv dataset.array=x",
+    "dataset=file dataset.path=rows.csv dataset.white=255",
+    "dataset=file dataset.path=rows.csv dataset.shuffle=false dataset.split_seed=4",
+    "model=lda dataset=corpus dataset.path=a.ldac dataset.vectorizer.stop_words=null",
+    "model=lda dataset=corpus dataset.path=a dataset.format=text dataset.first_id=1",
+]
+
+
+@pytest.mark.parametrize("words", IDLE)
+def test_a_key_that_does_nothing_beside_another_is_refused(words):
+    *others, idle = words.split()
+    require_effect(others, one(*others).tree)
+    job = one(*words.split())
+    with pytest.raises(ConfigError, match=f"^{re.escape(idle)} does nothing: "):
+        require_effect(job.words, job.tree)
+
+
+def test_the_optimiser_of_a_frozen_theta_is_refused():
+    frozen = ["train.start=run", "train.freeze=theta"]
+    with pytest.raises(ConfigError, match=r"^optimizer\.theta=sgd does nothing"):
+        one(*frozen, "optimizer.theta=sgd")
 
 
 def remedies(words):

@@ -177,13 +177,14 @@ def test_a_certificate_is_surer_only_if_it_can_be_trusted(new, old, is_surer):
         assert surer(new, old, certifies=False) is True
 
 
-def certificate(value, error=0.0, *, positive=True, saddle=False, saturated=False):
+def certificate(value, error=0.0, *, positive=True, saddle=False, **ends):
     return SimpleNamespace(
         value=value,
         standard_error=error,
         positive=positive,
         saddle=saddle,
-        saturated=saturated,
+        saturated=ends.get("saturated", False),
+        boundary=ends.get("boundary", False),
     )
 
 
@@ -199,6 +200,7 @@ def certificate(value, error=0.0, *, positive=True, saddle=False, saturated=Fals
         (certificate(0.001, 0.001, positive=False), Ending.UNCERTIFIED),
         (certificate(0.0, positive=False, saddle=True), Ending.SADDLE),
         (certificate(0.0, saturated=True), Ending.SATURATED),
+        (certificate(0.001, 0.001, boundary=True), Ending.BOUNDARY),
         (certificate(np.nan, np.nan), Ending.UNCERTIFIED),
     ],
 )

@@ -210,6 +210,16 @@ def test_an_optimum_is_no_saddle_and_is_not_saturated(family):
     assert found.positive.all()
     assert not found.saddle.any()
     assert not found.saturated.any()
+    assert not found.boundary.any()
+
+
+@pytest.mark.parametrize("log_scale", [-60.0, 95.0])
+def test_a_q_that_is_a_point_or_beyond_all_numbers_is_at_the_boundary(log_scale):
+    """The scale of one coordinate has run away; the mean is not zero, so a point is one number."""
+    family = DiagonalGaussian(LATENT)
+    lam = jnp.ones(2 * LATENT).at[-1].set(log_scale)
+    local = Local(Target(MODEL, THETA, X), family, MomentMatched(64))
+    assert jax.jit(functools.partial(certify, local))(lam, jax.random.key(0)).boundary
 
 
 def test_conjugate_gradients_solve_and_notice_negative_curvature():
