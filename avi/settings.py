@@ -108,7 +108,8 @@ class TrainSettings:
     def idle(self) -> dict[str, str]:
         """Return the keys that do nothing beside the others, and why."""
         why = "there are no held-out bounds with train.eval_points=0."
-        return {} if self.eval_points else dict.fromkeys(("eval_every", "eval_draws"), why)
+        others = ("eval_every", "eval_draws") if self.eval_every else ("eval_draws",)
+        return {} if self.eval_points else dict.fromkeys(others, why)
 
 
 @dataclass(frozen=True)

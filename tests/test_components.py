@@ -25,6 +25,11 @@ DATA = {
     "poisson_lognormal": ("dataset=poisson_lognormal",),
     "normal_hierarchy": ("dataset=normal_hierarchy",),
     "state_space": ("dataset=state_space",),
+    "numpyro": (
+        "dataset=linear_gaussian",
+        "model.function=plugins.numpyro_functions.factors",
+        "model.latent_size=2",
+    ),
     "lda": ("dataset=corpus", "model.latent_size=2"),
 }
 BATCH = 2
@@ -42,6 +47,7 @@ def corpus(tmp_path_factory):
 def _small(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AVI_DATA_DIR", str(Path(tmp_path)))
+    monkeypatch.setenv("AVI_PLUGINS", "plugins")
 
 
 def experiment_of(model, corpus, *words):

@@ -31,16 +31,30 @@ def _carried_out(command, folder):
     return avi(command[command.index("avi") + 1 :], folder, **environment)
 
 
-def test_the_components_of_contributing_train_and_are_verified_as_written(tmp_path: Path) -> None:
-    blocks = BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text())
-    commands = [shlex.split(text) for name, text in blocks if name == "command"]
+def _written_out(page: str, folder: Path, package: str) -> list[list[str]]:
+    """Write the files of a page's examples into `folder`; return its commands."""
+    blocks = BLOCK.findall((ROOT / page).read_text())
     for name, text in blocks:
         if name == "command":
             continue
-        path = tmp_path / name
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    (tmp_path / "mymodels" / "__init__.py").touch()
+    (folder / package / "__init__.py").touch()
+    return [shlex.split(text) for name, text in blocks if name == "command"]
+
+
+def test_a_numpyro_function_is_trained_as_written(tmp_path: Path) -> None:
+    commands = _written_out("docs/bring-a-numpyro-model.md", tmp_path, "mine")
+    assert len(commands) == 2
+    for command in commands:
+        result = _carried_out(command, tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert (tmp_path / result.stdout.strip().splitlines()[-1]).is_file()
+
+
+def test_the_components_of_contributing_train_and_are_verified_as_written(tmp_path: Path) -> None:
+    commands = _written_out("CONTRIBUTING.md", tmp_path, "mymodels")
     result, *verified = (_carried_out(command, tmp_path) for command in commands)
     assert result.returncode == 0, result.stderr
     assert len(verified) == 3

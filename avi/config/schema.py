@@ -172,7 +172,9 @@ def _function(target: str, path: str) -> Callable[..., Any]:
     found = getattr(module, name, None)
     if not inspect.isfunction(found):
         functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]
-        raise ConfigError(f"{path}: {module_name} has no function {name}.{nearest(name, functions)}")
+        raise ConfigError(
+            f"{path}: {module_name} has no function {name}.{nearest(name, functions)}"
+        )
     return found
 
 

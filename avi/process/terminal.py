@@ -1,9 +1,11 @@
-"""Progress: a live bar on a terminal, one plain line per epoch otherwise."""
+"""Progress: a live bar on a terminal, else a plain line at the first epoch and at each tenth."""
 
 import math
 import sys
 from types import TracebackType
 from typing import Any, Self
+
+TENTHS = 10
 
 
 class Progress:
@@ -19,7 +21,7 @@ class Progress:
         self.name = name
         self._bar: Any = None
         self._task: Any = None
-        self._epoch_printed = -1
+        self._next = 1  # the epoch that is worth a line
 
     def __enter__(self) -> Self:
         if sys.stdout.isatty():
@@ -57,8 +59,9 @@ class Progress:
                 bound=f"{bound:.2f}",
                 speed=f"{steps_per_second:.0f}",
             )
-        elif step % self.steps_per_epoch == 0 and epoch > self._epoch_printed:
-            self._epoch_printed = epoch
+        elif step % self.steps_per_epoch == 0 and epoch >= self._next:
+            tenth = max(1, self.total // self.steps_per_epoch // TENTHS)
+            self._next = tenth * (epoch // tenth + 1)
             say(
                 f"epoch {epoch:4d}  {self.name}, batches {bound:9.3f} nats  "
                 f"{steps_per_second:6.0f} steps/s"

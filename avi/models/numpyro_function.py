@@ -1,0 +1,410 @@
+"""Any NumPyro function with one plate over its data, as a model of one latent per observation."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import prod
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from avi.errors import ConfigError
+from avi.randomness import for_simulators
+from avi.types import DataSpec, Latent, PRNGKey, Scalar, Support, Theta, X, Z
+
+try:
+    from numpyro import handlers
+    from numpyro.distributions import Unit, biject_to
+    from numpyro.distributions.constraints import real
+    from numpyro.infer.initialization import init_to_median
+    from numpyro.primitives import Messenger
+except ModuleNotFoundError as error:
+    raise ConfigError(
+        "model=numpyro needs NumPyro, an extra of avi. Try pip install 'avi[numpyro]'."
+    ) from error
+
+MOST = 4096  # combinations of discrete local values that are summed over
+
+
+class Layout(NamedTuple):
+    """What a function turned out to hold, at data of one shape."""
+
+    plate: str
+    size: int  # of z: unconstrained numbers in its continuous local sites
+    choices: tuple[int, ...]  # of each discrete local value, the number of values it takes
+    observed: tuple[tuple[str, str], ...]  # sites with data, and the argument that holds them
+
+
+@dataclass(frozen=True)
+class NumpyroFunction:
+    """log p(x, z; theta) of a NumPyro function, called with one row of data at a time.
+
+    Sites in the plate over the data are local. Those that are continuous make up z, in the order in
+    which the function meets them, each carried to R^d by the bijection of its support, whose log
+    Jacobian is counted; those that are discrete are summed over, or are z itself where there is one
+    and nothing else (`space` category). Sites outside are global: theta holds their unconstrained
+    values and `log_prior` their log density (without a Jacobian: a maximum in it is that of the
+    posterior mode), beside the values of `numpyro.param`. The plate's subsampling and scale are not
+    used: batches and N / B are avi's.
+    """
+
+    function: Callable[..., Any]
+    latent_size: int  # D, or K for one category
+    space: Literal["real", "category"]
+    plate: str | None  # over the data; None: the one that is as long as they are
+    # Argument -> columns of x; None: x is the only argument.
+    inputs: Mapping[str, tuple[int, ...]] | None = field(hash=False)
+    support: ClassVar[Support] = "any"
+    _columns: tuple[tuple[str, tuple[int, ...]], ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.latent_size < 1:
+            raise ValueError(f"latent_size must be 1 or more; got {self.latent_size}.")
+        object.__setattr__(self, "_columns", tuple((self.inputs or {}).items()))
+
+    @property
+    def latent(self) -> Latent:
+        """R^D, or one of K categories."""
+        return Latent(self.space, self.latent_size)
+
+    def init(self, key: PRNGKey, data: DataSpec) -> Theta:
+        """Return unconstrained medians of the priors of global sites, and initial parameters.
+
+        An array without elements keeps the shape of x, which the function needs to be called.
+
+        Raises:
+            ConfigError: if the function is not of the form above, or z has another size.
+        """
+        if not hasattr(data.example, "shape"):
+            raise ConfigError(f"{self._name} is given rows of numbers; these data are none.")
+        layout = self._layout(jnp.shape(data.example))
+        self._require_size(layout)
+        seeded = handlers.seed(self.function, for_simulators(key))
+        start = handlers.substitute(seeded, substitute_fn=init_to_median())
+        sites = _Sites(layout.plate, None)
+        trace = self._traced(start, data.example, sites, key)
+        values = {
+            name: biject_to(site["fn"].support).inv(site["value"])
+            for name, site in trace.items()
+            if _is_free(site) and not _within(site, layout.plate)
+        }
+        given = {
+            name: _unconstrained(site) for name, site in trace.items() if site["type"] == "param"
+        }
+        return {"like": jnp.zeros((0, *jnp.shape(data.example))), "sites": values, "params": given}
+
+    def log_joint(self, theta: Theta, x: X, z: Z) -> Scalar:
+        """Return log p(x, z) in nats, discrete values that are not z summed over."""
+        layout = self._layout(jnp.shape(x))
+        if self.space == "category":
+            return self._density(theta, x, jnp.zeros(0), z[None]).local
+        if not layout.choices:
+            return self._density(theta, x, z, jnp.zeros(0, int)).local
+        each = np.indices(layout.choices).reshape(len(layout.choices), -1).T
+        logs = jax.vmap(lambda choice: self._density(theta, x, z, choice).local)(jnp.asarray(each))
+        return jax.nn.logsumexp(logs)
+
+    def log_prior(self, theta: Theta) -> Scalar:
+        """Return the log density of the global sites in nats."""
+        x = jnp.ones(theta["like"].shape[1:])
+        layout = self._layout(x.shape)
+        size = 0 if self.space == "category" else self.latent_size
+        nothing = jnp.zeros(len(layout.choices), int)
+        return self._density(theta, x, jnp.zeros(size), nothing).outside
+
+    def sample(self, theta: Theta, key: PRNGKey, like: X) -> tuple[Z, X]:
+        """Draw (z, x) from the function; what it is given and not observed is that of `like`."""
+        layout = self._layout(jnp.shape(like))
+        sites = _Sites(layout.plate, theta, draws=True)
+        trace = self._traced(self.function, like, sites, key)
+        local = [one for one in trace.values() if _is_local(one, layout.plate)]
+        if self.space == "category":
+            (site,) = local
+            values = site["fn"].enumerate_support(expand=False).ravel()
+            z = jnp.argmax(values == site["value"].ravel())
+        else:
+            continuous = [one for one in local if not one["fn"].support.is_discrete]
+            parts = [biject_to(one["fn"].support).inv(one["value"]).ravel() for one in continuous]
+            z = jnp.concatenate(parts)
+        return z, self._assembled(like, {to: trace[name]["value"] for name, to in layout.observed})
+
+    def _assembled(self, like: X, values: Mapping[str, Array]) -> X:
+        """Return x with these arguments in place of those of `like`."""
+        if not self._columns:
+            (value,) = values.values()
+            return value.reshape(like.shape).astype(like.dtype)
+        columns = dict(self._columns)
+        for name, value in values.items():
+            like = like.at[np.array(columns[name])].set(value.ravel().astype(like.dtype))
+        return like
+
+    def _arguments(self, rows: Array) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return what the function is called with, each with the rows in front."""
+        if not self._columns:
+            return (rows,), {}
+        named = {
+            name: rows[:, np.array(columns)] if len(columns) > 1 else rows[:, columns[0]]
+            for name, columns in self._columns
+        }
+        return (), named
+
+    def _traced(self, function: Callable[..., Any], x: X, sites: "_Sites", key: PRNGKey) -> dict:
+        """Return the trace of the function on one row."""
+        positional, named = self._arguments(jnp.asarray(x)[None])
+        with handlers.seed(rng_seed=for_simulators(key)), sites:
+            found: dict = handlers.trace(function).get_trace(*positional, **named)
+        return found
+
+    def _density(self, theta: Theta, x: X, z: Array, choice: Int[Array, " n"]) -> "_Density":
+        plate = self._layout(jnp.shape(x)).plate
+        sites = _Sites(plate, theta, z=z, choice=choice)
+        trace = self._traced(self.function, x, sites, jax.random.key(0))
+        local, outside = sites.log_jacobian, jnp.zeros(())
+        for site in trace.values():
+            if site["type"] != "sample":
+                continue
+            density = site["fn"].log_prob(site["value"]).sum()
+            if _within(site, plate):
+                local += density
+            else:
+                outside += density
+        return _Density(local, outside)
+
+    def _require_size(self, layout: Layout) -> None:
+        if self.space == "category":
+            if layout.size or len(layout.choices) != 1:
+                raise ConfigError(
+                    f"space=category is for one discrete local site and no other; "
+                    f"{self._name} has {layout.size} continuous and {len(layout.choices)} "
+                    f"discrete values for each observation. Try model.space=real."
+                )
+            found = layout.choices[0]
+        else:
+            found = layout.size
+            if not found:
+                raise ConfigError(
+                    f"{self._name} has no continuous local site. Try model.space=category "
+                    f"model.latent_size={layout.choices[0] if layout.choices else 2} "
+                    "family=categorical."
+                )
+        if found != self.latent_size:
+            raise ConfigError(
+                f"the local sites of {self._name} hold {found} "
+                f"{'categories' if self.space == 'category' else 'numbers'} for each observation; "
+                f"got {self.latent_size}. Try model.latent_size={found}."
+            )
+
+    @property
+    def _name(self) -> str:
+        return str(getattr(self.function, "__name__", self.function))
+
+    def _layout(self, shape: tuple[int, ...]) -> Layout:
+        return _layout_of(self.function, self._columns, self.plate, shape)
+
+
+class _Density(NamedTuple):
+    local: Scalar
+    outside: Scalar  # of the global sites
+
+
+@lru_cache(maxsize=64)
+def _layout_of(
+    function: Callable[..., Any],
+    columns: tuple[tuple[str, tuple[int, ...]], ...],
+    plate: str | None,
+    shape: tuple[int, ...],
+) -> Layout:
+    """Return what the function holds; nothing of it is computed."""
+    model = NumpyroFunction(function, 1, "real", plate, dict(columns) or None)
+    name = model._name
+    plate = plate or _plate_of(model, shape)
+    found: list[Layout] = []
+
+    def look(rows: Array) -> Array:
+        positional, named = model._arguments(rows)
+        with handlers.seed(rng_seed=jax.random.key(0)), _Sites(plate, None):
+            trace = handlers.trace(function).get_trace(*positional, **named)
+        given = named or {"x": positional[0]}
+        found.append(_read(name, trace, plate, given))
+        return rows
+
+    jax.eval_shape(look, jax.ShapeDtypeStruct((1, *shape), jnp.result_type(float)))
+    return found[0]
+
+
+def _plate_of(model: NumpyroFunction, shape: tuple[int, ...]) -> str:
+    """Return the plate that is as long as the data."""
+    sizes: list[dict[str, int]] = []
+
+    def look(rows: Array) -> Array:
+        positional, named = model._arguments(rows)
+        with handlers.seed(rng_seed=jax.random.key(0)):
+            trace = handlers.trace(model.function).get_trace(*positional, **named)
+        frames = [one for site in trace.values() for one in site.get("cond_indep_stack", ())]
+        sizes.append({frame.name: frame.size for frame in frames})
+        return rows
+
+    for number in (2, 3):
+        jax.eval_shape(look, jax.ShapeDtypeStruct((number, *shape), jnp.result_type(float)))
+    plates = [name for name, size in sizes[0].items() if size != sizes[1].get(name)]
+    if len(plates) > 1:
+        raise ConfigError(
+            f"{model._name} has several plates over the data ({', '.join(plates)}); avi has one "
+            "latent per observation. Try a function with one, and the others inside an observation."
+        )
+    if not plates:
+        raise ConfigError(
+            f"{model._name} has no plate that is as long as its data: say numpyro.plate('data', "
+            "len(x)) in it, or name the one that is meant: model.plate=<name>."
+        )
+    return plates[0]
+
+
+def _read(name: str, trace: dict, plate: str, given: Mapping[str, Array]) -> Layout:
+    """Return the layout of a trace on one row, or refuse what cannot be carried."""
+    size, choices, observed = 0, list[int](), list[tuple[str, str]]()
+    for site in trace.values():
+        if site["type"] != "sample":
+            continue
+        where, fn = site["name"], site["fn"]
+        if site["is_observed"]:
+            if isinstance(fn, Unit):
+                raise ConfigError(f"{name}: the factor {where} is a density without a simulator.")
+            if not _within(site, plate):
+                raise ConfigError(
+                    f"{name}: the site {where} is observed outside the plate {plate}: avi scores "
+                    "one observation at a time."
+                )
+            observed.append((where, _argument(name, site, given, observed)))
+        elif not fn.support.is_discrete:
+            size += _size(site) if _within(site, plate) else 0
+        elif not (_within(site, plate) and fn.has_enumerate_support):
+            raise ConfigError(
+                f"{name}: the discrete site {where} cannot be summed over: it is "
+                + ("without a finite support." if _within(site, plate) else "global.")
+            )
+        else:
+            choices += [len(fn.enumerate_support(expand=False))] * prod(fn.batch_shape)
+    if prod(choices) > MOST:
+        raise ConfigError(
+            f"{name}: the discrete local sites take {prod(choices)} values together; avi sums over "
+            f"{MOST} at most."
+        )
+    if not observed:
+        raise ConfigError(f"{name}: no site is observed. Say numpyro.sample(..., obs=x) in it.")
+    return Layout(plate, size, tuple(choices), tuple(observed))
+
+
+def _argument(
+    name: str, site: Mapping[str, Any], given: Mapping[str, Array], before: list[tuple[str, str]]
+) -> str:
+    """Return the argument whose values a site observes: simulated ones go there."""
+    same = [key for key, value in given.items() if value is site["value"]]
+    if len(given) == 1 and not before:
+        same = list(given)
+    elif not same and site["name"] in given:
+        same = [site["name"]]
+    if same:
+        return same[0]
+    raise ConfigError(
+        f"{name}: nobody can tell which argument the site {site['name']} observes. Give it one of "
+        f"its own, of the same name: model.inputs={{{site['name']}: [<columns of x>], ...}}."
+    )
+
+
+class _Sites(Messenger):
+    """Gives every site its value: global ones from theta, local ones from z and a choice.
+
+    Without theta nothing is given; with `draws` local sites, observed ones too, are drawn.
+    """
+
+    def __init__(
+        self,
+        plate: str,
+        theta: Theta | None,
+        *,
+        z: Array | None = None,
+        choice: Array | None = None,
+        draws: bool = False,
+    ) -> None:
+        super().__init__()
+        self.plate, self.theta, self.draws = plate, theta, draws
+        self.z, self.choice = z, choice
+        self.first = self.first_choice = 0
+        self.log_jacobian: Array = jnp.zeros(())
+
+    def process_message(self, msg: dict) -> None:
+        """Put the value in place, before a handler further out would draw one."""
+        if msg["type"] == "plate" and msg["name"] == self.plate:
+            # One row, whatever part of how many the function asks for.
+            msg["args"], msg["value"] = (1, 1), jnp.arange(1)
+        elif msg["type"] == "param" and self.theta is not None:
+            kept = self.theta["params"][msg["name"]]
+            msg["value"] = _constrained(msg, kept)
+        elif msg["type"] == "sample" and self.theta is not None:
+            self._sample(msg)
+
+    def _sample(self, msg: dict) -> None:
+        local = _within(msg, self.plate)
+        if msg["is_observed"]:
+            if self.draws and local:
+                msg["is_observed"], msg["value"], msg["was_observed"] = False, None, True
+        elif not local:
+            assert self.theta is not None
+            msg["value"] = biject_to(msg["fn"].support)(self.theta["sites"][msg["name"]])
+        elif self.draws:
+            return
+        elif msg["fn"].support.is_discrete:
+            msg["value"] = self._chosen(msg["fn"])
+        else:
+            msg["value"] = self._carried(msg)
+
+    def _carried(self, msg: dict) -> Array:
+        assert self.z is not None
+        transform, size = biject_to(msg["fn"].support), _size(msg)
+        shape = transform.inverse_shape(msg["fn"].shape())
+        own = self.z[self.first : self.first + size].reshape(shape)
+        self.first += size
+        value = transform(own)
+        self.log_jacobian += transform.log_abs_det_jacobian(own, value).sum()
+        return value
+
+    def _chosen(self, fn: Any) -> Array:
+        assert self.choice is not None
+        values = fn.enumerate_support(expand=False)
+        values = values.reshape(len(values), *fn.event_shape)
+        number = prod(fn.batch_shape)
+        own = self.choice[self.first_choice : self.first_choice + number]
+        self.first_choice += number
+        return values[own].reshape(fn.shape())
+
+
+def _within(site: Mapping[str, Any], plate: str) -> bool:
+    return any(frame.name == plate for frame in site["cond_indep_stack"])
+
+
+def _is_free(site: Mapping[str, Any]) -> bool:
+    return site["type"] == "sample" and not site["is_observed"]
+
+
+def _is_local(site: Mapping[str, Any], plate: str) -> bool:
+    # Where all is drawn, the observed ones are those that had a value.
+    return _is_free(site) and _within(site, plate) and not site.get("was_observed", False)
+
+
+def _size(site: Mapping[str, Any]) -> int:
+    """Return how many unconstrained numbers stand for a site."""
+    return prod(biject_to(site["fn"].support).inverse_shape(site["fn"].shape()))
+
+
+def _unconstrained(site: Mapping[str, Any]) -> Any:
+    constraint = site["kwargs"].get("constraint", real)
+    return site["value"] if constraint is real else biject_to(constraint).inv(site["value"])
+
+
+def _constrained(site: Mapping[str, Any], kept: Any) -> Any:
+    constraint = site["kwargs"].get("constraint", real)
+    return kept if constraint is real else biject_to(constraint)(kept)

@@ -1,0 +1,216 @@
+"""NumPyro functions as models: their densities against avi's own, closed forms and integrals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpyro.distributions import biject_to, constraints
+from plugins import numpyro_functions as functions
+from scipy import special, stats
+
+from avi.config.build import load_experiment
+from avi.config.compose import compose
+from avi.contracts.claims import broken
+from avi.contracts.model import _of_densities
+from avi.errors import ConfigError
+from avi.models.linear_gaussian import LinearGaussian
+from avi.models.mixture import Mixture
+from avi.models.numpyro_function import NumpyroFunction
+from avi.types import DataSpec
+
+DRAWS = 2000
+
+
+def model_of(name, size, **more):
+    fields = {"space": "real", "plate": None, "inputs": None} | more
+    return NumpyroFunction(getattr(functions, name), size, **fields)
+
+
+def spec_of(*shape):
+    example = jnp.ones(shape)
+    return DataSpec(example, example, "real", 100, jnp.ones((5, *shape)))
+
+
+def started(model, *shape, seed=0):
+    return model.init(jax.random.key(seed), spec_of(*shape))
+
+
+def shaken(tree, seed=1):
+    keys = iter(jax.random.split(jax.random.key(seed), 99))
+    return jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(next(keys), leaf.shape), tree)
+
+
+def close(found, expected, tolerance=1e-4):
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_principal_components_are_those_of_avi():
+    model = model_of("factors", 2)
+    theta = shaken(started(model, 6))
+    own = {
+        "weight": theta["sites"]["weight"].T,
+        "mean": jnp.zeros(6),
+        "log_scale": theta["sites"]["noise"],
+    }
+    x, z = jax.random.normal(jax.random.key(3), (6,)), jnp.array([0.4, -1.1])
+    close(model.log_joint(theta, x, z), LinearGaussian(2, "shared", 1e-6).log_joint(own, x, z))
+    noise = float(jnp.exp(theta["sites"]["noise"]))
+    prior = stats.norm.logpdf(np.asarray(theta["sites"]["weight"])).sum()
+    close(model.log_prior(theta), prior + stats.halfnorm.logpdf(noise))
+
+
+def test_a_plate_of_fixed_length_and_its_subsampling_change_nothing():
+    """Batches and N / B are avi's: the bound of a row is that of the row."""
+    whole, part = model_of("factors", 2), model_of("subsampled", 2, plate="rows")
+    theta = shaken(started(whole, 6))
+    x, z = jax.random.normal(jax.random.key(3), (6,)), jnp.array([0.4, -1.1])
+    close(part.log_joint(theta, x, z), whole.log_joint(theta, x, z))
+    close(part.log_prior(theta), whole.log_prior(theta))
+
+
+def test_parameters_are_theta_and_constrained_ones_are_carried():
+    model = model_of("autoencoder", 2)
+    theta = shaken(started(model, 4))
+    first, second, slope = (
+        np.asarray(theta["params"][name], np.float64) for name in ("first", "second", "slope")
+    )
+    x, z = np.array([1.0, 0, 0, 1]), np.array([0.4, -1.1])
+    logits = np.exp(slope) * (np.tanh(z @ first) @ second)
+    likelihood = (x * logits - np.logaddexp(0, logits)).sum()
+    close(model.log_joint(theta, x, jnp.asarray(z)), likelihood + stats.norm.logpdf(z).sum())
+    assert model.log_prior(theta) == 0
+
+
+def test_a_positive_site_is_integrated_to_a_negative_binomial():
+    """The Jacobian of the bijection is counted: the integral over z is the known evidence."""
+    model = model_of("rates", 1)
+    theta = started(model, 1)
+    shape = float(jnp.exp(theta["params"]["shape"]))
+    grid = jnp.linspace(-14, 6, 4001)
+    for count in (0.0, 3.0, 11.0):
+        x = jnp.array([count])
+        logs = jax.vmap(lambda z, x=x: model.log_joint(theta, x, z[None]))(grid)
+        found = special.logsumexp(np.asarray(logs, np.float64)) + np.log(grid[1] - grid[0])
+        close(found, stats.nbinom.logpmf(count, shape, 0.7 / 1.7), 1e-3)
+
+
+def test_a_site_on_the_simplex_is_integrated_to_a_dirichlet_multinomial():
+    model = model_of("shares", 2)
+    theta, x = started(model, 3), jnp.array([1.0, 2.0, 3.0])
+    axis = jnp.linspace(-12, 12, 401)
+    plane = jnp.stack(jnp.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    logs = jax.jit(jax.vmap(lambda z: model.log_joint(theta, x, z)))(plane)
+    found = special.logsumexp(np.asarray(logs, np.float64)) + 2 * np.log(axis[1] - axis[0])
+    expected = stats.dirichlet_multinomial.logpmf([1, 2, 3], [0.8, 1.5, 2.0], 6)
+    close(found, expected, 1e-3)
+
+
+def test_a_component_is_the_latent_of_a_mixture():
+    model = model_of("clusters", 3, space="category")
+    theta = shaken(started(model, 2))
+    weights = biject_to(constraints.simplex)(theta["sites"]["weights"])
+    own = {
+        "logits": jnp.log(weights),
+        "mean": theta["sites"]["mean"],
+        "log_scale": jnp.log(0.5) * jnp.ones(2),
+    }
+    x, mixture = jnp.array([0.3, -0.8]), Mixture(3, "shared", 1e-6)
+    for z in range(3):
+        found = model.log_joint(theta, x, jnp.asarray(z))
+        close(found, mixture.log_joint(own, x, jnp.asarray(z)))
+
+
+def test_a_discrete_site_beside_a_continuous_one_is_summed_over():
+    model = model_of("with_outliers", 1)
+    theta, x, z = started(model, 3), np.array([0.4, -0.1, 2.0]), 0.7
+    mean = np.array([z, -z, 2 * z])
+    parts = [
+        np.log(share) + stats.norm.logpdf(x, mean, scale).sum()
+        for share, scale in ((0.9, 0.4), (0.1, 3.0))
+    ]
+    expected = special.logsumexp(parts) + stats.norm.logpdf(z)
+    close(model.log_joint(theta, jnp.asarray(x), jnp.array([z])), expected)
+
+
+SCHOOLS = {"y": (0,), "sigma": (1,)}
+
+
+def test_eight_schools_given_the_population_is_a_normal_posterior():
+    model = model_of("schools", 1, inputs=SCHOOLS)
+    theta = shaken(started(model, 2))
+    mu, tau = float(theta["sites"]["mu"]), float(jnp.exp(theta["sites"]["tau"]))
+    close(model.log_prior(theta), stats.norm.logpdf(mu, 0, 5) + stats.halfcauchy.logpdf(tau, 0, 5))
+    for effect, error in ((28.0, 15.0), (-3.0, 16.0)):
+        x = jnp.array([effect, error])
+        precision = 1 / tau**2 + 1 / error**2
+        mean = (mu / tau**2 + effect / error**2) / precision
+        evidence = stats.norm.logpdf(effect, mu, np.hypot(tau, error))
+        for z in (0.0, 4.0):
+            posterior = stats.norm.logpdf(z, mean, precision**-0.5)
+            close(model.log_joint(theta, x, jnp.array([z])), evidence + posterior)
+
+
+def test_a_logistic_regression_in_groups_takes_its_columns_by_name():
+    model = model_of("voters", 1, inputs={"features": (0, 1, 2), "y": (3, 4, 5)})
+    theta = shaken(started(model, 6))
+    slope, spread = float(theta["sites"]["slope"]), float(jnp.exp(theta["sites"]["spread"]))
+    features, y, z = np.array([0.5, -1.0, 2.0]), np.array([1.0, 0.0, 1.0]), 0.6
+    logits = z + slope * features
+    likelihood = (y * logits - np.logaddexp(0, logits)).sum()
+    found = model.log_joint(theta, jnp.asarray(np.r_[features, y]), jnp.array([z]))
+    close(found, likelihood + stats.norm.logpdf(z, 0, spread))
+    _, drawn = model.sample(theta, jax.random.key(5), jnp.asarray(np.r_[features, y]))
+    close(drawn[:3], features)
+    assert set(np.asarray(drawn[3:]).tolist()) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (model_of("factors", 2), (4,)),
+        (model_of("autoencoder", 2), (4,)),
+        (model_of("rates", 1), (1,)),
+        (model_of("shares", 2), (3,)),
+        (model_of("clusters", 3, space="category"), (2,)),
+        (model_of("with_outliers", 1), (3,)),
+        (model_of("voters", 1, inputs={"features": (0, 1), "y": (2, 3)}), (4,)),
+    ],
+    ids=lambda value: getattr(value, "_name", None),
+)
+def test_the_simulator_draws_from_the_density(model, shape):
+    """Score and total probability, each false once in a million: Jacobians and priors included."""
+    assert broken(_of_densities(model, spec_of(*shape), DRAWS)) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "said"),
+    [
+        (model_of("factors", 3), (4,), "Try model.latent_size=2."),
+        (model_of("factors", 3, space="category"), (4,), "Try model.space=real."),
+        (model_of("clusters", 3), (2,), "model.space=category model.latent_size=3"),
+        (model_of("clusters", 4, space="category"), (2,), "Try model.latent_size=3."),
+        (model_of("two_plates", 1), (2,), "several plates over the data (first, second)"),
+        (model_of("no_plate", 1), (2,), "no plate that is as long as its data"),
+        (model_of("observed_outside", 1), (2,), "the site x is observed outside the plate rows"),
+        (model_of("factored", 1), (2,), "the factor penalty"),
+        (model_of("chosen_once", 1), (2,), "the discrete site kind cannot be summed over"),
+        (model_of("counted", 1), (2,), "the discrete site number cannot be summed over"),
+        (model_of("unobserved", 1), (2,), "no site is observed"),
+        (model_of("computed", 1), (2,), "nobody can tell which argument the site b observes"),
+    ],
+    ids=lambda value: getattr(value, "_name", None),
+)
+def test_what_cannot_be_carried_is_refused_with_the_name_of_the_site(model, shape, said):
+    with pytest.raises(ConfigError) as refused:
+        started(model, *shape)
+    assert said in str(refused.value)
+
+
+def test_a_function_is_run_only_from_a_package_that_the_user_names(monkeypatch):
+    words = ["model=numpyro", "model.function=plugins.numpyro_functions.factors"]
+    tree = compose([*words, "model.latent_size=2"])[0].tree
+    monkeypatch.delenv("AVI_PLUGINS", raising=False)
+    with pytest.raises(ConfigError, match="Try AVI_PLUGINS=plugins before"):
+        load_experiment(tree)
+    monkeypatch.setenv("AVI_PLUGINS", "plugins")
+    assert load_experiment(tree).problem.model == model_of("factors", 2)

@@ -1,0 +1,24 @@
+"""What a run says while it trains where no terminal listens."""
+
+import re
+
+import pytest
+
+from avi.process.terminal import Progress
+
+
+@pytest.mark.parametrize(
+    ("epochs", "begun", "said"),
+    [
+        (300, 0, [1, *range(30, 301, 30)]),
+        (7, 0, [1, 2, 3, 4, 5, 6, 7]),
+        (20, 13, [14, 16, 18, 20]),
+    ],
+)
+def test_a_line_at_the_first_epoch_and_at_each_tenth(epochs, begun, said, capsys):
+    with Progress(2 * epochs, 2, "ELBO") as progress:
+        for step in range(2 * begun + 1, 2 * epochs + 1):
+            progress.update(step, -1.0, 100.0)
+    lines = capsys.readouterr().out.splitlines()
+    assert [int(re.match(r"epoch +(\d+)", line)[1]) for line in lines] == said
+    assert max(map(len, lines)) <= 80
