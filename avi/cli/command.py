@@ -61,7 +61,7 @@ def carry_out(command: Command, words: list[str]) -> int:
         return explain(error)
 
 
-def work_on(run: Path, work: Callable[[], None]) -> int:
+def work_on(run: Path, work: Callable[[], object]) -> int:
     """Return the exit code of work on a run, to whose log a bug's traceback goes."""
     from avi.process.outcome import explain
 

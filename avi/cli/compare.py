@@ -1,10 +1,14 @@
 """`avi compare`: several runs in one table and one figure."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avi.cli.command import Command, Line
 from avi.cli.words import own_words, path
 from avi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from avi.report.compare_page import Comparison
 
 
 def run(words: list[str]) -> int:
@@ -13,14 +17,11 @@ def run(words: list[str]) -> int:
     own, _ = own_words("compare", [word for word in words if word.startswith("out=")])
     if not folders:
         raise ConfigError("Which runs? For example: avi compare outputs/train/*")
-    for folder in folders:
-        if not folder.is_dir():
-            raise ConfigError(f"There is no folder {folder}.")
     main(folders, path(own, "out"))
     return 0
 
 
-def main(folders: list[Path], out: Path | None = None) -> None:
+def main(folders: list[Path], out: Path | None = None) -> "Comparison":
     """Write comparison.csv, .md, .png and .html, and print the table.
 
     Args:
@@ -31,12 +32,16 @@ def main(folders: list[Path], out: Path | None = None) -> None:
     from avi.report.compare_page import write_comparison
     from avi.rundir import make_folder
 
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"There is no folder {folder}.")
     out = out if out is not None else folders[0].resolve().parent / "comparison"
     make_folder(out)
     comparison = write_comparison(folders, out)
     say(comparison.terminal)
     for written in comparison.paths:
         say(str(written))
+    return comparison
 
 
 def offer(line: Line) -> list[str]:

@@ -1,8 +1,15 @@
 """`avi gap`: measure what inference loses on a trained run."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from avi.cli.command import Command, Line, work_on
 from avi.cli.words import checkpoint, halves, own_keys, own_words, run_folder
 from avi.config import catalog
+
+if TYPE_CHECKING:
+    from avi.results.gap import GapSummary
 
 OPEN = ("gap.", "evidence", "refine", "device")  # what a report may change in a run
 REPLACEABLE = ("evidence", "refine")  # the groups among them
@@ -10,6 +17,11 @@ REPLACEABLE = ("evidence", "refine")  # the groups among them
 
 def run(words: list[str]) -> int:
     """Measure a run's gap: its own configuration, changed by gap.yaml, then by the words."""
+    return work_on(*prepared(words))
+
+
+def prepared(words: list[str]) -> tuple[Path, Callable[[], "GapSummary"]]:
+    """Return the run that is meant, and what measures it."""
     own, others = own_words("gap", words, more=OPEN)
     folder, step = run_folder(own, "gap"), checkpoint(own)
 
@@ -27,7 +39,7 @@ def run(words: list[str]) -> int:
 
     from avi.run import measure
 
-    return work_on(folder, lambda: measure.main(folder, sound, step, families))
+    return folder, lambda: measure.main(folder, sound, step, families)
 
 
 def offer(line: Line) -> list[str]:

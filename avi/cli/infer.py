@@ -1,12 +1,24 @@
 """`avi infer`: write the posteriors of a run's rows, or of one's own data."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from avi.cli.command import Command, Line, work_on
 from avi.cli.words import checkpoint, own_keys, own_words, path, run_folder, whole
 from avi.errors import ConfigError
 
+if TYPE_CHECKING:
+    from avi.results.posterior import Posterior
+
 
 def run(words: list[str]) -> int:
     """Write posteriors."""
+    return work_on(*prepared(words))
+
+
+def prepared(words: list[str]) -> tuple[Path, Callable[[], "Posterior"]]:
+    """Return the run that is meant, and what infers its posteriors."""
     from avi.config.schema import check
     from avi.settings import Split
 
@@ -20,7 +32,7 @@ def run(words: list[str]) -> int:
 
     from avi.run import posterior
 
-    return work_on(folder, lambda: posterior.main(folder, split, data, out, limit, step))
+    return folder, lambda: posterior.main(folder, split, data, out, limit, step)
 
 
 def offer(line: Line) -> list[str]:

@@ -42,6 +42,15 @@ def train_one(job: Job) -> int:
     return _attempt(launch)
 
 
+def train_here(job: Job) -> Path:
+    """Train one job in this process and return its folder; what goes wrong is raised."""
+    launch = place_one(job)
+    from avi.run import train
+
+    train.main(job.tree, job.choices, job.words, launch.folder, resume=launch.state == "begun")
+    return launch.folder
+
+
 def resume(folder: Path, words: Sequence[str]) -> int:
     """Go on with the run in `folder`, with a few settings changed.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from avi.errors import ConfigError
 from avi.report import images
 from avi.report.figures import curves, latent
 from avi.report.figures import gap as drawings
@@ -55,16 +56,28 @@ def write_figures(run: Run) -> list[Path]:
     """Write elbo.png, and gap/gap.png where there is a gap report."""
     written = []
     if run.measured:
-        drawing = _curves(run)
+        drawing = figure(run, "elbo")
         written.append(write_atomically(run.folder / "elbo.png", png(drawing)))
     if run.gap is not None:
-        drawing = drawings.gap_figure(stacks(run), point_gaps(run), run.gap_name)
+        drawing = figure(run, "gap")
         written.append(write_atomically(run.folder / "gap" / "gap.png", png(drawing)))
     return written
 
 
-def _curves(run: Run) -> "Figure":
-    return curves.elbo_curves(run.curves, run.bound_name, searched=run.searched)
+def figure(run: Run, name: str) -> "Figure":
+    """Return the figure `elbo` or `gap` of a run.
+
+    Raises:
+        ConfigError: the run has no such figure.
+    """
+    if name == "elbo" and run.measured:
+        return curves.elbo_curves(run.curves, run.bound_name, searched=run.searched)
+    if name == "gap" and run.gap is not None:
+        return drawings.gap_figure(stacks(run), point_gaps(run), run.gap_name)
+    lacking = {"elbo": "no bound has been measured", "gap": "it has no gap report: try avi gap"}
+    raise ConfigError(
+        f"{run.folder} has no figure {name!r}: {lacking.get(name, 'the figures are elbo and gap')}."
+    )
 
 
 def report(run: Run) -> str:
@@ -159,7 +172,7 @@ class RunView:
     def curves(self) -> Any:
         """The bounds of the run."""
         name = self.run.bound_name
-        return markup(svg(_curves(self.run), f"{name} curves"))
+        return markup(svg(figure(self.run, "elbo"), f"{name} curves"))
 
     @cached_property
     def _stacks(self) -> list[np.ndarray]:

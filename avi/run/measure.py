@@ -32,8 +32,8 @@ def main(
     tree: Mapping[str, Any],
     checkpoint: int | Literal["best"] | None = None,
     families: Mapping[str, Any] = MappingProxyType({}),
-) -> None:
-    """Write gap/ and the report of `run`; a report that was killed goes on where it was.
+) -> GapSummary:
+    """Write gap/ and the page of `run`, and return the report; one that was killed goes on.
 
     Args:
         run: a run folder.
@@ -73,6 +73,7 @@ def main(
     say(str(report))
     gap.require_finite(summary)
     gap.check(summary, strict=settings.strict)
+    return summary
 
 
 def identity(session: Session, tree: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from avi.abilities import Documents, Incomplete
 from avi.engine.evaluator import Evaluator, moments
@@ -37,7 +37,7 @@ def main(
     out: Path | None = None,
     limit: int | None = None,
     checkpoint: int | Literal["best"] | None = None,
-) -> None:
+) -> Posterior:
     """Write posterior.npz and posterior.csv: row, lam, posterior mean and deviation, bound.
 
     Rows are those of the person's own file, counted from 0.
@@ -73,10 +73,12 @@ def main(
     make_folder(out)
     found = posteriors(session, evaluator, state.params, points)
     named = None if names is None else [names[row] for row in rows]
-    table = write(out, found._replace(row=rows), named)
+    written = found._replace(row=rows)
+    table = write(out, written, named)
     cost = measure(session, state.params, evaluator, points)
     _tell(session.experiment.problem.bound_name, found, step, cost)
     say(str(table))
+    return written
 
 
 def _of_file(
@@ -143,12 +145,63 @@ def _plain_rows(session: Session, data: Path, limit: int | None) -> tuple[np.nda
     size = example["value"].size if masks else example.size
     missing: Missing = "mask" if masks else "refuse"
     rows = read_observations(data, None, session.spec.support, size, missing, columns)[:limit]
+    return rows, scored(session)
 
-    def plain(row: Array, index: Array, visit: Array) -> X:
+
+def scored(session: Session) -> View:
+    """Return the view of rows that are x itself, as the bound scores it."""
+    example, dataset = session.spec.example, session.experiment.dataset
+    if isinstance(dataset, Incomplete) and dataset.masks:
+        return dataset.view
+
+    def plain(row: PyTree, index: Array, visit: Array) -> X:
         del index, visit
-        return jnp.asarray(row, float).reshape(example.shape)
+        return jax.tree.map(
+            lambda leaf, like: jnp.asarray(leaf, like.dtype).reshape(like.shape), row, example
+        )
 
-    return rows, dataset.view if masks else plain
+    return plain
+
+
+def rows_of(session: Session, x: PyTree) -> PyTree[np.ndarray]:
+    """Return observations as `scored` takes them: one, or many with a leading axis.
+
+    Raises:
+        DataError: they are not of the shape of training, or not of its values.
+    """
+    from avi.datasets.tables import Table, masked
+
+    example, dataset = session.spec.example, session.experiment.dataset
+    masks = isinstance(dataset, Incomplete) and dataset.masks
+    if not masks and not isinstance(example, jax.Array | np.ndarray):
+        return _structured(example, x)
+    size = example["value"].size if masks else example.size
+    try:
+        rows = np.asarray(x, np.float64)
+        rows = rows.reshape(1, -1) if rows.size == size else rows.reshape(len(rows), -1)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"x: expected numbers, [n, {size}] or [{size}].") from error
+    if rows.shape[1] != size:
+        raise DataError(f"x: expected {size} numbers a row, as in training; got {rows.shape[1]}.")
+    table = Table(rows, "x")
+    (table.without_missing() if masks else table).require(session.spec.support)
+    return masked(rows) if masks else rows
+
+
+def _structured(example: X, x: PyTree) -> PyTree[np.ndarray]:
+    wanted, got = str(jax.tree.structure(example)), str(jax.tree.structure(x))
+    if got != wanted:
+        raise DataError(f"x: expected the structure of training, {wanted}; got {got}.")
+
+    def many(like: Array, given: Any) -> np.ndarray:
+        rows = np.asarray(given)
+        rows = rows[None] if rows.shape == like.shape else rows
+        if rows.shape[1:] != like.shape:
+            raise DataError(f"x: expected parts of shape {like.shape}; got {rows.shape[1:]}.")
+        return rows
+
+    found: PyTree[np.ndarray] = jax.tree.map(many, example, x)
+    return found
 
 
 def posteriors(session: Session, evaluator: Evaluator, params: Params, points: Points) -> Posterior:

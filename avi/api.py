@@ -1,0 +1,294 @@
+"""avi in Python: what its commands do, and a run as an object.
+
+Each function takes the words of its command and takes its path. Importing this file imports no jax;
+what a function raises is one of `avi.errors`, with the sentence that the shell would show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, PyTree
+    from matplotlib.figure import Figure
+
+    from avi.engine.evaluator import Evaluator
+    from avi.report.runs import Row
+    from avi.results.gap import GapSummary
+    from avi.results.run import Run as Record
+    from avi.run.session import Session
+    from avi.types import Params
+
+Checkpoint = int | Literal["best"] | None
+
+
+class Posterior(NamedTuple):
+    """q(z | x) of n observations."""
+
+    mean: Float[np.ndarray, "n D"]
+    sd: Float[np.ndarray, "n D"]
+    lam: Float[np.ndarray, "n P"]
+    draws: np.ndarray  # [n, draws, D], categories [n, draws]
+
+
+class Samples(NamedTuple):
+    """Draws of a model."""
+
+    z: np.ndarray  # [n, D]
+    x: PyTree[np.ndarray]  # leading axis n
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, and its model at one checkpoint. Made by `avi.load` and `avi.train`."""
+
+    folder: Path
+    checkpoint: Checkpoint = None  # a step, or best: by the validation bound; None: the newest
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration, as config.yaml has it."""
+        return self.record.config
+
+    @cached_property
+    def record(self) -> Record:
+        """All that the folder holds, as typed records; `avi.load` again reads it anew."""
+        from avi.results.run import read
+
+        return read(self.folder)
+
+    @property
+    def metrics(self) -> Any:
+        """The lines of metrics.jsonl: a pandas.DataFrame where pandas is installed, else arrays.
+
+        Columns: split, step, epoch, seconds, bound and bound_se in nats per datapoint, num_points.
+        """
+        lines = [
+            (split, p.step, p.epoch, p.seconds, p.bound.mean, p.bound.se, p.num_points)
+            for split, curve in self.record.curves.items()
+            for p in curve.points
+        ]
+        names = ("split", "step", "epoch", "seconds", "bound", "bound_se", "num_points")
+        return _frame({name: [line[k] for line in lines] for k, name in enumerate(names)})
+
+    def posterior(self, x: PyTree, draws: int = 0, seed: int = 0) -> Posterior:
+        """Return q(z | x) of one observation or of many, as the mode finds it for new data.
+
+        Args:
+            x: what the bound scores (bits, not grey values), [D] or [n, D]; a table of the run's
+                own form for runs on a file. NaN where missing, for models that leave entries out.
+            draws: from each q.
+            seed: of these draws.
+
+        Raises:
+            DataError: x is not of the shape or the values of training.
+        """
+        import jax
+
+        from avi.abilities import given
+        from avi.engine.evaluator import moments
+        from avi.engine.lanes import in_lanes
+        from avi.randomness import key_for
+
+        with self._precision():
+            session, params, evaluator = self._opened
+            points = self._points(x)
+            key = key_for(session.experiment.seed, "infer")
+            lam = evaluator.lams(params, points, key)
+            problem = session.experiment.problem
+            mean, deviation = moments(problem, params.psi, lam)
+
+            def drawn(psi: Any, lam: Any, keys: Any) -> Any:
+                return jax.vmap(lambda key: given(problem.family, psi).sample(lam, key))(keys)
+
+            keys = jax.random.split(jax.random.key(seed), (len(lam), draws))
+            some = in_lanes(drawn)(params.psi, lam, keys) if draws else mean[:, None][:, :0]
+        return Posterior(mean, deviation, lam, np.asarray(some))
+
+    def bound(self, x: PyTree) -> Float[np.ndarray, " n"]:
+        """Return the bound of each observation in nats, 100 draws each; `x` as in `posterior`."""
+        from avi.randomness import key_for
+
+        with self._precision():
+            session, params, evaluator = self._opened
+            key = key_for(session.experiment.seed, "infer")
+            return evaluator.bounds(params, self._points(x), key)
+
+    def decode(self, z: Float[np.ndarray, "n D"]) -> PyTree[np.ndarray]:
+        """Return E[x | z] of one latent [D] or of many [n, D].
+
+        Raises:
+            ConfigError: the model has no mean of x given z.
+        """
+        import jax
+        import jax.numpy as jnp
+
+        from avi.abilities import Decodable
+        from avi.errors import ConfigError
+
+        with self._precision():
+            session, params, _ = self._opened
+            model: Any = session.experiment.problem.model
+            if not isinstance(model, Decodable):
+                raise ConfigError(f"{type(model).__name__} has no mean of x given z.")
+            rows = jnp.atleast_2d(jnp.asarray(z))
+            like = session.spec.example
+            means = jax.jit(jax.vmap(lambda z: model.decode(params.theta, z, like)))(rows)
+            return jax.tree.map(np.asarray, means)
+
+    def sample(self, n: int, seed: int = 0) -> Samples:
+        """Return n draws of (z, x) from the model."""
+        import jax
+
+        with self._precision():
+            session, params, _ = self._opened
+            model, like = session.experiment.problem.model, session.spec.example
+            keys = jax.random.split(jax.random.key(seed), n)
+            found = jax.jit(jax.vmap(lambda key: model.sample(params.theta, key, like)))(keys)
+            return Samples(*jax.tree.map(np.asarray, found))
+
+    def gap(self, *words: str) -> GapSummary:
+        """Measure what inference loses, as `avi gap run=<folder> <words>`."""
+        at = () if self.checkpoint is None else (f"checkpoint={self.checkpoint}",)
+        return gap(self, *at, *words)
+
+    def figure(self, name: Literal["elbo", "gap"] = "elbo") -> Figure:
+        """Return a figure of the run's page: its bounds, or its gap report."""
+        from avi.report.run_page import figure
+
+        return figure(self.record, name)
+
+    def __repr__(self) -> str:
+        return f"Run({self.folder}): {self._headline()}"
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>{escape(str(self.folder))}</b><br>{escape(self._headline())}</p>"
+
+    def _headline(self) -> str:
+        from avi.report.run_page import headline
+
+        return headline(self.record)
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        """Compute in the run's precision."""
+        import jax
+
+        with _jax_as_it_was():
+            jax.config.update("jax_enable_x64", self.config.get("precision") == "float64")
+            yield
+
+    @cached_property
+    def _opened(self) -> tuple[Session, Params, Evaluator]:
+        from avi.engine.evaluator import Evaluator
+        from avi.run.posterior import DRAWS, scored
+        from avi.run.session import open_for_others, restored
+        from avi.rundir import RunDir
+
+        run = RunDir.open(self.folder)
+        session = open_for_others(self.config, run)
+        state, _ = restored(session, run, self.checkpoint)
+        problem, num_data = session.experiment.problem, session.spec.num_data
+        return session, state.params, Evaluator(problem, scored(session), num_data, DRAWS)
+
+    def _points(self, x: PyTree) -> Any:
+        import jax
+
+        from avi.population import Points
+        from avi.run.posterior import rows_of
+
+        session = self._opened[0]
+        rows = rows_of(session, x)
+        number = len(jax.tree.leaves(rows)[0])
+        # Ids behind the training rows: a table has no row for an observation from elsewhere.
+        return Points(rows, session.spec.num_data + np.arange(number))
+
+
+def load(folder: str | Path, checkpoint: Checkpoint = None) -> Run:
+    """Return the run in `folder`; neither its data nor jax is needed before a number is asked for.
+
+    Raises:
+        ConfigError: it is not a run folder.
+    """
+    run = Run(Path(folder), checkpoint)
+    _ = run.record
+    return run
+
+
+def train(words: Sequence[str] = ()) -> Run:
+    """Train one run, as `avi train <words>`, and return it.
+
+    Raises:
+        Refusal: as the command would say.
+    """
+    from avi.cli.words import require_once
+    from avi.config.compose import compose
+    from avi.launch.places import train_here
+
+    require_once(list(words))
+    with _jax_as_it_was():
+        return load(train_here(compose(list(words))[0]))
+
+
+def gap(run: Run | str | Path, *words: str) -> GapSummary:
+    """Write and return the gap report of a run, as `avi gap run=<folder> <words>`.
+
+    Raises:
+        Refusal: as the command would say; the report is written even where it contradicts itself.
+    """
+    from avi.cli.gap import prepared
+
+    folder = run.folder if isinstance(run, Run) else Path(run)
+    _, work = prepared([f"run={folder}", *words])
+    with _jax_as_it_was():
+        return work()
+
+
+def infer(run: Run | str | Path, *words: str) -> Any:
+    """Write and return the posteriors of a run's rows or a file's, as `avi infer run=<folder> ...`.
+
+    Returns:
+        A `results.posterior.Posterior`: row, lam, mean, standard_deviation, bound.
+    """
+    from avi.cli.infer import prepared
+
+    folder = run.folder if isinstance(run, Run) else Path(run)
+    _, work = prepared([f"run={folder}", *words])
+    with _jax_as_it_was():
+        return work()
+
+
+def compare(runs: Sequence[Run | str | Path], out: str | Path | None = None) -> list[Row]:
+    """Write the comparison of several runs, as `avi compare <folders>`, and return its rows."""
+    from avi.cli.compare import main
+
+    folders = [run.folder if isinstance(run, Run) else Path(run) for run in runs]
+    return main(folders, None if out is None else Path(out)).rows
+
+
+@contextmanager
+def _jax_as_it_was() -> Iterator[None]:
+    """Put back the precision that a run needs and others may not."""
+    import jax
+
+    before = jax.config.read("jax_enable_x64")
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+def _frame(columns: Mapping[str, Sequence[Any]]) -> Any:
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        return {name: np.array(values) for name, values in columns.items()}
+    return pandas.DataFrame(columns)

@@ -1,0 +1,137 @@
+"""avi in Python: the page that tells of it runs, and its numbers are those of the commands."""
+
+import doctest
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import avi
+from avi.errors import ConfigError, DataError, Refusal
+from avi.results import posterior
+
+PAGE = Path(__file__).parents[2] / "docs" / "in-python.md"
+FLAGS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+TINY = ["train.epochs=2", "gap.num_points=0", "model.latent_size=2", "model.decoder.widths=[8]"]
+
+
+def test_the_page_runs_as_written(workplace):
+    found = doctest.testfile(str(PAGE), module_relative=False, optionflags=FLAGS)
+    assert found.attempted > 10
+    assert found.failed == 0
+
+
+def test_importing_avi_costs_milliseconds_and_no_jax():
+    program = "import sys, avi; assert not {'jax', 'numpy', 'hydra'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    program = "import sys, avi; avi.load, avi.train; assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    table = np.random.default_rng(0).standard_normal((60, 3))
+    table[::7, 1] = np.nan
+    np.save(folder / "rows.npy", table)
+    on_file = ["dataset=file", f"dataset.path={folder / 'rows.npy'}", "train.batch_size=null"]
+    words = {
+        "encoder": ["inference.network.widths=[8]", *TINY],
+        "table": ["inference=free_form", "inference.refine.steps=20", *TINY],
+        "double": ["precision=float64", "inference.network.widths=[8]", *TINY],
+        "missing": ["model=linear_gaussian", *on_file, "dataset.missing=mask", *TINY[:3]],
+        "mixture": ["model=mixture", "dataset=linear_gaussian", *TINY[:2]],
+        "groups": ["model=normal_hierarchy", "dataset=normal_hierarchy", *TINY[:2]],
+    }
+    return {name: avi.train([*given, f"output={folder / name}"]) for name, given in words.items()}
+
+
+@pytest.mark.parametrize("name", ["encoder", "table", "double"])
+def test_posteriors_and_bounds_are_those_of_infer(name, runs, tmp_path):
+    x = runs[name].sample(6).x
+    np.save(tmp_path / "new.npy", x)
+    found = avi.infer(runs[name], f"data={tmp_path / 'new.npy'}", f"out={tmp_path / 'there'}")
+    written = posterior.read(tmp_path / "there")
+    q = runs[name].posterior(x)
+    for one in (found, written):
+        np.testing.assert_allclose(q.mean, one.mean, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(q.sd, one.standard_deviation, rtol=1e-5)
+        np.testing.assert_allclose(runs[name].bound(x), one.bound, rtol=1e-5)
+    single = runs[name].posterior(x[2])
+    assert single.mean.shape == (1, 2)
+
+
+def test_a_run_computes_in_its_own_precision_and_leaves_jax_as_it_was(runs):
+    x = runs["encoder"].sample(3).x
+    assert runs["encoder"].sample(3).z.dtype == np.float32
+    assert runs["double"].sample(3).z.dtype == np.float64
+    assert not jax.config.read("jax_enable_x64")
+    assert runs["encoder"].posterior(x).mean.shape == (3, 2)
+
+
+def test_draws_have_the_moments_of_the_posterior(runs):
+    x = runs["encoder"].sample(2).x
+    q = runs["encoder"].posterior(x, draws=20_000, seed=3)
+    # A z-score beyond 5 happens in 6 of 10 million.
+    assert np.abs((q.draws.mean(1) - q.mean) / (q.sd / np.sqrt(20_000))).max() < 5
+    assert np.abs(q.draws.std(1) / q.sd - 1).max() < 5 / np.sqrt(2 * 20_000)
+
+
+def test_missing_entries_categories_and_structured_rows(runs):
+    x = np.array([0.3, np.nan, -1.0])
+    assert np.isfinite(runs["missing"].posterior(x).mean).all()
+    assert not np.array_equal(
+        runs["missing"].posterior(x).mean, runs["missing"].posterior([0.3, 0.0, -1.0]).mean
+    )
+    components = runs["mixture"].posterior(runs["mixture"].sample(4).x, draws=5)
+    np.testing.assert_allclose(components.mean.sum(1), 1, rtol=1e-5)
+    assert components.draws.shape == (4, 5)
+    drawn = runs["groups"].sample(4).x
+    assert runs["groups"].posterior(drawn).mean.shape == (4, 6)
+    with pytest.raises(DataError, match="structure of training"):
+        runs["groups"].posterior(drawn["value"])
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (np.zeros((2, 3)), "expected 64 numbers a row, as in training; got 3"),
+        (np.full(64, 0.5), "expected only 0 and 1"),
+        (np.full(64, np.nan), "expected finite numbers"),
+        ("rows", "expected numbers"),
+        (None, "expected numbers"),
+    ],
+)
+def test_bad_input_is_refused_in_a_sentence(x, said, runs):
+    with pytest.raises(DataError, match=said):
+        runs["encoder"].posterior(x)
+
+
+def test_what_is_not_there_is_said(runs, tmp_path):
+    with pytest.raises(ConfigError, match="is not a run folder"):
+        avi.load(tmp_path / "nothing")
+    with pytest.raises(ConfigError, match="no gap report: try avi gap"):
+        runs["encoder"].figure("gap")
+    with pytest.raises(ConfigError, match="the figures are elbo and gap"):
+        runs["encoder"].figure("bound")
+    with pytest.raises(ConfigError, match="has no mean of x given z"):
+        runs["groups"].decode(np.zeros(6))
+    with pytest.raises(Refusal, match="Did you mean"):
+        avi.train(["train.epoch=3"])
+    with pytest.raises(ConfigError, match="There is no folder"):
+        avi.compare([tmp_path / "nothing"])
+    with pytest.raises(AttributeError):
+        avi.nothing  # noqa: B018
+
+
+def test_a_run_says_what_it_is(runs):
+    said = repr(runs["encoder"])
+    assert said.startswith(f"Run({runs['encoder'].folder}): Test ELBO")
+    assert "Test ELBO" in runs["encoder"]._repr_html_()
+    assert runs["encoder"].checkpoint is None
+    early = avi.load(runs["encoder"].folder, checkpoint=0)
+    x = runs["encoder"].sample(2).x
+    assert not np.allclose(early.bound(x), runs["encoder"].bound(x))
