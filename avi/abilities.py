@@ -187,6 +187,13 @@ class Maskable(Protocol):
 
 
 @runtime_checkable
+class Particular(Protocol):
+    """A likelihood that gives no probability to some values of its support."""
+
+    def require(self, rows: X) -> None: ...  # ConfigError for such a value; leading axis
+
+
+@runtime_checkable
 class Remarkable(Protocol):
     """A model with something to say about its trained parameters."""
 

@@ -22,14 +22,16 @@ HOLDS: dict[str, tuple[str, ...]] = {  # support of a likelihood -> of data it g
     "binary": ("binary",),
     "unit": ("unit",),
     "count": ("binary", "count"),
-    "real": ("binary", "unit", "count", "real"),
+    "positive": ("positive",),
+    "real": ("binary", "unit", "count", "positive", "real"),
     "terms": ("terms",),
-    "any": ("binary", "unit", "count", "real"),
+    "any": ("binary", "unit", "count", "positive", "real"),
 }
 INSTEAD: dict[str, str] = {
     "binary": "likelihood=bernoulli",
     "unit": "likelihood=continuous_bernoulli, likelihood=gaussian, or dataset.binarize=fixed",
-    "count": "likelihood=gaussian",
+    "count": "likelihood=poisson, or likelihood=negative_binomial",
+    "positive": "likelihood=log_normal, or likelihood=gaussian",
     "real": "likelihood=gaussian",
     "terms": "model=lda",
 }

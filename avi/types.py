@@ -40,7 +40,7 @@ PRNGKey = Key[Array, ""]
 Space = str  # "real", "simplex", "category", or one that a model and a family of one's own share
 Kind = Literal["exact", "lower", "upper", "none"]  # what an estimate of log p(x) is of it
 # terms: x is a bag of words; any: numbers, of which the model itself knows more.
-Support = Literal["binary", "unit", "count", "real", "terms", "any"]
+Support = Literal["binary", "unit", "count", "positive", "real", "terms", "any"]
 
 
 class Latent(NamedTuple):
@@ -258,12 +258,15 @@ class Network(Protocol):
 
 
 class Likelihood(Protocol):
-    """A density of one x given `num_outputs(size)` numbers from a network."""
+    """A density of one x given `num_outputs(size)` numbers from a network.
+
+    They come in the shape of x, where there are k for each of its entries as [k, *x.shape].
+    """
 
     @property
     def support(self) -> Support: ...
     def num_outputs(self, size: int) -> int: ...
-    def init(self) -> dict[str, Array]: ...  # its own parameters
+    def init(self, size: int) -> dict[str, Array]: ...  # its own parameters
     def output_bias(self, mean: Array) -> Array: ...  # network outputs whose mean of x is `mean`
     def log_prob(self, params: dict[str, Array], outputs: Array, x: Array) -> Scalar: ...
     def mean(self, params: dict[str, Array], outputs: Array) -> Array: ...

@@ -68,6 +68,7 @@ def _of_view(dataset: Dataset, rows: Any, number: int) -> Iterator[Claim]:
         "binary": lambda x: (x == 0) | (x == 1),
         "unit": lambda x: (x >= 0) & (x <= 1),
         "count": lambda x: (x >= 0) & (x == np.floor(x)),
+        "positive": lambda x: x > 0,
     }.get(dataset.support)
     if inside and hasattr(once, "shape"):
         outside = int((~inside(np.asarray(once))).sum())

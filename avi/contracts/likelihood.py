@@ -21,13 +21,14 @@ def claims(likelihood: Likelihood, draws: int = 20_000) -> Iterator[Claim]:
     yield Claim("support is one that avi knows", known, f"{likelihood.support!r} of {[*HOLDS]}")
     if not known:
         return
-    params = likelihood.init()
+    params = likelihood.init(SIZE)
     mean = jnp.full(SIZE, MEANS.get(likelihood.support, 0.3))
     bias = jnp.ravel(likelihood.output_bias(mean))
     wanted = likelihood.num_outputs(SIZE)
     if wanted != bias.size:
         yield Claim("output_bias has num_outputs entries", False, f"{bias.size} for {wanted}")
         return
+    bias = bias if wanted == SIZE else bias.reshape(-1, SIZE)
     outputs = bias + 0.2 * jax.random.normal(jax.random.key(1), bias.shape)
     if wanted == SIZE:
         found = likelihood.mean(params, bias)
@@ -56,8 +57,8 @@ def claims(likelihood: Likelihood, draws: int = 20_000) -> Iterator[Claim]:
     ratios = jax.vmap(lambda x: jnp.exp(log_prob(moved, x) - log_prob(outputs, x)))(x)
     yield mean_is("total probability stays 1 as the outputs move", ratios, 1.0)
     yield mean_is("mean is that of the draws", x, likelihood.mean(params, outputs))
-    if likelihood.num_outputs(2) == 2:
-        yield _of_total(likelihood, lambda x: likelihood.log_prob(params, outputs[:2], x))
+    few = jax.tree.map(lambda leaf: leaf[:2] if leaf.ndim else leaf, params)
+    yield _of_total(likelihood, lambda x: likelihood.log_prob(few, outputs[..., :2], x))
 
 
 def _of_support(likelihood: Likelihood, x: np.ndarray) -> Claim:
@@ -65,6 +66,7 @@ def _of_support(likelihood: Likelihood, x: np.ndarray) -> Claim:
         "binary": (x == 0) | (x == 1),
         "unit": (x >= 0) & (x <= 1),
         "count": (x >= 0) & (x == np.floor(x)),
+        "positive": x > 0,
     }.get(likelihood.support, np.isfinite(x))
     return Claim(
         "draws lie in the support",
@@ -79,7 +81,11 @@ def _of_total(likelihood: Likelihood, log_prob: Callable[[Array], Array]) -> Cla
     if likelihood.support == "binary":
         points, logs = np.array([0.0, 1.0]), np.zeros(2)
     elif likelihood.support == "count":
-        points, logs = np.arange(100.0), np.zeros(100)
+        codes = getattr(likelihood, "categories", 100)
+        points, logs = np.arange(float(codes)), np.zeros(codes)
+    elif likelihood.support == "positive":
+        points = (1 + nodes) / (1 - nodes)
+        logs = np.log(2 * weights / (1 - nodes) ** 2)
     elif likelihood.support == "unit":
         points, logs = (nodes + 1) / 2, np.log(weights / 2)
     else:

@@ -16,12 +16,14 @@ _EXPECTED: dict[Support, str] = {
     "binary": "only 0 and 1",
     "unit": "numbers from 0 to 1",
     "count": f"whole numbers from 0 to {LARGEST_COUNT}",
+    "positive": "numbers above 0",
     "real": "finite numbers",
 }
 _ADVICE: dict[Support, str] = {
     "binary": "Grey values from 0 to 1 become bits with dataset.binarize=fixed.",
     "unit": "Scale them (dataset.white=255 divides bytes), or use dataset.support=real.",
     "count": "Use dataset.support=real for measurements.",
+    "positive": "Use dataset.support=real for numbers of both signs.",
     "real": "",
 }
 
@@ -52,6 +54,7 @@ _OUTSIDE: dict[Support, Callable[[np.ndarray], np.ndarray]] = {
     "binary": lambda rows: (rows != 0) & (rows != 1),
     "unit": lambda rows: (rows < 0) | (rows > 1),
     "count": lambda rows: (rows < 0) | (rows > LARGEST_COUNT) | (rows != np.floor(rows)),
+    "positive": lambda rows: rows <= 0,
     "real": lambda rows: np.zeros(rows.shape, bool),
 }
 

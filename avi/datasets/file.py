@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +24,7 @@ class File:
     path: str | None
     array: str | None  # the name of one array in an .npz with several
     header: bool | None  # of a .csv; None: a first line without numbers is one
-    support: Support  # of x
+    support: Literal["real", "positive", "unit", "binary", "count"]  # of x
     white: int  # the value of a white pixel, for support unit and for what is binarised
     missing: Missing  # mask: x = {"mask", "value"}, for models that leave entries out
     binarize: Binarize  # from grey values 0..white to bits

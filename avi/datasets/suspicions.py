@@ -10,6 +10,7 @@ FAR_SENTINEL, FAR = 6, 100  # distances between the quartiles of the others, bey
 LOST = 1e-3  # of a column's deviation: what single precision may round away
 LONG = 6  # distances between the quartiles of logarithms: what a long tail may reach
 MANY = 1e6  # from which on whole numbers are no counts of anything in a table
+ZEROS = 0.1  # share from which on whole numbers look like counts
 IMAGE = 16  # numbers in a row from which on bytes look like an image
 SHOWN = 3  # of one kind
 
@@ -24,7 +25,8 @@ def suspicions(table: Table, support: Support, *, single: bool) -> tuple[str, ..
     """
     found = _counters(table)
     if support == "real":
-        found += [*_far(table), *_bytes(table), *(_rounded(table) if single else [])]
+        found += [*_far(table), *_bytes(table), *_counts(table)]
+        found += _rounded(table) if single else []
     return tuple(found)
 
 
@@ -95,6 +97,22 @@ def _bytes(table: Table) -> list[str]:
         "and are taken for measurements. For a density of grey values say dataset.support=unit "
         "dataset.white=255, for bits dataset.support=binary dataset.binarize=fixed "
         "dataset.white=255."
+    ]
+
+
+def _counts(table: Table) -> list[str]:
+    """Say so where whole numbers with many zeros, counts of something, are taken for measurements.
+
+    Bytes of images are told apart from them by `_bytes`, bits by their values.
+    """
+    rows, zeros = table.rows, (table.rows == 0).mean()
+    whole = np.isfinite(rows).all() and rows.min() >= 0 and (rows == np.floor(rows)).all()
+    if not whole or not 1 < rows.max() < MANY or zeros < ZEROS or _bytes(table):
+        return []
+    return [
+        f"{table.source}: whole numbers from 0 to {rows.max():g}, {zeros:.0%} of them 0, are taken "
+        "for measurements. If they are counts, say dataset.support=count "
+        "likelihood=negative_binomial."
     ]
 
 

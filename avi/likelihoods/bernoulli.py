@@ -22,8 +22,9 @@ class Bernoulli:
         """One logit per component of x."""
         return size
 
-    def init(self) -> dict[str, Array]:
+    def init(self, size: int) -> dict[str, Array]:
         """Return no parameters."""
+        del size
         return {}
 
     def output_bias(self, mean: Array) -> Array:

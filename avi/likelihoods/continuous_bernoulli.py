@@ -28,8 +28,9 @@ class ContinuousBernoulli:
         """One logit per component of x."""
         return size
 
-    def init(self) -> dict[str, Array]:
+    def init(self, size: int) -> dict[str, Array]:
         """Return no parameters."""
+        del size
         return {}
 
     def output_bias(self, mean: Array) -> Array:

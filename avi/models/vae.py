@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from avi.abilities import Particular
 from avi.conjugate import LOG_TWO_PI
 from avi.types import DataSpec, Latent, Likelihood, Network, PRNGKey, Scalar, Support, Theta, X, Z
 
@@ -39,10 +40,17 @@ class VAE:
         return self.likelihood.support
 
     def init(self, key: PRNGKey, data: DataSpec) -> Theta:
-        """Return random weights whose output starts at the data mean."""
-        bias = self.likelihood.output_bias(jnp.ravel(data.mean))
+        """Return random weights whose output starts at the data mean.
+
+        Raises:
+            ConfigError: if the likelihood gives no probability to a row of `data.sample`.
+        """
+        if isinstance(self.likelihood, Particular) and data.sample is not None:
+            self.likelihood.require(data.sample)
+        mean = jnp.ravel(data.mean)
+        bias = self.likelihood.output_bias(mean)
         decoder = self.decoder.init(key, jnp.zeros(self.latent_size), bias)
-        return {"decoder": decoder, "likelihood": self.likelihood.init()}
+        return {"decoder": decoder, "likelihood": self.likelihood.init(mean.size)}
 
     def log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar:
         """Return log p(x | z) in nats."""
@@ -73,5 +81,7 @@ class VAE:
         return self.likelihood.remarks(theta["likelihood"])
 
     def _outputs(self, theta: Theta, z: Z, x: Array) -> Array:
-        num_outputs = self.likelihood.num_outputs(prod(x.shape))
-        return self.decoder.apply(theta["decoder"], z, num_outputs).reshape(x.shape)
+        size = prod(x.shape)
+        number = self.likelihood.num_outputs(size)
+        outputs = self.decoder.apply(theta["decoder"], z, number)
+        return outputs.reshape(x.shape if number == size else (-1, *x.shape))

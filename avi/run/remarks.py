@@ -51,7 +51,28 @@ def of_data(session: Session) -> list[str]:
         f"train.batch_size={size} does not divide them. Try train.batch_size="
         f"{_even(num_data, size)}."
     ]
-    return [*session.splits.remarks, *of_words, *(of_batches if left_out > num_data / 100 else [])]
+    return [
+        *session.splits.remarks,
+        *_scored_as_real(session),
+        *of_words,
+        *(of_batches if left_out > num_data / 100 else []),
+    ]
+
+
+def _scored_as_real(session: Session) -> list[str]:
+    """Return that counts or bits are scored by a density of real numbers, where they are."""
+    support, model = session.experiment.dataset.support, session.experiment.problem.model
+    better = {
+        "count": "likelihood=poisson, or likelihood=negative_binomial",
+        "binary": "likelihood=bernoulli",
+    }.get(support)
+    if better is None or model.support != "real" or not hasattr(model, "likelihood"):
+        return []
+    words = {"count": "counts", "binary": "bits"}[support]
+    return [
+        f"The data are {words}, scored by a density of real numbers: its bound is no log "
+        f"probability of {words}, and cannot stand beside one. Try {better}."
+    ]
 
 
 def _even(num_data: int, size: int) -> int:

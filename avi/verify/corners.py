@@ -127,7 +127,7 @@ def densities() -> dict[str, Any]:
     grey = ContinuousBernoulli()
 
     def density(likelihood: Any, x: np.ndarray) -> np.ndarray:
-        one = jax.vmap(lambda x: likelihood.log_prob(likelihood.init(), logit, x[None]))
+        one = jax.vmap(lambda x: likelihood.log_prob(likelihood.init(1), logit, x[None]))
         return np.exp(np.asarray(one(jnp.asarray(x))))
 
     line = np.linspace(-20, 20, 2001)

@@ -24,7 +24,7 @@ def double_precision():
 
 def log_density(likelihood, output):
     """Return x -> log p(x | output) for one component."""
-    params = likelihood.init()
+    params = likelihood.init(1)
     return lambda x: likelihood.log_prob(params, jnp.array([output]), jnp.asarray(x)[None])
 
 
@@ -72,7 +72,7 @@ def test_gaussian_integrates_to_one(likelihood):
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=repr)
 def test_the_mean_is_that_of_the_draws(likelihood):
-    params = likelihood.init()
+    params = likelihood.init(1)
     outputs = jnp.array([-1.5, -0.02, 0.04, 0.8])
     draw = jax.jit(jax.vmap(lambda key: likelihood.sample(params, outputs, key)))
     x = draw(jax.random.split(jax.random.key(2), 40_000))
@@ -82,7 +82,7 @@ def test_the_mean_is_that_of_the_draws(likelihood):
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=repr)
 def test_a_log_density_sums_over_components(likelihood):
     # A mean in place of the sum would scale every bound by the number of pixels.
-    params = likelihood.init()
+    params = likelihood.init(1)
     outputs, x = jnp.array([-1.5, 0.0, 0.8]), jnp.array([0.0, 1.0, 1.0])
     parts = [
         likelihood.log_prob(params, outputs[i : i + 1], x[i : i + 1]) for i in range(outputs.size)
@@ -93,7 +93,7 @@ def test_a_log_density_sums_over_components(likelihood):
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=repr)
 def test_the_output_bias_gives_back_the_data_mean(likelihood):
     mean = jnp.array([0.1, 0.5, 0.9])
-    got = likelihood.mean(likelihood.init(), likelihood.output_bias(mean))
+    got = likelihood.mean(likelihood.init(1), likelihood.output_bias(mean))
     np.testing.assert_allclose(got, mean, atol=1e-8)
 
 

@@ -61,7 +61,7 @@ def test_a_support_of_ones_own_holds_its_own_data():
     ("of_model", "of_data", "instead"),
     [
         ("binary", "real", "likelihood=gaussian"),
-        ("terms", "real", "dataset=ap or dataset=corpus"),
+        ("terms", "real", "dataset=ap, or dataset=corpus dataset.path=<file>"),
         ("real", "terms", "model=lda"),
     ],
 )

@@ -13,11 +13,31 @@ from avi.rundir import RunDir
 from avi.types import Splits
 
 
-def session(num_data, batch_size, **of_splits):
-    splits = Splits(None, None, None, **of_splits)
+def session(num_data, batch_size, data="real", scored="real", **of_splits):
+    model = SimpleNamespace(support=scored, likelihood=None)
     return SimpleNamespace(
-        splits=splits, spec=SimpleNamespace(num_data=num_data), batch_size=batch_size
+        splits=Splits(None, None, None, **of_splits),
+        spec=SimpleNamespace(num_data=num_data),
+        batch_size=batch_size,
+        experiment=SimpleNamespace(
+            dataset=SimpleNamespace(support=data), problem=SimpleNamespace(model=model)
+        ),
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "scored", "offered"),
+    [
+        ("count", "real", "likelihood=poisson"),
+        ("binary", "real", "likelihood=bernoulli"),
+        ("count", "count", None),
+        ("unit", "real", None),
+        ("real", "real", None),
+    ],
+)
+def test_counts_and_bits_under_a_density_of_real_numbers_are_said(data, scored, offered):
+    found = of_data(session(64, 64, data=data, scored=scored))
+    assert [offered in one for one in found] == [True] * (offered is not None)
 
 
 @pytest.mark.parametrize(("num_data", "size", "said"), [(65, 33, True), (640, 64, False)])
