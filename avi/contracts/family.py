@@ -32,7 +32,7 @@ def claims(family: Family, draws: int = 20_000) -> Iterator[Claim]:
     yield Claim("init has num_params entries", start.shape == shape, f"shape {start.shape}")
     if start.shape != shape:
         return
-    lam = start + 0.3 * jax.random.normal(jax.random.key(7), shape)
+    lam = start + 0.6 * jax.random.normal(jax.random.key(7), shape)
     z = drawn(lambda key: family.sample(lam, key), draws)
     yield from _of_density(family, lam, z, draws)
     log_prob = jax.jit(jax.vmap(lambda z: family.log_prob(lam, z)))(z)
