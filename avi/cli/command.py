@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 # As the help has them.
-NAMES = ("train", "gap", "infer", "compare", "replay", "verify", "list", "completion")
+NAMES = (
+    "train", "gap", "infer", "compare", "runs", "diff", "replay", "verify", "list", "completion",
+)  # fmt: skip
 
 
 class Line(NamedTuple):

@@ -43,7 +43,7 @@ def collect(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
     runs, lacking = _sorted_out(folders)
     if not runs:
         raise ConfigError(lacking[0])
-    settings = [_settings(run) for run in runs]
+    settings = [settings_of(run) for run in runs]
     labels = _labels(runs, settings)
     rows = [_row(*each) for each in zip(runs, settings, labels, strict=True)]
     return rows, [f"Left out: {sentence}" for sentence in lacking]
@@ -160,7 +160,8 @@ def _likelihood(run: Run) -> str:
     return str(target).split(".")[-2] if target and "." in str(target) else ""
 
 
-def _settings(run: Run) -> dict[str, Any]:
+def settings_of(run: Run) -> dict[str, Any]:
+    """Return the flat configuration of a run, without its seed and what has no effect."""
     apart = {*WITHOUT_EFFECT, "seed"}
     kept = {key: value for key, value in run.config.items() if key not in apart}
     # A component that was given the run's seed does not make another experiment of it.

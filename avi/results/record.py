@@ -51,6 +51,11 @@ class Value(NamedTuple):
 UNKNOWN = Value(NAN)
 
 
+def shared(kind: type[T], record: Any) -> T:
+    """Return the record of `kind` that a larger one holds: its fields and no others."""
+    return kind(**{field.name: getattr(record, field.name) for field in fields(kind)})  # type: ignore[arg-type]
+
+
 def number(found: Any) -> float:
     """Return what was read as a number, NaN where it is none."""
     try:

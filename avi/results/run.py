@@ -18,6 +18,7 @@ from avi.results.record import NAN, number
 from avi.results.snapshot import Snapshot
 from avi.results.store import Files
 from avi.results.topics import Topics
+from avi.rundir.lock import is_held
 from avi.settings import SPLITS, Series, Split
 
 
@@ -55,6 +56,11 @@ class Run:
     def measured(self) -> bool:
         """Whether there is any bound."""
         return any(curve.points for curve in self.curves.values())
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a process on this machine works on it."""
+        return is_held(self.folder / ".lock")
 
     @property
     def seconds(self) -> float:

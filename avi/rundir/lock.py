@@ -35,6 +35,21 @@ class Lock:
             self._descriptor = None
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock on this file; nothing is written."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _take(descriptor: int, path: Path) -> None:
     with resource_errors(path):
         try:
