@@ -92,9 +92,14 @@ def fallen(run: RunDir) -> list[str]:
     # The same rows and draws at both steps: their difference has less noise than either.
     if not best.value - last.value > last.standard_error:
         return []
+    fell = f"The validation bound was {best.value:.2f} at step {best.step} and ends at"
+    if last.certificate > (best.value - last.value) / 2:
+        return [
+            f"{fell} {last.value:.2f}: the searches for these rows, which are in no table, end "
+            f"{last.certificate:.2f} nats short of their tops. Try more of inference.refine.steps."
+        ]
     return [
-        f"The validation bound was {best.value:.2f} at step {best.step} and ends at "
-        f"{last.value:.2f}: the run has learned its training rows by heart, or come apart. "
+        f"{fell} {last.value:.2f}: the run has learned its training rows by heart, or come apart. "
         "checkpoint=best, in `avi gap` and `avi infer`, takes the best that was saved."
     ]
 

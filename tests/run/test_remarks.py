@@ -102,3 +102,17 @@ def test_a_run_that_ends_below_its_own_best_says_so(tmp_path, values, said):
     found = fallen(run)
     assert bool(found) == said
     assert not said or "-25.70 at step 10" in found[0]
+
+
+def test_a_fall_that_searches_explain_is_theirs(tmp_path):
+    """The rows of a validation split are in no table: a search that ends early looks like a fall."""
+    run = RunDir.create(tmp_path / "run", overwrite=False)
+    rows = [(10, -19.4, np.nan), (20, -23.1, 3.6)]
+    lines = [
+        MetricsLine(step, 1, "valid", 1, value, 0.1, 50, certificate, 0.1)
+        for step, value, certificate in rows
+    ]
+    metrics.append(run, lines, 1.0)
+    (found,) = fallen(run)
+    assert "end 3.60 nats short of their tops" in found
+    assert "by heart" not in found
