@@ -105,7 +105,7 @@ def test_a_run_that_ends_below_its_own_best_says_so(tmp_path, values, said):
 
 
 def test_a_fall_that_searches_explain_is_theirs(tmp_path):
-    """The rows of a validation split are in no table: a search that ends early looks like a fall."""
+    """Held-out rows are in no table: a search that ends early looks like a fall."""
     run = RunDir.create(tmp_path / "run", overwrite=False)
     rows = [(10, -19.4, np.nan), (20, -23.1, 3.6)]
     lines = [
