@@ -57,7 +57,7 @@ def test_the_components_of_contributing_train_and_are_verified_as_written(tmp_pa
     commands = _written_out("CONTRIBUTING.md", tmp_path, "mymodels")
     result, *verified = (_carried_out(command, tmp_path) for command in commands)
     assert result.returncode == 0, result.stderr
-    assert len(verified) == 3
+    assert len(verified) == 4
     for one in verified:
         assert one.returncode == 0, one.stdout + one.stderr
     report = Path(result.stdout.strip().splitlines()[-1])

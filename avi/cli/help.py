@@ -24,8 +24,8 @@ first steps
   avi infer run=outputs/train/<folder> data=mine.csv
 
 `avi <command> --help` explains a command, `avi list` the choices.
-Settings are words like train.epochs=20; nothing else has dashes but -m, --cfg,
--cd, --help and --version.
+Settings are words like train.epochs=20; only flags have dashes: -m, --cfg, -cd,
+--help, --version, --json where there is a table, --sort and --where of runs.
 
 environment
   AVI_OUTPUT_DIR    where runs go, instead of outputs
