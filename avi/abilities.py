@@ -187,6 +187,14 @@ class Maskable(Protocol):
 
 
 @runtime_checkable
+class ManyAtOnce(Protocol):
+    """A model made of a function of many rows: whether it scores each alone is to be shown."""
+
+    # log densities of rows [n, ...] together, and of what stands outside of them
+    def of_rows(self, theta: Theta, x: X, z: Z) -> Array: ...
+
+
+@runtime_checkable
 class Particular(Protocol):
     """A likelihood that gives no probability to some values of its support."""
 

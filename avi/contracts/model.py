@@ -17,6 +17,7 @@ from avi.abilities import (
     Enumerable,
     LogConcave,
     LowDimensional,
+    ManyAtOnce,
     NamedBound,
     Real,
     StandardNormalPrior,
@@ -105,6 +106,8 @@ def _of_densities(model: Model, data: DataSpec, draws: int) -> Iterator[Claim]:
         bool(np.isfinite(joint).all()),
         f"{int(np.isfinite(joint).sum())} of {POINTS} draws",
     )
+    if isinstance(model, ManyAtOnce):
+        yield _of_rows(model, theta, z, x)
     if isinstance(model, StandardNormalPrior):
         likelihood = jax.vmap(lambda z, x: model.log_likelihood(theta, x, z))(z, x)
         prior = -0.5 * jnp.sum(z**2 + LOG_TWO_PI, axis=-1)
@@ -112,6 +115,14 @@ def _of_densities(model: Model, data: DataSpec, draws: int) -> Iterator[Claim]:
         yield exactly(name, joint, likelihood + prior, ROUNDING)
     if not isinstance(model, Conjugate):  # whose theta is a distribution, averaged over in p(x, z)
         yield from _of_simulator(model, theta, data.example, draws)
+
+
+def _of_rows(model: ManyAtOnce, theta: Theta, z: Any, x: X) -> Claim:
+    together = model.of_rows(theta, x, z)
+    alone = jax.vmap(lambda z, x: model.of_rows(theta, x[None], z[None]))(z, x)
+    expected = jnp.stack([alone[:, 0].sum(), alone[0, 1]])
+    name = "a row is scored alike alone and among others (no mean over rows, no len(x))"
+    return exactly(name, together, expected, ROUNDING)
 
 
 def _of_simulator(model: Model, theta: Theta, like: X, draws: int) -> Iterator[Claim]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from avi.errors import ConfigError
 from avi.randomness import for_simulators
@@ -85,7 +85,7 @@ class NumpyroFunction:
         seeded = handlers.seed(self.function, for_simulators(key))
         start = handlers.substitute(seeded, substitute_fn=init_to_median())
         sites = _Sites(layout.plate, None)
-        trace = self._traced(start, data.example, sites, key)
+        trace = self._traced(start, jnp.asarray(data.example)[None], sites, key)
         values = {
             name: biject_to(site["fn"].support).inv(site["value"])
             for name, site in trace.items()
@@ -100,26 +100,52 @@ class NumpyroFunction:
         """Return log p(x, z) in nats, discrete values that are not z summed over."""
         layout = self._layout(jnp.shape(x))
         if self.space == "category":
-            return self._density(theta, x, jnp.zeros(0), z[None]).local
+            return self._density(theta, x[None], jnp.zeros((1, 0)), z[None, None]).local
         if not layout.choices:
-            return self._density(theta, x, z, jnp.zeros(0, int)).local
+            return self._density(theta, x[None], z[None], jnp.zeros((1, 0), int)).local
         each = np.indices(layout.choices).reshape(len(layout.choices), -1).T
-        logs = jax.vmap(lambda choice: self._density(theta, x, z, choice).local)(jnp.asarray(each))
-        return jax.nn.logsumexp(logs)
+
+        def at(choice: Array) -> Array:
+            return self._density(theta, x[None], z[None], choice[None]).local
+
+        return jax.nn.logsumexp(jax.vmap(at)(jnp.asarray(each)))
+
+    def of_rows(self, theta: Theta, x: X, z: Z) -> Float[Array, "2"]:
+        """Return the log density of rows in one call, and that of the global sites, in nats.
+
+        Discrete values beside a continuous z are the first of each. What a function computes from
+        all of its rows, such as their mean, is another thing for one row: where these are not the
+        sums over rows alone, `log_joint` is not that of the function.
+
+        Raises:
+            ConfigError: the function cannot be called with so many rows.
+        """
+        choices = self._layout(jnp.shape(x)[1:]).choices
+        nothing = jnp.zeros((len(x), len(choices)), int)
+        real_z = (z, nothing) if self.space == "real" else (jnp.zeros((len(x), 0)), z[:, None])
+        try:
+            return jnp.stack(self._density(theta, x, *real_z))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ConfigError(
+                f"{self._name} cannot be called with {len(x)} rows ({reason}). avi calls it with "
+                "one row at a time, so what it knows of a row comes in its arguments: try "
+                "model.inputs."
+            ) from error
 
     def log_prior(self, theta: Theta) -> Scalar:
         """Return the log density of the global sites in nats."""
         x = jnp.ones(theta["like"].shape[1:])
         layout = self._layout(x.shape)
         size = 0 if self.space == "category" else self.latent_size
-        nothing = jnp.zeros(len(layout.choices), int)
-        return self._density(theta, x, jnp.zeros(size), nothing).outside
+        nothing = jnp.zeros((1, len(layout.choices)), int)
+        return self._density(theta, x[None], jnp.zeros((1, size)), nothing).outside
 
     def sample(self, theta: Theta, key: PRNGKey, like: X) -> tuple[Z, X]:
         """Draw (z, x) from the function; what it is given and not observed is that of `like`."""
         layout = self._layout(jnp.shape(like))
         sites = _Sites(layout.plate, theta, draws=True)
-        trace = self._traced(self.function, like, sites, key)
+        trace = self._traced(self.function, jnp.asarray(like)[None], sites, key)
         local = [one for one in trace.values() if _is_local(one, layout.plate)]
         if self.space == "category":
             (site,) = local
@@ -152,14 +178,15 @@ class NumpyroFunction:
         return (), named
 
     def _traced(self, function: Callable[..., Any], x: X, sites: "_Sites", key: PRNGKey) -> dict:
-        """Return the trace of the function on one row."""
-        positional, named = self._arguments(jnp.asarray(x)[None])
+        """Return the trace of the function on these rows."""
+        positional, named = self._arguments(x)
         with handlers.seed(rng_seed=for_simulators(key)), sites:
             found: dict = handlers.trace(function).get_trace(*positional, **named)
         return found
 
-    def _density(self, theta: Theta, x: X, z: Array, choice: Int[Array, " n"]) -> "_Density":
-        plate = self._layout(jnp.shape(x)).plate
+    def _density(self, theta: Theta, x: X, z: Array, choice: Int[Array, "n c"]) -> "_Density":
+        """Return log densities of rows [n, ...] at z [n, D] and discrete values [n, c]."""
+        plate = self._layout(jnp.shape(x)[1:]).plate
         sites = _Sites(plate, theta, z=z, choice=choice)
         trace = self._traced(self.function, x, sites, jax.random.key(0))
         local, outside = sites.log_jacobian, jnp.zeros(())
@@ -307,6 +334,12 @@ def _argument(
         same = list(given)
     elif not same and site["name"] in given:
         same = [site["name"]]
+    if same and given[same[0]].size != site["value"].size:
+        raise ConfigError(
+            f"{name}: the site {site['name']} observes {site['value'].size} of the "
+            f"{given[same[0]].size} numbers in a row. Give it an argument of its own: "
+            f"model.inputs={{{site['name']}: [<columns of x>], ...}}."
+        )
     if same:
         return same[0]
     raise ConfigError(
@@ -333,14 +366,15 @@ class _Sites(Messenger):
         super().__init__()
         self.plate, self.theta, self.draws = plate, theta, draws
         self.z, self.choice = z, choice
+        self.rows = 1 if z is None else len(z)
         self.first = self.first_choice = 0
         self.log_jacobian: Array = jnp.zeros(())
 
     def process_message(self, msg: dict) -> None:
         """Put the value in place, before a handler further out would draw one."""
         if msg["type"] == "plate" and msg["name"] == self.plate:
-            # One row, whatever part of how many the function asks for.
-            msg["args"], msg["value"] = (1, 1), jnp.arange(1)
+            # These rows, whatever part of how many the function asks for.
+            msg["args"], msg["value"] = (self.rows, self.rows), jnp.arange(self.rows)
         elif msg["type"] == "param" and self.theta is not None:
             kept = self.theta["params"][msg["name"]]
             msg["value"] = _constrained(msg, kept)
@@ -358,28 +392,35 @@ class _Sites(Messenger):
         elif self.draws:
             return
         elif msg["fn"].support.is_discrete:
-            msg["value"] = self._chosen(msg["fn"])
+            msg["value"] = self._chosen(msg)
         else:
             msg["value"] = self._carried(msg)
 
     def _carried(self, msg: dict) -> Array:
         assert self.z is not None
-        transform, size = biject_to(msg["fn"].support), _size(msg)
+        transform, size = biject_to(msg["fn"].support), _size(msg) // self.rows
         shape = transform.inverse_shape(msg["fn"].shape())
-        own = self.z[self.first : self.first + size].reshape(shape)
+        own = self._in_place(self.z[:, self.first : self.first + size], msg, shape)
         self.first += size
         value = transform(own)
         self.log_jacobian += transform.log_abs_det_jacobian(own, value).sum()
         return value
 
-    def _chosen(self, fn: Any) -> Array:
+    def _chosen(self, msg: dict) -> Array:
         assert self.choice is not None
+        fn = msg["fn"]
         values = fn.enumerate_support(expand=False)
         values = values.reshape(len(values), *fn.event_shape)
-        number = prod(fn.batch_shape)
-        own = self.choice[self.first_choice : self.first_choice + number]
+        number = prod(fn.batch_shape) // self.rows
+        own = self.choice[:, self.first_choice : self.first_choice + number]
         self.first_choice += number
-        return values[own].reshape(fn.shape())
+        return self._in_place(values[own], msg, fn.shape())
+
+    def _in_place(self, each: Array, msg: dict, shape: tuple[int, ...]) -> Array:
+        """Return the values of each row [n, ...] in the shape of a site, along its plate."""
+        (dim,) = [frame.dim for frame in msg["cond_indep_stack"] if frame.name == self.plate]
+        axis = len(msg["fn"].batch_shape) + dim
+        return jnp.moveaxis(each.reshape(len(each), *shape[:axis], *shape[axis + 1 :]), 0, axis)
 
 
 def _within(site: Mapping[str, Any], plate: str) -> bool:

@@ -182,6 +182,29 @@ def test_the_simulator_draws_from_the_density(model, shape):
     assert broken(_of_densities(model, spec_of(*shape), DRAWS)) == []
 
 
+@pytest.mark.parametrize(("name", "size"), [("centred", 2), ("by_number", 1)])
+def test_a_function_that_mixes_its_rows_is_found(name, size):
+    """One row at a time it would be another model, without a word."""
+    claims = broken(_of_densities(model_of(name, 1), spec_of(size), 500))
+    assert any("a row is scored alike alone and among others" in str(one) for one in claims)
+
+
+def test_a_function_that_knows_more_of_its_rows_than_it_is_told_is_refused():
+    with pytest.raises(ConfigError, match="cannot be called with 16 rows"):
+        list(_of_densities(model_of("with_a_table", 1), spec_of(1), 500))
+
+
+def test_a_plate_inside_that_of_the_rows_is_part_of_an_observation():
+    model = model_of("panels", 4)
+    theta, x, z = started(model, 3), np.array([0.4, -0.1, 2.0]), np.array([0.5, 0.1, -0.7, 1.2])
+    kinds = np.logaddexp(
+        np.log(0.7) + stats.norm.logpdf(x, z[1:]), np.log(0.3) + stats.norm.logpdf(x, z[1:] + 1)
+    )
+    prior = stats.norm.logpdf(z[0]) + stats.norm.logpdf(z[1:], z[0], 0.5).sum()
+    close(model.log_joint(theta, jnp.asarray(x), jnp.asarray(z)), kinds.sum() + prior)
+    assert broken(_of_densities(model, spec_of(3), 500)) == []
+
+
 @pytest.mark.parametrize(
     ("model", "shape", "said"),
     [
@@ -189,14 +212,14 @@ def test_the_simulator_draws_from_the_density(model, shape):
         (model_of("factors", 3, space="category"), (4,), "Try model.space=real."),
         (model_of("clusters", 3), (2,), "model.space=category model.latent_size=3"),
         (model_of("clusters", 4, space="category"), (2,), "Try model.latent_size=3."),
-        (model_of("two_plates", 1), (2,), "several plates over the data (first, second)"),
-        (model_of("no_plate", 1), (2,), "no plate that is as long as its data"),
-        (model_of("observed_outside", 1), (2,), "the site x is observed outside the plate rows"),
-        (model_of("factored", 1), (2,), "the factor penalty"),
-        (model_of("chosen_once", 1), (2,), "the discrete site kind cannot be summed over"),
-        (model_of("counted", 1), (2,), "the discrete site number cannot be summed over"),
-        (model_of("unobserved", 1), (2,), "no site is observed"),
-        (model_of("computed", 1), (2,), "nobody can tell which argument the site b observes"),
+        (model_of("two_plates", 1), (1,), "several plates over the data (first, second)"),
+        (model_of("no_plate", 1), (1,), "no plate that is as long as its data"),
+        (model_of("observed_outside", 1), (1,), "the site x is observed outside the plate rows"),
+        (model_of("factored", 1), (1,), "the factor penalty"),
+        (model_of("chosen_once", 1), (1,), "the discrete site kind cannot be summed over"),
+        (model_of("counted", 1), (1,), "the discrete site number cannot be summed over"),
+        (model_of("unobserved", 1), (1,), "no site is observed"),
+        (model_of("computed", 1), (2,), "the site a observes 1 of the 2 numbers in a row"),
     ],
     ids=lambda value: getattr(value, "_name", None),
 )

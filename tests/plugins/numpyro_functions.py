@@ -146,3 +146,38 @@ def computed(x):
         z = numpyro.sample("z", dist.Normal(0, 1))
         numpyro.sample("a", dist.Normal(z, 1), obs=x[:, 0])
         numpyro.sample("b", dist.Normal(z, 1), obs=x[:, 1])
+
+
+def centred(x):
+    """What is observed depends on the mean over all rows."""
+    slope = numpyro.param("slope", jnp.array(0.5))
+    with numpyro.plate("rows", len(x)):
+        z = numpyro.sample("z", dist.Normal(0, 1))
+        mean = z + slope * (x[:, 1] - x[:, 1].mean())
+        numpyro.sample("x", dist.Normal(jnp.stack([mean, z], -1), 1).to_event(1), obs=x)
+
+
+def by_number(x):
+    """A prior that depends on how many rows there are."""
+    scale = numpyro.sample("scale", dist.HalfNormal(1 / len(x)))
+    with numpyro.plate("rows", len(x)):
+        z = numpyro.sample("z", dist.Normal(0, scale))
+        numpyro.sample("x", dist.Normal(z, 1), obs=x[:, 0])
+
+
+def with_a_table(x):
+    """Something is known of each row that is no argument."""
+    errors = jnp.array([15.0, 10, 16, 11, 9, 11, 10, 18])[: len(x)]
+    with numpyro.plate("rows", len(x)):
+        z = numpyro.sample("z", dist.Normal(0, 1))
+        numpyro.sample("x", dist.Normal(z, errors), obs=x[:, 0])
+
+
+def panels(x):
+    """A row of measurements, each with an effect of its own: a plate inside that of the rows."""
+    with numpyro.plate("rows", len(x), dim=-2):
+        level = numpyro.sample("level", dist.Normal(0, 1))
+        with numpyro.plate("columns", x.shape[1], dim=-1):
+            effect = numpyro.sample("effect", dist.Normal(level, 0.5))
+            kind = numpyro.sample("kind", dist.Bernoulli(0.3))
+            numpyro.sample("x", dist.Normal(effect + kind, 1), obs=x)
