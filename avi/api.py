@@ -89,7 +89,8 @@ class Run:
             seed: of these draws.
 
         Raises:
-            DataError: x is not of the shape or the values of training.
+            ConfigError: draws or seed is no whole number.
+        DataError: x is not of the shape or the values of training.
         """
         import jax
 
@@ -98,6 +99,7 @@ class Run:
         from avi.engine.lanes import in_lanes
         from avi.randomness import key_for
 
+        _require_whole(draws=draws, seed=seed)
         with self._precision():
             session, params, evaluator = self._opened
             points = self._points(x)
@@ -132,14 +134,17 @@ class Run:
         import jax.numpy as jnp
 
         from avi.abilities import Decodable
-        from avi.errors import ConfigError
+        from avi.errors import ConfigError, DataError
 
         with self._precision():
             session, params, _ = self._opened
             model: Any = session.experiment.problem.model
             if not isinstance(model, Decodable):
                 raise ConfigError(f"{type(model).__name__} has no mean of x given z.")
-            rows = jnp.atleast_2d(jnp.asarray(z))
+            rows = jnp.atleast_2d(jnp.asarray(np.asarray(z, np.float64), float))
+            size = session.experiment.problem.family.latent.size
+            if rows.ndim != 2 or rows.shape[1] != size or not np.isfinite(rows).all():
+                raise DataError(f"z: expected finite numbers, [{size}] or [n, {size}].")
             like = session.spec.example
             means = jax.jit(jax.vmap(lambda z: model.decode(params.theta, z, like)))(rows)
             return jax.tree.map(np.asarray, means)
@@ -147,6 +152,8 @@ class Run:
     def sample(self, n: int, seed: int = 0) -> Samples:
         """Return n draws of (z, x) from the model."""
         import jax
+
+        _require_whole(n=n, seed=seed)
 
         with self._precision():
             session, params, _ = self._opened
@@ -218,7 +225,7 @@ def load(folder: str | Path, checkpoint: Checkpoint = None) -> Run:
     Raises:
         ConfigError: it is not a run folder.
     """
-    run = Run(Path(folder), checkpoint)
+    run = Run(Path(folder).expanduser().absolute(), checkpoint)
     _ = run.record
     return run
 
@@ -272,6 +279,14 @@ def compare(runs: Sequence[Run | str | Path], out: str | Path | None = None) -> 
 
     folders = [run.folder if isinstance(run, Run) else Path(run) for run in runs]
     return main(folders, None if out is None else Path(out)).rows
+
+
+def _require_whole(**numbers: Any) -> None:
+    from avi.errors import ConfigError
+
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+            raise ConfigError(f"{name} must be a whole number, 0 or more; got {value!r}.")
 
 
 @contextmanager

@@ -164,11 +164,13 @@ def _function(target: str, path: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if not module_name.startswith(error.name or "?"):
-            raise
+            raise ConfigError(f"{path}: {module_name} cannot be imported: {error}.") from error
         raise ConfigError(
             f"{path}: there is no module {module_name} on the path. Try PYTHONPATH=<folder of "
             f"{top}> before `avi`."
         ) from error
+    except Exception as error:  # the user's own file
+        raise ConfigError(f"{path}: {module_name} cannot be imported: {error}.") from error
     found = getattr(module, name, None)
     if not inspect.isfunction(found):
         functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]

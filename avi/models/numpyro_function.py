@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from inspect import signature
 from math import prod
+from threading import RLock
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
@@ -27,6 +29,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 MOST = 4096  # combinations of discrete local values that are summed over
+ONE_AT_A_TIME = RLock()  # NumPyro's handlers stand in a list of the process, not of the thread
 
 
 class Layout(NamedTuple):
@@ -169,6 +172,7 @@ class NumpyroFunction:
 
     def _arguments(self, rows: Array) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what the function is called with, each with the rows in front."""
+        self._require_arguments(rows)
         if not self._columns:
             return (rows,), {}
         named = {
@@ -177,10 +181,30 @@ class NumpyroFunction:
         }
         return (), named
 
+    def _require_arguments(self, rows: Array) -> None:
+        """Refuse `inputs` that are not the arguments of the function, or not columns of x."""
+        known = signature(self.function).parameters.values()
+        named = [one.name for one in known if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+        needed = [one.name for one in known if one.default is one.empty and one.name in named]
+        offer = ", ".join(f"{name}: [<columns of x>]" for name in needed)
+        given = [name for name, _ in self._columns]
+        lacking = [name for name in needed if name not in given] if given else needed[1:]
+        if lacking or (len(known) == len(named) and not set(given) <= set(named)):
+            raise ConfigError(
+                f"the arguments of {self._name} are {', '.join(named)}; got "
+                f"{', '.join(given) or 'x alone'}. Try 'model.inputs={{{offer}}}'."
+            )
+        columns = [column for _, several in self._columns for column in several]
+        width = rows.shape[-1]
+        strange = [column for column in columns if not 0 <= column < width]
+        if strange or len(set(columns)) < len(columns) or not all(one for _, one in self._columns):
+            what = f"{strange[0]} is none" if strange else "each stands once, for one argument"
+            raise ConfigError(f"model.inputs: the columns of x are 0 to {width - 1}; {what}.")
+
     def _traced(self, function: Callable[..., Any], x: X, sites: "_Sites", key: PRNGKey) -> dict:
         """Return the trace of the function on these rows."""
         positional, named = self._arguments(x)
-        with handlers.seed(rng_seed=for_simulators(key)), sites:
+        with ONE_AT_A_TIME, handlers.seed(rng_seed=for_simulators(key)), sites:
             found: dict = handlers.trace(function).get_trace(*positional, **named)
         return found
 
@@ -252,10 +276,13 @@ def _layout_of(
 
     def look(rows: Array) -> Array:
         positional, named = model._arguments(rows)
-        with handlers.seed(rng_seed=jax.random.key(0)), _Sites(plate, None):
+        sites = _Sites(plate, None)
+        with ONE_AT_A_TIME, handlers.seed(rng_seed=jax.random.key(0)), sites:
             trace = handlers.trace(function).get_trace(*positional, **named)
+        if sites.length is None:
+            raise ConfigError(f"{name} has no plate {plate}. Try model.plate=null.")
         given = named or {"x": positional[0]}
-        found.append(_read(name, trace, plate, given))
+        found.append(_read(name, trace, plate, given, sites.length))
         return rows
 
     jax.eval_shape(look, jax.ShapeDtypeStruct((1, *shape), jnp.result_type(float)))
@@ -268,7 +295,7 @@ def _plate_of(model: NumpyroFunction, shape: tuple[int, ...]) -> str:
 
     def look(rows: Array) -> Array:
         positional, named = model._arguments(rows)
-        with handlers.seed(rng_seed=jax.random.key(0)):
+        with ONE_AT_A_TIME, handlers.seed(rng_seed=jax.random.key(0)):
             trace = handlers.trace(model.function).get_trace(*positional, **named)
         frames = [one for site in trace.values() for one in site.get("cond_indep_stack", ())]
         sizes.append({frame.name: frame.size for frame in frames})
@@ -290,15 +317,20 @@ def _plate_of(model: NumpyroFunction, shape: tuple[int, ...]) -> str:
     return plates[0]
 
 
-def _read(name: str, trace: dict, plate: str, given: Mapping[str, Array]) -> Layout:
+def _read(name: str, trace: dict, plate: str, given: Mapping[str, Array], length: int) -> Layout:
     """Return the layout of a trace on one row, or refuse what cannot be carried."""
     size, choices, observed = 0, list[int](), list[tuple[str, str]]()
     for site in trace.values():
         if site["type"] != "sample":
             continue
         where, fn = site["name"], site["fn"]
+        if site["scale"] is not None and site["scale"] not in (1, length):
+            raise ConfigError(
+                f"{name}: the site {where} is scaled (numpyro.handlers.scale, or a plate that is "
+                "subsampled inside an observation), which a density is not."
+            )
         if site["is_observed"]:
-            if isinstance(fn, Unit):
+            if isinstance(_base(fn), Unit):
                 raise ConfigError(f"{name}: the factor {where} is a density without a simulator.")
             if not _within(site, plate):
                 raise ConfigError(
@@ -367,6 +399,7 @@ class _Sites(Messenger):
         self.plate, self.theta, self.draws = plate, theta, draws
         self.z, self.choice = z, choice
         self.rows = 1 if z is None else len(z)
+        self.length: int | None = None  # of the plate, as the function has it
         self.first = self.first_choice = 0
         self.log_jacobian: Array = jnp.zeros(())
 
@@ -374,9 +407,16 @@ class _Sites(Messenger):
         """Put the value in place, before a handler further out would draw one."""
         if msg["type"] == "plate" and msg["name"] == self.plate:
             # These rows, whatever part of how many the function asks for.
+            self.length = msg["args"][0]
             msg["args"], msg["value"] = (self.rows, self.rows), jnp.arange(self.rows)
         elif msg["type"] == "param" and self.theta is not None:
             kept = self.theta["params"][msg["name"]]
+            start: Any = msg["args"][0] if msg["args"] else None
+            if hasattr(start, "shape") and jnp.shape(start) != jnp.shape(_constrained(msg, kept)):
+                raise ConfigError(
+                    f"the parameter {msg['name']} has one value for each row: theta is shared by "
+                    "all of them. Give a row something of its own by a site in the plate."
+                )
             msg["value"] = _constrained(msg, kept)
         elif msg["type"] == "sample" and self.theta is not None:
             self._sample(msg)
@@ -421,6 +461,11 @@ class _Sites(Messenger):
         (dim,) = [frame.dim for frame in msg["cond_indep_stack"] if frame.name == self.plate]
         axis = len(msg["fn"].batch_shape) + dim
         return jnp.moveaxis(each.reshape(len(each), *shape[:axis], *shape[axis + 1 :]), 0, axis)
+
+
+def _base(fn: Any) -> Any:
+    """Return a distribution without what a plate or a mask puts around it."""
+    return _base(fn.base_dist) if hasattr(fn, "base_dist") else fn
 
 
 def _within(site: Mapping[str, Any], plate: str) -> bool:

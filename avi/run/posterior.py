@@ -176,9 +176,12 @@ def rows_of(session: Session, x: PyTree) -> PyTree[np.ndarray]:
     if not masks and not isinstance(example, jax.Array | np.ndarray):
         return _structured(example, x)
     size = example["value"].size if masks else example.size
+    if isinstance(x, np.ma.MaskedArray) or np.iscomplexobj(x):
+        raise DataError("x: expected plain real numbers; got a masked or a complex array.")
     try:
         rows = np.asarray(x, np.float64)
-        rows = rows.reshape(1, -1) if rows.size == size else rows.reshape(len(rows), -1)
+        single = rows.ndim == 1 or (rows.ndim > 1 and rows.shape == np.shape(example))
+        rows = rows.reshape(1, -1) if single else rows.reshape(len(rows), -1)
     except (TypeError, ValueError) as error:
         raise DataError(f"x: expected numbers, [n, {size}] or [{size}].") from error
     if rows.shape[1] != size:

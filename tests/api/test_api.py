@@ -102,6 +102,10 @@ def test_missing_entries_categories_and_structured_rows(runs):
         (np.full(64, 0.5), "expected only 0 and 1"),
         (np.full(64, np.nan), "expected finite numbers"),
         ("rows", "expected numbers"),
+        (np.zeros((2, 32)), "expected 64 numbers a row, as in training; got 32"),
+        (np.zeros((64, 1)), "expected 64 numbers a row, as in training; got 1"),
+        (np.zeros(64) + 0j, "masked or a complex"),
+        (np.ma.masked_array(np.zeros(64)), "masked or a complex"),
         (None, "expected numbers"),
     ],
 )
@@ -125,6 +129,27 @@ def test_what_is_not_there_is_said(runs, tmp_path):
         avi.compare([tmp_path / "nothing"])
     with pytest.raises(AttributeError):
         avi.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("number", [-1, 2.5, "3", True])
+def test_numbers_of_draws_are_whole(number, runs):
+    with pytest.raises(ConfigError, match="n must be a whole number"):
+        runs["encoder"].sample(number)
+    with pytest.raises(ConfigError, match="draws must be a whole number"):
+        runs["encoder"].posterior(np.zeros(64), draws=number)
+
+
+@pytest.mark.parametrize("z", [np.zeros(3), np.zeros((2, 2, 2)), [np.nan, 0.0]])
+def test_latents_of_another_shape_are_refused(z, runs):
+    with pytest.raises(DataError, match=r"expected finite numbers, \[2\] or \[n, 2\]"):
+        runs["encoder"].decode(z)
+
+
+def test_a_run_is_found_from_another_folder(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(runs["encoder"].folder.parent)
+    run = avi.load("encoder")
+    monkeypatch.chdir(tmp_path)
+    assert run.posterior(np.zeros(64)).mean.shape == (1, 2)
 
 
 def test_a_run_says_what_it_is(runs):

@@ -1,5 +1,7 @@
 """NumPyro functions as models: their densities against avi's own, closed forms and integrals."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -226,6 +228,41 @@ def test_a_plate_inside_that_of_the_rows_is_part_of_an_observation():
 def test_what_cannot_be_carried_is_refused_with_the_name_of_the_site(model, shape, said):
     with pytest.raises(ConfigError) as refused:
         started(model, *shape)
+    assert said in str(refused.value)
+
+
+def test_threads_that_call_a_function_at_once_do_not_meet():
+    """Training compiles its loop beside the first state; NumPyro's handlers are the process's."""
+    model = model_of("factors", 2)
+    theta, x, z = started(model, 6), jnp.ones(6), jnp.zeros(2)
+
+    def shapes(number):
+        del number
+        drawn = jax.eval_shape(lambda: model.sample(theta, jax.random.key(0), x))
+        return jax.eval_shape(model.log_joint, theta, x, z).shape, drawn[1].shape
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(shapes, range(60))) == {((), (6,))}
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "said"),
+    [
+        ("schools", None, "Try 'model.inputs={y: [<columns of x>], sigma: [<columns of x>]}'."),
+        ("schools", {"y": (0,)}, "the arguments of schools are y, sigma; got y."),
+        ("schools", {"y": (0,), "sigmas": (1,)}, "got y, sigmas."),
+        ("schools", {"y": (0,), "sigma": (7,)}, "the columns of x are 0 to 1; 7 is none"),
+        ("schools", {"y": (0,), "sigma": (-1,)}, "the columns of x are 0 to 1; -1 is none"),
+        ("schools", {"y": (0,), "sigma": (0,)}, "each stands once, for one argument"),
+        ("schools", {"y": (0,), "sigma": ()}, "each stands once, for one argument"),
+        ("scaled", None, "the site x is scaled"),
+        ("by_row", None, "the parameter shift has one value for each row"),
+    ],
+)
+def test_arguments_scales_and_parameters_that_do_not_fit_are_refused(name, inputs, said):
+    model = model_of(name, 1, inputs=inputs)
+    with pytest.raises(ConfigError) as refused:
+        list(_of_densities(model, spec_of(2 if name == "schools" else 1), 200))
     assert said in str(refused.value)
 
 

@@ -181,3 +181,19 @@ def panels(x):
             effect = numpyro.sample("effect", dist.Normal(level, 0.5))
             kind = numpyro.sample("kind", dist.Bernoulli(0.3))
             numpyro.sample("x", dist.Normal(effect + kind, 1), obs=x)
+
+
+def scaled(x):
+    """A likelihood to a power, which is no density."""
+    with numpyro.plate("rows", len(x)):
+        z = numpyro.sample("z", dist.Normal(0, 1))
+        with numpyro.handlers.scale(scale=0.1):
+            numpyro.sample("x", dist.Normal(z, 1), obs=x[:, 0])
+
+
+def by_row(x):
+    """A parameter for each row, which a table of theta would have to hold."""
+    shift = numpyro.param("shift", jnp.zeros(len(x)))
+    with numpyro.plate("rows", len(x)):
+        z = numpyro.sample("z", dist.Normal(0, 1))
+        numpyro.sample("x", dist.Normal(z + shift, 1), obs=x[:, 0])
