@@ -165,7 +165,9 @@ class Run:
     def gap(self, *words: str) -> GapSummary:
         """Measure what inference loses, as `avi gap run=<folder> <words>`."""
         at = () if self.checkpoint is None else (f"checkpoint={self.checkpoint}",)
-        return gap(self, *at, *words)
+        report = gap(self, *at, *words)
+        self.__dict__.pop("record", None)  # which is of the folder before
+        return report
 
     def figure(self, name: Literal["elbo", "gap"] = "elbo") -> Figure:
         """Return a figure of the run's page: its bounds, or its gap report."""

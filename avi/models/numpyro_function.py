@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from inspect import signature
-from math import prod
-from threading import RLock
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
@@ -14,31 +12,18 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from avi.errors import ConfigError
-from avi.randomness import for_simulators
+from avi.models.numpyro_sites import (
+    Layout,
+    Sites,
+    at_medians,
+    is_free,
+    is_local,
+    read,
+    traced,
+    unconstrained,
+    within,
+)
 from avi.types import DataSpec, Latent, PRNGKey, Scalar, Support, Theta, X, Z
-
-try:
-    from numpyro import handlers
-    from numpyro.distributions import Unit, biject_to
-    from numpyro.distributions.constraints import real
-    from numpyro.infer.initialization import init_to_median
-    from numpyro.primitives import Messenger
-except ModuleNotFoundError as error:
-    raise ConfigError(
-        "model=numpyro needs NumPyro, an extra of avi. Try pip install 'avi[numpyro]'."
-    ) from error
-
-MOST = 4096  # combinations of discrete local values that are summed over
-ONE_AT_A_TIME = RLock()  # NumPyro's handlers stand in a list of the process, not of the thread
-
-
-class Layout(NamedTuple):
-    """What a function turned out to hold, at data of one shape."""
-
-    plate: str
-    size: int  # of z: unconstrained numbers in its continuous local sites
-    choices: tuple[int, ...]  # of each discrete local value, the number of values it takes
-    observed: tuple[tuple[str, str], ...]  # sites with data, and the argument that holds them
 
 
 @dataclass(frozen=True)
@@ -59,14 +44,18 @@ class NumpyroFunction:
     space: Literal["real", "category"]
     plate: str | None  # over the data; None: the one that is as long as they are
     # Argument -> columns of x; None: x is the only argument.
-    inputs: Mapping[str, tuple[int, ...]] | None = field(hash=False)
+    inputs: Mapping[str, int | tuple[int, ...]] | None = field(hash=False)
     support: ClassVar[Support] = "any"
     _columns: tuple[tuple[str, tuple[int, ...]], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.latent_size < 1:
             raise ValueError(f"latent_size must be 1 or more; got {self.latent_size}.")
-        object.__setattr__(self, "_columns", tuple((self.inputs or {}).items()))
+        columns = tuple(
+            (name, (one,) if isinstance(one, int) else tuple(one))
+            for name, one in (self.inputs or {}).items()
+        )
+        object.__setattr__(self, "_columns", columns)
 
     @property
     def latent(self) -> Latent:
@@ -82,20 +71,19 @@ class NumpyroFunction:
             ConfigError: if the function is not of the form above, or z has another size.
         """
         if not hasattr(data.example, "shape"):
-            raise ConfigError(f"{self._name} is given rows of numbers; these data are none.")
+            raise ConfigError(f"{self.name} is given rows of numbers; these data are none.")
         layout = self._layout(jnp.shape(data.example))
         self._require_size(layout)
-        seeded = handlers.seed(self.function, for_simulators(key))
-        start = handlers.substitute(seeded, substitute_fn=init_to_median())
-        sites = _Sites(layout.plate, None)
-        trace = self._traced(start, jnp.asarray(data.example)[None], sites, key)
+        arguments = self.arguments(jnp.asarray(data.example)[None])
+        start = at_medians(self.function, key)
+        trace = traced(start, arguments, key, Sites(layout.plate, None))
         values = {
-            name: biject_to(site["fn"].support).inv(site["value"])
+            name: unconstrained(site)
             for name, site in trace.items()
-            if _is_free(site) and not _within(site, layout.plate)
+            if is_free(site) and not within(site, layout.plate)
         }
         given = {
-            name: _unconstrained(site) for name, site in trace.items() if site["type"] == "param"
+            name: unconstrained(site) for name, site in trace.items() if site["type"] == "param"
         }
         return {"like": jnp.zeros((0, *jnp.shape(data.example))), "sites": values, "params": given}
 
@@ -131,7 +119,7 @@ class NumpyroFunction:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise ConfigError(
-                f"{self._name} cannot be called with {len(x)} rows ({reason}). avi calls it with "
+                f"{self.name} cannot be called with {len(x)} rows ({reason}). avi calls it with "
                 "one row at a time, so what it knows of a row comes in its arguments: try "
                 "model.inputs."
             ) from error
@@ -147,17 +135,16 @@ class NumpyroFunction:
     def sample(self, theta: Theta, key: PRNGKey, like: X) -> tuple[Z, X]:
         """Draw (z, x) from the function; what it is given and not observed is that of `like`."""
         layout = self._layout(jnp.shape(like))
-        sites = _Sites(layout.plate, theta, draws=True)
-        trace = self._traced(self.function, jnp.asarray(like)[None], sites, key)
-        local = [one for one in trace.values() if _is_local(one, layout.plate)]
+        sites = Sites(layout.plate, theta, draws=True)
+        trace = traced(self.function, self.arguments(jnp.asarray(like)[None]), key, sites)
+        local = [one for one in trace.values() if is_local(one, layout.plate)]
         if self.space == "category":
             (site,) = local
             values = site["fn"].enumerate_support(expand=False).ravel()
             z = jnp.argmax(values == site["value"].ravel())
         else:
             continuous = [one for one in local if not one["fn"].support.is_discrete]
-            parts = [biject_to(one["fn"].support).inv(one["value"]).ravel() for one in continuous]
-            z = jnp.concatenate(parts)
+            z = jnp.concatenate([unconstrained(one).ravel() for one in continuous])
         return z, self._assembled(like, {to: trace[name]["value"] for name, to in layout.observed})
 
     def _assembled(self, like: X, values: Mapping[str, Array]) -> X:
@@ -170,7 +157,7 @@ class NumpyroFunction:
             like = like.at[np.array(columns[name])].set(value.ravel().astype(like.dtype))
         return like
 
-    def _arguments(self, rows: Array) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def arguments(self, rows: Array) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what the function is called with, each with the rows in front."""
         self._require_arguments(rows)
         if not self._columns:
@@ -191,7 +178,7 @@ class NumpyroFunction:
         lacking = [name for name in needed if name not in given] if given else needed[1:]
         if lacking or (len(known) == len(named) and not set(given) <= set(named)):
             raise ConfigError(
-                f"the arguments of {self._name} are {', '.join(named)}; got "
+                f"the arguments of {self.name} are {', '.join(named)}; got "
                 f"{', '.join(given) or 'x alone'}. Try 'model.inputs={{{offer}}}'."
             )
         columns = [column for _, several in self._columns for column in several]
@@ -201,24 +188,17 @@ class NumpyroFunction:
             what = f"{strange[0]} is none" if strange else "each stands once, for one argument"
             raise ConfigError(f"model.inputs: the columns of x are 0 to {width - 1}; {what}.")
 
-    def _traced(self, function: Callable[..., Any], x: X, sites: "_Sites", key: PRNGKey) -> dict:
-        """Return the trace of the function on these rows."""
-        positional, named = self._arguments(x)
-        with ONE_AT_A_TIME, handlers.seed(rng_seed=for_simulators(key)), sites:
-            found: dict = handlers.trace(function).get_trace(*positional, **named)
-        return found
-
     def _density(self, theta: Theta, x: X, z: Array, choice: Int[Array, "n c"]) -> "_Density":
         """Return log densities of rows [n, ...] at z [n, D] and discrete values [n, c]."""
         plate = self._layout(jnp.shape(x)[1:]).plate
-        sites = _Sites(plate, theta, z=z, choice=choice)
-        trace = self._traced(self.function, x, sites, jax.random.key(0))
+        sites = Sites(plate, theta, z=z, choice=choice)
+        trace = traced(self.function, self.arguments(x), jax.random.key(0), sites)
         local, outside = sites.log_jacobian, jnp.zeros(())
         for site in trace.values():
             if site["type"] != "sample":
                 continue
             density = site["fn"].log_prob(site["value"]).sum()
-            if _within(site, plate):
+            if within(site, plate):
                 local += density
             else:
                 outside += density
@@ -229,7 +209,7 @@ class NumpyroFunction:
             if layout.size or len(layout.choices) != 1:
                 raise ConfigError(
                     f"space=category is for one discrete local site and no other; "
-                    f"{self._name} has {layout.size} continuous and {len(layout.choices)} "
+                    f"{self.name} has {layout.size} continuous and {len(layout.choices)} "
                     f"discrete values for each observation. Try model.space=real."
                 )
             found = layout.choices[0]
@@ -237,19 +217,20 @@ class NumpyroFunction:
             found = layout.size
             if not found:
                 raise ConfigError(
-                    f"{self._name} has no continuous local site. Try model.space=category "
+                    f"{self.name} has no continuous local site. Try model.space=category "
                     f"model.latent_size={layout.choices[0] if layout.choices else 2} "
                     "family=categorical."
                 )
         if found != self.latent_size:
             raise ConfigError(
-                f"the local sites of {self._name} hold {found} "
+                f"the local sites of {self.name} hold {found} "
                 f"{'categories' if self.space == 'category' else 'numbers'} for each observation; "
                 f"got {self.latent_size}. Try model.latent_size={found}."
             )
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """What the function is called."""
         return str(getattr(self.function, "__name__", self.function))
 
     def _layout(self, shape: tuple[int, ...]) -> Layout:
@@ -270,19 +251,17 @@ def _layout_of(
 ) -> Layout:
     """Return what the function holds; nothing of it is computed."""
     model = NumpyroFunction(function, 1, "real", plate, dict(columns) or None)
-    name = model._name
     plate = plate or _plate_of(model, shape)
     found: list[Layout] = []
 
     def look(rows: Array) -> Array:
-        positional, named = model._arguments(rows)
-        sites = _Sites(plate, None)
-        with ONE_AT_A_TIME, handlers.seed(rng_seed=jax.random.key(0)), sites:
-            trace = handlers.trace(function).get_trace(*positional, **named)
+        positional, named = arguments = model.arguments(rows)
+        sites = Sites(plate, None)
+        trace = traced(function, arguments, jax.random.key(0), sites)
         if sites.length is None:
-            raise ConfigError(f"{name} has no plate {plate}. Try model.plate=null.")
+            raise ConfigError(f"{model.name} has no plate {plate}. Try model.plate=null.")
         given = named or {"x": positional[0]}
-        found.append(_read(name, trace, plate, given, sites.length))
+        found.append(read(model.name, trace, plate, given, sites.length))
         return rows
 
     jax.eval_shape(look, jax.ShapeDtypeStruct((1, *shape), jnp.result_type(float)))
@@ -294,9 +273,7 @@ def _plate_of(model: NumpyroFunction, shape: tuple[int, ...]) -> str:
     sizes: list[dict[str, int]] = []
 
     def look(rows: Array) -> Array:
-        positional, named = model._arguments(rows)
-        with ONE_AT_A_TIME, handlers.seed(rng_seed=jax.random.key(0)):
-            trace = handlers.trace(model.function).get_trace(*positional, **named)
+        trace = traced(model.function, model.arguments(rows), jax.random.key(0))
         frames = [one for site in trace.values() for one in site.get("cond_indep_stack", ())]
         sizes.append({frame.name: frame.size for frame in frames})
         return rows
@@ -306,191 +283,12 @@ def _plate_of(model: NumpyroFunction, shape: tuple[int, ...]) -> str:
     plates = [name for name, size in sizes[0].items() if size != sizes[1].get(name)]
     if len(plates) > 1:
         raise ConfigError(
-            f"{model._name} has several plates over the data ({', '.join(plates)}); avi has one "
+            f"{model.name} has several plates over the data ({', '.join(plates)}); avi has one "
             "latent per observation. Try a function with one, and the others inside an observation."
         )
     if not plates:
         raise ConfigError(
-            f"{model._name} has no plate that is as long as its data: say numpyro.plate('data', "
+            f"{model.name} has no plate that is as long as its data: say numpyro.plate('data', "
             "len(x)) in it, or name the one that is meant: model.plate=<name>."
         )
     return plates[0]
-
-
-def _read(name: str, trace: dict, plate: str, given: Mapping[str, Array], length: int) -> Layout:
-    """Return the layout of a trace on one row, or refuse what cannot be carried."""
-    size, choices, observed = 0, list[int](), list[tuple[str, str]]()
-    for site in trace.values():
-        if site["type"] != "sample":
-            continue
-        where, fn = site["name"], site["fn"]
-        if site["scale"] is not None and site["scale"] not in (1, length):
-            raise ConfigError(
-                f"{name}: the site {where} is scaled (numpyro.handlers.scale, or a plate that is "
-                "subsampled inside an observation), which a density is not."
-            )
-        if site["is_observed"]:
-            if isinstance(_base(fn), Unit):
-                raise ConfigError(f"{name}: the factor {where} is a density without a simulator.")
-            if not _within(site, plate):
-                raise ConfigError(
-                    f"{name}: the site {where} is observed outside the plate {plate}: avi scores "
-                    "one observation at a time."
-                )
-            observed.append((where, _argument(name, site, given, observed)))
-        elif not fn.support.is_discrete:
-            size += _size(site) if _within(site, plate) else 0
-        elif not (_within(site, plate) and fn.has_enumerate_support):
-            raise ConfigError(
-                f"{name}: the discrete site {where} cannot be summed over: it is "
-                + ("without a finite support." if _within(site, plate) else "global.")
-            )
-        else:
-            choices += [len(fn.enumerate_support(expand=False))] * prod(fn.batch_shape)
-    if prod(choices) > MOST:
-        raise ConfigError(
-            f"{name}: the discrete local sites take {prod(choices)} values together; avi sums over "
-            f"{MOST} at most."
-        )
-    if not observed:
-        raise ConfigError(f"{name}: no site is observed. Say numpyro.sample(..., obs=x) in it.")
-    return Layout(plate, size, tuple(choices), tuple(observed))
-
-
-def _argument(
-    name: str, site: Mapping[str, Any], given: Mapping[str, Array], before: list[tuple[str, str]]
-) -> str:
-    """Return the argument whose values a site observes: simulated ones go there."""
-    same = [key for key, value in given.items() if value is site["value"]]
-    if len(given) == 1 and not before:
-        same = list(given)
-    elif not same and site["name"] in given:
-        same = [site["name"]]
-    if same and given[same[0]].size != site["value"].size:
-        raise ConfigError(
-            f"{name}: the site {site['name']} observes {site['value'].size} of the "
-            f"{given[same[0]].size} numbers in a row. Give it an argument of its own: "
-            f"model.inputs={{{site['name']}: [<columns of x>], ...}}."
-        )
-    if same:
-        return same[0]
-    raise ConfigError(
-        f"{name}: nobody can tell which argument the site {site['name']} observes. Give it one of "
-        f"its own, of the same name: model.inputs={{{site['name']}: [<columns of x>], ...}}."
-    )
-
-
-class _Sites(Messenger):
-    """Gives every site its value: global ones from theta, local ones from z and a choice.
-
-    Without theta nothing is given; with `draws` local sites, observed ones too, are drawn.
-    """
-
-    def __init__(
-        self,
-        plate: str,
-        theta: Theta | None,
-        *,
-        z: Array | None = None,
-        choice: Array | None = None,
-        draws: bool = False,
-    ) -> None:
-        super().__init__()
-        self.plate, self.theta, self.draws = plate, theta, draws
-        self.z, self.choice = z, choice
-        self.rows = 1 if z is None else len(z)
-        self.length: int | None = None  # of the plate, as the function has it
-        self.first = self.first_choice = 0
-        self.log_jacobian: Array = jnp.zeros(())
-
-    def process_message(self, msg: dict) -> None:
-        """Put the value in place, before a handler further out would draw one."""
-        if msg["type"] == "plate" and msg["name"] == self.plate:
-            # These rows, whatever part of how many the function asks for.
-            self.length = msg["args"][0]
-            msg["args"], msg["value"] = (self.rows, self.rows), jnp.arange(self.rows)
-        elif msg["type"] == "param" and self.theta is not None:
-            kept = self.theta["params"][msg["name"]]
-            start: Any = msg["args"][0] if msg["args"] else None
-            if hasattr(start, "shape") and jnp.shape(start) != jnp.shape(_constrained(msg, kept)):
-                raise ConfigError(
-                    f"the parameter {msg['name']} has one value for each row: theta is shared by "
-                    "all of them. Give a row something of its own by a site in the plate."
-                )
-            msg["value"] = _constrained(msg, kept)
-        elif msg["type"] == "sample" and self.theta is not None:
-            self._sample(msg)
-
-    def _sample(self, msg: dict) -> None:
-        local = _within(msg, self.plate)
-        if msg["is_observed"]:
-            if self.draws and local:
-                msg["is_observed"], msg["value"], msg["was_observed"] = False, None, True
-        elif not local:
-            assert self.theta is not None
-            msg["value"] = biject_to(msg["fn"].support)(self.theta["sites"][msg["name"]])
-        elif self.draws:
-            return
-        elif msg["fn"].support.is_discrete:
-            msg["value"] = self._chosen(msg)
-        else:
-            msg["value"] = self._carried(msg)
-
-    def _carried(self, msg: dict) -> Array:
-        assert self.z is not None
-        transform, size = biject_to(msg["fn"].support), _size(msg) // self.rows
-        shape = transform.inverse_shape(msg["fn"].shape())
-        own = self._in_place(self.z[:, self.first : self.first + size], msg, shape)
-        self.first += size
-        value = transform(own)
-        self.log_jacobian += transform.log_abs_det_jacobian(own, value).sum()
-        return value
-
-    def _chosen(self, msg: dict) -> Array:
-        assert self.choice is not None
-        fn = msg["fn"]
-        values = fn.enumerate_support(expand=False)
-        values = values.reshape(len(values), *fn.event_shape)
-        number = prod(fn.batch_shape) // self.rows
-        own = self.choice[:, self.first_choice : self.first_choice + number]
-        self.first_choice += number
-        return self._in_place(values[own], msg, fn.shape())
-
-    def _in_place(self, each: Array, msg: dict, shape: tuple[int, ...]) -> Array:
-        """Return the values of each row [n, ...] in the shape of a site, along its plate."""
-        (dim,) = [frame.dim for frame in msg["cond_indep_stack"] if frame.name == self.plate]
-        axis = len(msg["fn"].batch_shape) + dim
-        return jnp.moveaxis(each.reshape(len(each), *shape[:axis], *shape[axis + 1 :]), 0, axis)
-
-
-def _base(fn: Any) -> Any:
-    """Return a distribution without what a plate or a mask puts around it."""
-    return _base(fn.base_dist) if hasattr(fn, "base_dist") else fn
-
-
-def _within(site: Mapping[str, Any], plate: str) -> bool:
-    return any(frame.name == plate for frame in site["cond_indep_stack"])
-
-
-def _is_free(site: Mapping[str, Any]) -> bool:
-    return site["type"] == "sample" and not site["is_observed"]
-
-
-def _is_local(site: Mapping[str, Any], plate: str) -> bool:
-    # Where all is drawn, the observed ones are those that had a value.
-    return _is_free(site) and _within(site, plate) and not site.get("was_observed", False)
-
-
-def _size(site: Mapping[str, Any]) -> int:
-    """Return how many unconstrained numbers stand for a site."""
-    return prod(biject_to(site["fn"].support).inverse_shape(site["fn"].shape()))
-
-
-def _unconstrained(site: Mapping[str, Any]) -> Any:
-    constraint = site["kwargs"].get("constraint", real)
-    return site["value"] if constraint is real else biject_to(constraint).inv(site["value"])
-
-
-def _constrained(site: Mapping[str, Any], kept: Any) -> Any:
-    constraint = site["kwargs"].get("constraint", real)
-    return kept if constraint is real else biject_to(constraint)(kept)

@@ -152,6 +152,13 @@ def test_a_run_is_found_from_another_folder(runs, tmp_path, monkeypatch):
     assert run.posterior(np.zeros(64)).mean.shape == (1, 2)
 
 
+def test_a_report_is_in_the_record_at_once(runs):
+    run = avi.load(runs["mixture"].folder)
+    assert run.record.gap is None
+    report = run.gap("gap.splits=[test]", "gap.num_points=10", "gap.frontier=0")
+    assert run.record.gap.splits["test"].n == report.splits["test"].n == 10
+
+
 def test_a_run_says_what_it_is(runs):
     said = repr(runs["encoder"])
     assert said.startswith(f"Run({runs['encoder'].folder}): Test ELBO")

@@ -134,7 +134,7 @@ def test_a_discrete_site_beside_a_continuous_one_is_summed_over():
     close(model.log_joint(theta, jnp.asarray(x), jnp.array([z])), expected)
 
 
-SCHOOLS = {"y": (0,), "sigma": (1,)}
+SCHOOLS = {"y": 0, "sigma": (1,)}
 
 
 def test_eight_schools_given_the_population_is_a_normal_posterior():
@@ -177,7 +177,7 @@ def test_a_logistic_regression_in_groups_takes_its_columns_by_name():
         (model_of("with_outliers", 1), (3,)),
         (model_of("voters", 1, inputs={"features": (0, 1), "y": (2, 3)}), (4,)),
     ],
-    ids=lambda value: getattr(value, "_name", None),
+    ids=lambda value: getattr(value, "name", None),
 )
 def test_the_simulator_draws_from_the_density(model, shape):
     """Score and total probability, each false once in a million: Jacobians and priors included."""
@@ -223,7 +223,7 @@ def test_a_plate_inside_that_of_the_rows_is_part_of_an_observation():
         (model_of("unobserved", 1), (1,), "no site is observed"),
         (model_of("computed", 1), (2,), "the site a observes 1 of the 2 numbers in a row"),
     ],
-    ids=lambda value: getattr(value, "_name", None),
+    ids=lambda value: getattr(value, "name", None),
 )
 def test_what_cannot_be_carried_is_refused_with_the_name_of_the_site(model, shape, said):
     with pytest.raises(ConfigError) as refused:
