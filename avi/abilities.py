@@ -19,6 +19,7 @@ from avi.types import (
     Latent,
     Model,
     Params,
+    Prior,
     PRNGKey,
     Psi,
     Scalar,
@@ -113,10 +114,32 @@ class Tractable(Protocol):
     def log_evidence(self, theta: Theta, x: X) -> Scalar: ...
 
 
-@ability("a model with prior z ~ N(0, I)", instead="Try objective=pathwise, or evidence=auto.")
+@runtime_checkable
+class OpenPrior(Protocol):
+    """A model that leaves its prior to be chosen."""
+
+    @property
+    def prior(self) -> Prior: ...
+
+
+def is_standard(model: Any) -> bool:
+    """Whether a model's prior is N(0, I) where it has left it open."""
+    return not isinstance(model, OpenPrior) or model.prior.standard
+
+
+def _has_standard_prior(model: Model, family: Family) -> bool:
+    del family
+    return is_standard(model)
+
+
+@ability(
+    "a model with prior z ~ N(0, I)",
+    instead="Try objective=pathwise, or evidence=auto.",
+    where=_has_standard_prior,
+)
 @runtime_checkable
 class StandardNormalPrior(Protocol):
-    """A model whose log joint is this and log N(z; 0, I)."""
+    """A model whose log joint is this and log N(z; 0, I), or the prior that it leaves open."""
 
     def log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar: ...
 
@@ -177,6 +200,18 @@ class Decodable(Protocol):
     """A model that can decode z to the mean of x."""
 
     def decode(self, theta: Theta, z: Z, like: X) -> X: ...
+
+
+@ability(
+    "a model with layers of latents",
+    instead="Try model=dlgm, or family=autoregressive_flow.",
+)
+@runtime_checkable
+class Layered(Protocol):
+    """A model whose z are layers, each of which depends on those before it."""
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]: ...  # latents of each, from the top
 
 
 @runtime_checkable
@@ -303,9 +338,24 @@ class Stratified(Protocol):
     def strata(self, lam: Lam, eps: Array) -> tuple[Array, Array]: ...  # z [K, ...], log weights
 
 
+@ability(
+    "a family with a density that can be evaluated at any z",
+    instead="Try objective=pathwise, evidence=ais, or family=coupling_flow.",
+)
+@runtime_checkable
+class KnownDensity(Protocol):
+    """A family that knows log q at any z."""
+
+    def log_prob(self, lam: Lam, z: Z) -> Scalar: ...  # nats
+
+
 @runtime_checkable
 class JointlyDrawn(Protocol):
-    """A family that knows log q of what it draws, in one pass and without an inverse."""
+    """A family that knows log q of what it draws, in one pass and without an inverse.
+
+    A family without a density may give a number whose mean is above that of log q, such that
+    exp(-it) has the mean of 1 / q under every weight that depends on z alone.
+    """
 
     def noise(self, key: PRNGKey) -> Array: ...
     def transport_and_log_prob(self, lam: Lam, eps: Array) -> tuple[Z, Scalar]: ...

@@ -159,7 +159,10 @@ class Model(Protocol):
 
 
 class Family(Protocol):
-    """A set of distributions q(z; lam), a pure function of the flat vector lam (and of psi)."""
+    """A set of distributions q(z; lam), a pure function of the flat vector lam (and of psi).
+
+    It has a density, `log_prob`, or knows it of what it draws (`avi.abilities`).
+    """
 
     @property
     def latent(self) -> Latent: ...
@@ -167,7 +170,6 @@ class Family(Protocol):
     def num_params(self) -> int: ...
     def init(self) -> Lam: ...  # the standard member, e.g. N(0, I)
     def sample(self, lam: Lam, key: PRNGKey) -> Z: ...
-    def log_prob(self, lam: Lam, z: Z) -> Scalar: ...
     def mean(self, lam: Lam) -> Array: ...  # E[z], float[D]; for a category its probabilities
     def standard_deviation(self, lam: Lam) -> Array: ...
 
@@ -255,6 +257,16 @@ class Network(Protocol):
     def apply(
         self, params: dict[str, Any], x: X, num_outputs: int
     ) -> Float[Array, " num_outputs"]: ...
+
+
+class Prior(Protocol):
+    """A density of z with parameters of its own, {} if it has none."""
+
+    standard: ClassVar[bool]  # it is N(0, I)
+
+    def init(self, key: PRNGKey) -> dict[str, Any]: ...
+    def log_prob(self, params: dict[str, Any], z: Z) -> Scalar: ...
+    def sample(self, params: dict[str, Any], key: PRNGKey, size: int) -> Z: ...
 
 
 class Likelihood(Protocol):

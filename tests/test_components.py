@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from avi.abilities import given
 from avi.config import catalog
 from avi.config.build import load_experiment
 from avi.config.compose import compose
@@ -19,6 +20,12 @@ GROUPS = catalog.groups()
 # A small data set that each model can be trained on; a new model adds its line.
 DATA = {
     "vae": ("dataset=digits", "model.decoder.widths=[4]"),
+    "dlgm": (
+        "dataset=digits",
+        "model.layer_sizes=[2,3]",
+        "model.decoder.widths=[4]",
+        "model.transition.widths=[4]",
+    ),
     "linear_gaussian": ("dataset=missing_entries",),
     "mixture": ("dataset=linear_gaussian",),
     "gaussian_mixture": ("dataset=linear_gaussian", "model.latent_size=3"),
@@ -116,13 +123,14 @@ def test_a_model_simulates_scores_and_differentiates_what_it_is_given(model, cor
     assert lam.shape == (problem.family.num_params,)
 
     def value(theta):
-        return problem.local(theta, spec.example).bound(lam, jax.random.key(0)).value
+        return problem.local(theta, spec.example, params.psi).bound(lam, jax.random.key(0)).value
 
     bound, gradient = jax.value_and_grad(value)(params.theta)
     assert np.isfinite(bound)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert problem.model.log_prior(params.theta).shape == ()
-    assert problem.family.mean(lam).shape == problem.family.standard_deviation(lam).shape
+    family = given(problem.family, params.psi)
+    assert family.mean(lam).shape == family.standard_deviation(lam).shape
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ LAYERS = (
     ("experiment", "engine", "results"),
     ("problem",),
     COMPONENTS,
+    ("priors",),
     ("networks", "conjugate", "phi", "population", "randomness"),
     ("ragged", "abilities"),
     ("types",),

@@ -93,6 +93,7 @@ def _composing() -> Iterator[None]:
     from hydra import initialize_config_dir
 
     _register_search_path()
+    _register_sum()
     with initialize_config_dir(str(catalog.config_dir()), version_base="1.3", job_name="avi"):
         yield
 
@@ -111,6 +112,17 @@ def _register_search_path() -> None:
                 search_path.prepend("avi", f"file://{folder}")
 
     Plugins.instance().register(UserFolders)
+
+
+@cache
+def _register_sum() -> None:
+    """Let a yaml say `${sum:${model.layer_sizes}}`; what is no list of numbers is refused later."""
+    from omegaconf import OmegaConf
+
+    def total(numbers: Any) -> int:
+        return sum(one for one in numbers if isinstance(one, int))
+
+    OmegaConf.register_new_resolver("sum", total, replace=True)
 
 
 def _combinations(words: list[str], multirun: bool) -> Iterator[tuple[list[str], list[str]]]:

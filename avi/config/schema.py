@@ -22,6 +22,7 @@ from avi.errors import ConfigError
 COMPONENT_PACKAGES = (
     "models",
     "likelihoods",
+    "priors",
     "families",
     "inference",
     "refine",

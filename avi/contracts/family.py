@@ -11,6 +11,7 @@ from jaxtyping import Array
 from avi.abilities import (
     Enumerable,
     JointlyDrawn,
+    KnownDensity,
     KnownEntropy,
     Natural,
     Reparametrised,
@@ -34,8 +35,10 @@ def claims(family: Family, draws: int = 20_000) -> Iterator[Claim]:
         return
     lam = start + 0.6 * jax.random.normal(jax.random.key(7), shape)
     z = drawn(lambda key: family.sample(lam, key), draws)
-    yield from _of_density(family, lam, z, draws)
-    log_prob = jax.jit(jax.vmap(lambda z: family.log_prob(lam, z)))(z)
+    known: Any = family
+    if isinstance(family, KnownDensity):
+        log_prob = jax.jit(jax.vmap(lambda z: known.log_prob(lam, z)))(z)
+        yield from _of_density(family, lam, z, draws)
     if isinstance(family, KnownEntropy):
         entropy = jax.jit(jax.vmap(lambda z: family.entropy(lam, z)))(z)
         yield mean_is("entropy is the mean of -log q", entropy + log_prob)
@@ -46,14 +49,14 @@ def claims(family: Family, draws: int = 20_000) -> Iterator[Claim]:
     yield mean_is("standard_deviation is that of the draws", (values - mean) ** 2, deviation**2)
     if isinstance(family, Reparametrised):
         yield from _of_transport(family, lam, z, draws)
-    if isinstance(family, JointlyDrawn):
+    if isinstance(family, JointlyDrawn) and isinstance(family, KnownDensity):
         yield _of_joint_draws(family, lam)
     if isinstance(family, Stratified):
         yield _of_strata(family, lam, z, draws)
     if isinstance(family, StandardNormalKL):
         away = log_prob + 0.5 * jnp.sum(z**2 + LOG_TWO_PI, axis=-1)
-        known = family.kl_to_standard_normal(lam)
-        yield mean_is("kl_to_standard_normal is the mean of log q - log N(z; 0, I)", away, known)
+        kl = family.kl_to_standard_normal(lam)
+        yield mean_is("kl_to_standard_normal is the mean of log q - log N(z; 0, I)", away, kl)
     if isinstance(family, Natural):
         yield _of_natural_steps(family, lam)
 

@@ -22,6 +22,7 @@ from avi.abilities import (
     Real,
     StandardNormalPrior,
     Tractable,
+    is_standard,
     offers,
 )
 from avi.conjugate import LOG_TWO_PI
@@ -108,7 +109,7 @@ def _of_densities(model: Model, data: DataSpec, draws: int) -> Iterator[Claim]:
     )
     if isinstance(model, ManyAtOnce):
         yield _of_rows(model, theta, z, x)
-    if isinstance(model, StandardNormalPrior):
+    if isinstance(model, StandardNormalPrior) and is_standard(model):
         likelihood = jax.vmap(lambda z, x: model.log_likelihood(theta, x, z))(z, x)
         prior = -0.5 * jnp.sum(z**2 + LOG_TWO_PI, axis=-1)
         name = "log_joint is log_likelihood and log N(z; 0, I)"
@@ -213,9 +214,7 @@ def _of_evidence(model: Any, family: Family, theta: Theta, x: X) -> Iterator[Cla
         yield mean_is("p(x) is the mean of annealed importance weights", weights, 1.0)
 
 
-def _of_closed_form(
-    model: Any, family: Family, theta: Theta, x: X, lam: Array, draws: int
-) -> Claim:
+def _of_closed_form(model: Any, family: Any, theta: Theta, x: X, lam: Array, draws: int) -> Claim:
     closed = model.elbo(theta, x, family, lam)
 
     def one(key: PRNGKey) -> Array:

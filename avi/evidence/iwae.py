@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from avi.abilities import Reparametrised, StandardNormalPrior
+from avi.abilities import KnownDensity, Reparametrised, StandardNormalPrior
 from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Target
 
 BLOCK = 25  # draws decoded at a time: reports put a hundred points side by side
@@ -27,7 +27,7 @@ class ImportanceSampling:
     num_samples: int  # k
     widening: float  # factor on the scale of q
     prior_share: float  # of the draws
-    needs: ClassVar[tuple[type, ...]] = (StandardNormalPrior, Reparametrised)
+    needs: ClassVar[tuple[type, ...]] = (StandardNormalPrior, Reparametrised, KnownDensity)
     kind: ClassVar[Kind] = "lower"
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from avi.families.flow import Flow, scaled_and_shifted
+from avi.families.flow import Flow, refuse_small, scaled_and_shifted
 from avi.types import PRNGKey, Psi, Scalar
 
 
@@ -21,6 +21,13 @@ class AutoregressiveFlow(Flow):
     the masks of Germain, Gregor, Murray & Larochelle (2015). A draw and its log q are one pass; the
     density at a given z needs d of them, one coordinate after the other.
     """
+
+    layers: int
+    width: int  # of the hidden layer of each layer's network
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_small(self, layers=1, width=1)
 
     def init_psi(self, key: PRNGKey) -> Psi:
         """Return weights at which T is the identity."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from avi.families.flow import Flow, scaled_and_shifted
+from avi.families.flow import Flow, refuse_small, scaled_and_shifted
 from avi.families.splines import num_numbers, spline
 from avi.networks.mlp import MLP
 from avi.types import PRNGKey, Psi, Scalar
@@ -24,10 +24,13 @@ class CouplingFlow(Flow):
     psi are the weights of one network per layer.
     """
 
+    layers: int
+    width: int  # of the hidden layer of each layer's network
     transform: Literal["affine", "spline"]
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_small(self, layers=1, width=1)
         if self.latent_size == 1 and not self.context:
             raise ValueError(
                 "a coupling of one coordinate sees its context alone. Try family.context=4."

@@ -30,17 +30,13 @@ class Flow:
     """
 
     latent_size: int  # d
-    layers: int
-    width: int  # of the hidden layer of each conditioner
-    context: int  # numbers per datapoint that the conditioners see
+    context: int  # numbers per datapoint that the transformation sees
     weights: Literal["shared", "own"]  # own: psi is part of lam
     psi: Psi | None = field(default=None, kw_only=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         refuse_empty(self.latent_size)
-        for name, least in (("layers", 1), ("width", 1), ("context", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more; got {getattr(self, name)}.")
+        refuse_small(self, context=0)
 
     def choose(self, model: Model, family: Family) -> Family:
         """Return itself, or with weights of each datapoint's own the localised family."""
@@ -130,6 +126,13 @@ class Flow:
     def _draws(self, lam: Lam) -> Float[Array, "n d"]:
         noise = jnp.asarray(_normal_points(self.latent_size), lam.dtype)
         return jax.vmap(lambda eps: self.transport(lam, eps))(noise)
+
+
+def refuse_small(flow: Flow, **least: int) -> None:
+    """Raise ValueError where a number of the flow is below the least that makes sense."""
+    for name, limit in least.items():
+        if getattr(flow, name) < limit:
+            raise ValueError(f"{name} must be {limit} or more; got {getattr(flow, name)}.")
 
 
 @lru_cache

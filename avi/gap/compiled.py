@@ -14,7 +14,7 @@ from avi.engine.lanes import in_lanes
 from avi.evidence.iwae import pareto_khat
 from avi.experiment import Experiment
 from avi.gap.starts import STARTS, second_start
-from avi.objectives.draws import draw_noise, draws_per_noise
+from avi.objectives.draws import draw_noise, draws_per_noise, noise_size
 from avi.objectives.elbo import Elbo, Score
 from avi.objectives.moment_matched import MomentMatched
 from avi.problem import fit
@@ -60,9 +60,10 @@ class Compiled:
         self.pair_objective = self.elbo(2)
         exact = "num_samples" not in {field.name for field in fields(self.pair_objective)}
         self.num_pairs = 1 if exact else settings.num_draws // 2
-        size = block_size(self.family.latent.size)
         matched = not exact and isinstance(self.family, Noisy)
-        self.certify_objective = MomentMatched(size) if matched else self.search_objective
+        self.certify_objective = (
+            MomentMatched(block_size(noise_size(self.family))) if matched else self.search_objective
+        )
         # The gradient of a score estimator's value is noise around 0, wherever lam is.
         self.certifies = not isinstance(self.certify_objective, Score)
         # The certificate of such a family leads to its best member from anywhere.
@@ -221,6 +222,6 @@ class Compiled:
         return one
 
 
-def block_size(latent_size: int) -> int:
-    """Return S of one block of moment-matched draws: at least 64, and more than the latent size."""
-    return max(64, -(-(latent_size + 14) // 16) * 16)
+def block_size(noise_size: int) -> int:
+    """Return S of one block of moment-matched draws: at least 64, and more than their entries."""
+    return max(64, -(-(noise_size + 14) // 16) * 16)

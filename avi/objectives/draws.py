@@ -1,14 +1,16 @@
 """Draws from q as smooth functions of lam, and what an objective asks of each."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.lax import stop_gradient
 from jaxtyping import Array
 
 from avi.abilities import KnownEntropy, Noisy, Stratified, draw_and_log_prob
-from avi.types import Family, Lam, PRNGKey, Scalar, Target
+from avi.types import Bound, Family, Lam, PRNGKey, Scalar, Target
 
 
 def draw_noise(family: Noisy, key: PRNGKey, num_samples: int, *, antithetic: bool) -> Array:
@@ -68,6 +70,39 @@ def reconstruction_and_divergence(
         return model.log_likelihood(target.theta, target.x, family.transport(lam, eps))
 
     return mean_over(reconstruction, noise), family.kl_to_standard_normal(lam)
+
+
+def by_score(
+    of_weights: Callable[[Array], Scalar],
+    number: int,
+    target: Target,
+    family: Any,
+    lam: Lam,
+    key: PRNGKey,
+) -> Bound:
+    """Return a bound that is a function of the log weights of draws, without derivatives of z.
+
+    Mnih & Rezende (2016), eqs. 5-8: the learning signal of a draw is the bound less the bound with
+    that draw's weight replaced by the geometric mean of the others, so that it is unbiased.
+    """
+
+    def one(draw_key: PRNGKey) -> tuple[Array, Array]:
+        z = stop_gradient(family.sample(lam, draw_key))
+        log_q = family.log_prob(lam, z)
+        return target.model.log_joint(target.theta, target.x, z) - log_q, log_q
+
+    log_weights, log_q = jax.vmap(one)(jax.random.split(key, number))
+    value = of_weights(log_weights)
+    fixed = stop_gradient(log_weights)
+    others = (fixed.sum() - fixed) / (number - 1)
+    replaced = jnp.where(jnp.eye(number, dtype=bool), others[:, None], fixed)
+    signal = stop_gradient(value) - jax.vmap(of_weights)(replaced)
+    return Bound(value, value + signal @ (log_q - stop_gradient(log_q)))
+
+
+def noise_size(family: Any) -> int:
+    """Return how many numbers one draw of the family's noise is."""
+    return prod(jax.eval_shape(family.noise, jax.random.key(0)).shape)
 
 
 def draws_per_noise(family: Family) -> int:

@@ -1,13 +1,14 @@
 """The importance-weighted bound with doubly reparametrised gradients."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array
 
+from avi.abilities import KnownDensity, Reparametrised
 from avi.objectives.draws import draw_noise
 from avi.objectives.iwae import ImportanceWeighted
 from avi.types import Bound, Lam, PRNGKey, Target
@@ -21,6 +22,8 @@ class DoublyReparametrised(ImportanceWeighted):
     sum_i w_i^2 d log weight_i / dz_i dz_i / dlam. That in theta is IWAE's own. The value is that of
     `iwae`; the signal of whose gradient in lam fades as 1 / sqrt(k) (Rainforth et al. 2018).
     """
+
+    needs: ClassVar[tuple[type, ...]] = (Reparametrised, KnownDensity)
 
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
         """Return the bound at lam."""

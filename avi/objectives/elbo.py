@@ -10,6 +10,7 @@ from jaxtyping import Array
 from avi.abilities import (
     ClosedForm,
     Enumerable,
+    KnownDensity,
     Noisy,
     Reparametrised,
     StandardNormalKL,
@@ -89,7 +90,7 @@ class StickTheLanding:
     """
 
     num_samples: int  # S
-    needs: ClassVar[tuple[type, ...]] = (Reparametrised,)
+    needs: ClassVar[tuple[type, ...]] = (Reparametrised, KnownDensity)
     bound_name: ClassVar = "ELBO"
 
     def __post_init__(self) -> None:
@@ -121,7 +122,7 @@ class Score:
     """
 
     num_samples: int  # S
-    needs: ClassVar[tuple[type, ...]] = ()
+    needs: ClassVar[tuple[type, ...]] = (KnownDensity,)
     bound_name: ClassVar = "ELBO"
 
     def __post_init__(self) -> None:
@@ -155,7 +156,7 @@ class Score:
 class Enumerated:
     """The exact ELBO of a finite latent: the sum over every z."""
 
-    needs: ClassVar[tuple[type, ...]] = (Enumerable,)
+    needs: ClassVar[tuple[type, ...]] = (Enumerable, KnownDensity)
     bound_name: ClassVar = "ELBO"
 
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:

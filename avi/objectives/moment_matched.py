@@ -28,7 +28,7 @@ class MomentMatched:
     Gaussian), so it serves curvature and gradients near an optimum, and never a reported bound.
     """
 
-    num_samples: int  # S, more than the latent size
+    num_samples: int  # S, more than the entries of the noise
     needs: ClassVar[tuple[type, ...]] = (Noisy,)
 
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:

@@ -5,10 +5,11 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.lax import stop_gradient
 from jaxtyping import Array
 
-from avi.types import Bound, Family, Lam, PRNGKey, Target
+from avi.abilities import KnownDensity
+from avi.objectives.draws import by_score
+from avi.types import Bound, Family, Lam, PRNGKey, Scalar, Target
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Vimco:
     """
 
     num_samples: int  # k
-    needs: ClassVar[tuple[type, ...]] = ()
+    needs: ClassVar[tuple[type, ...]] = (KnownDensity,)
 
     def __post_init__(self) -> None:
         if self.num_samples < 2:
@@ -36,21 +37,11 @@ class Vimco:
 
     def __call__(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Bound:
         """Return the bound at lam."""
-        number = self.num_samples
 
-        def one(draw_key: PRNGKey) -> tuple[Array, Array]:
-            z = stop_gradient(family.sample(lam, draw_key))
-            log_q = family.log_prob(lam, z)
-            return target.model.log_joint(target.theta, target.x, z) - log_q, log_q
+        def iwae(log_weights: Array) -> Scalar:
+            return jax.nn.logsumexp(log_weights) - jnp.log(float(self.num_samples))
 
-        log_weights, log_q = jax.vmap(one)(jax.random.split(key, number))
-        value = jax.nn.logsumexp(log_weights) - jnp.log(float(number))
-        fixed = stop_gradient(log_weights)
-        others = (fixed.sum() - fixed) / (number - 1)
-        replaced = jnp.where(jnp.eye(number, dtype=bool), others[:, None], fixed)
-        baseline = jax.nn.logsumexp(replaced, axis=1) - jnp.log(float(number))
-        signal = stop_gradient(value) - baseline
-        return Bound(value, value + signal @ (log_q - stop_gradient(log_q)))
+        return by_score(iwae, self.num_samples, target, family, lam, key)
 
     def evaluations(self, family: Family) -> int:
         """Return k."""

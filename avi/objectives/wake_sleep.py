@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array
 
+from avi.abilities import KnownDensity
 from avi.errors import ConfigError
 from avi.objectives.draws import refuse_draws
 from avi.randomness import for_simulators
@@ -26,7 +27,7 @@ class WakeSleep:
     num_samples: int  # k
     wake: float  # weight of the wake phase in the encoder's update
     sleep: float  # weight of the sleep phase
-    needs: ClassVar[tuple[type, ...]] = ()
+    needs: ClassVar[tuple[type, ...]] = (KnownDensity,)
 
     def __post_init__(self) -> None:
         refuse_draws(self.num_samples)

@@ -137,6 +137,7 @@ def loser(run: Run) -> str:
     names = {
         "amortized": "the encoder",
         "semi_amortized": "the encoder with its refinement steps",
+        "iterative": "the encoder with its learned updates",
         "free_form": "the free-form table",
         "svi": "the local optimisation",
     }

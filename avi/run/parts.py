@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from avi.abilities import StandardNormalKL, StandardNormalPrior, given
+from avi.abilities import StandardNormalKL, StandardNormalPrior, given, offers
 from avi.engine.lanes import in_lanes
 from avi.population import Points
 from avi.randomness import key_for
@@ -73,9 +73,8 @@ def independent(session: Session) -> float:
 
 def _due(session: Session) -> bool:
     problem = session.experiment.problem
-    knows = isinstance(problem.model, StandardNormalPrior) and isinstance(
-        problem.family, StandardNormalKL
-    )
+    needed = (StandardNormalPrior, StandardNormalKL)
+    knows = all(offers(need, problem.model, problem.family) for need in needed)
     return knows and problem.bound_name == "ELBO" and session.experiment.train.eval_points > 0
 
 

@@ -20,6 +20,7 @@ from avi.engine.step import init_state, make_step
 from avi.inference.free_form import FreeForm
 from avi.inference.refined import Refined
 from avi.inference.start import Start
+from avi.objectives.draws import noise_size
 from avi.objectives.moment_matched import MomentMatched
 from avi.optimizers.natural_gradient import NaturalGradient
 from avi.population import Points
@@ -161,7 +162,7 @@ class Bench(NamedTuple):
 
 def exact(family: Family) -> Any:
     """Return the ELBO without Monte Carlo error where (z, x) is normal."""
-    return MomentMatched(family.latent.size + 2)
+    return MomentMatched(noise_size(family) + 2)
 
 
 def view(row: PyTree, index: Array, visit: Array) -> X:

@@ -14,6 +14,7 @@ from avi.contracts.claims import broken, mean_at_most, mean_is
 from avi.datasets.digits import Digits
 from avi.errors import ConfigError
 from avi.families.autoregressive_flow import AutoregressiveFlow
+from avi.families.auxiliary import Auxiliary
 from avi.families.categorical import Categorical
 from avi.families.coupling_flow import CouplingFlow
 from avi.families.dirichlet import Dirichlet
@@ -21,6 +22,9 @@ from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
 from avi.families.localised import Localised
 from avi.families.low_rank_gaussian import LowRankGaussian
 from avi.families.mixture_of_gaussians import MixtureOfGaussians
+from avi.families.planar_flow import PlanarFlow
+from avi.families.student_t import StudentT as StudentQ
+from avi.families.top_down import TopDown
 from avi.inference.amortized import Amortized
 from avi.likelihoods.bernoulli import Bernoulli
 from avi.likelihoods.categorical import Categorical as Codes
@@ -30,6 +34,7 @@ from avi.likelihoods.log_normal import LogNormal
 from avi.likelihoods.negative_binomial import NegativeBinomial
 from avi.likelihoods.poisson import Poisson
 from avi.likelihoods.student_t import StudentT
+from avi.models.dlgm import DLGM
 from avi.models.linear_gaussian import LinearGaussian
 from avi.models.mixture import Mixture
 from avi.models.poisson_lognormal import PoissonLogNormal
@@ -42,8 +47,10 @@ from avi.objectives.dreg import DoublyReparametrised
 from avi.objectives.elbo import Elbo, Enumerated, Pathwise, Score, StickTheLanding
 from avi.objectives.iwae import ImportanceWeighted
 from avi.objectives.renyi import Renyi
+from avi.objectives.thermodynamic import Thermodynamic
 from avi.objectives.vimco import Vimco
 from avi.objectives.wake_sleep import WakeSleep
+from avi.priors.learned import Learned
 from avi.problem import Problem
 from avi.types import Bound, DataSpec
 
@@ -51,25 +58,32 @@ DRAWS = 3000
 SPEC = DataSpec(jnp.zeros(4), jnp.full(4, 0.4), "real", 100, jnp.zeros((5, 4)))
 DECODER = MLP((5,), "tanh", 1.0)
 GAUSSIAN = DiagonalGaussian(2)
+COUPLING = CouplingFlow(2, 1, "shared", layers=2, width=4, transform="affine")
 MODELS = [
     (LinearGaussian(2, "shared", 1e-3), FullRankGaussian(2)),
     (Mixture(3, "own", 1e-2), Categorical(3)),
     (PoissonLogNormal(2), GAUSSIAN),
     (StateSpace(4), DiagonalGaussian(4)),
+    (DLGM(3, DECODER, Bernoulli(), (1, 2), DECODER), DiagonalGaussian(3)),
     (VAE(2, DECODER, Bernoulli()), GAUSSIAN),
     (VAE(2, DECODER, ContinuousBernoulli()), GAUSSIAN),
+    (VAE(2, DECODER, Bernoulli(), prior=Learned(MixtureOfGaussians(2, 3))), GAUSSIAN),
+    (VAE(2, DECODER, Bernoulli(), prior=Learned(COUPLING)), GAUSSIAN),
     (VAE(2, DECODER, Gaussian(0.7, True, 0.01)), GAUSSIAN),
 ]
-COUPLING = CouplingFlow(2, 2, 4, 1, "shared", transform="affine")
 FAMILIES = [
     GAUSSIAN,
     FullRankGaussian(3),
     LowRankGaussian(3, 2),
     MixtureOfGaussians(2, 3),
     COUPLING,
-    CouplingFlow(2, 2, 4, 0, "shared", transform="spline"),
-    AutoregressiveFlow(3, 2, 4, 1, "shared"),
+    CouplingFlow(2, 0, "shared", layers=2, width=4, transform="spline"),
+    AutoregressiveFlow(3, 1, "shared", layers=2, width=4),
+    PlanarFlow(3, 1, "shared", layers=2),
+    TopDown(3, 1, "shared", width=4, sizes=(1, 2)),
     Localised(COUPLING),
+    Auxiliary(1, 1, 4, 1, COUPLING),
+    StudentQ(2, 6.0),
     Categorical(4),
     Dirichlet(3),
 ]
@@ -99,6 +113,7 @@ OBJECTIVES = [
     Renyi(0.5, 5),
     Cubo(2.0, 4),
     Vimco(3),
+    Thermodynamic(4, 3, 0.1),
     Beta(1.0, 10, 0.0, 2, True),
     WakeSleep(5, 1.0, 0.0),
 ]

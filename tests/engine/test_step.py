@@ -394,7 +394,7 @@ def test_a_session_keeps_rows_above_the_budget_in_a_mapped_file(monkeypatch, tmp
 @pytest.mark.usefixtures("double_precision")
 @every_mode
 def test_weights_of_a_family_climb_the_mean_bound_and_leave_other_rows_alone(mode):
-    flow = CouplingFlow(2, 2, 4, 1, "shared", transform="affine")
+    flow = CouplingFlow(2, 1, "shared", layers=2, width=4, transform="affine")
     problem = Problem(WithPrior(2, "shared", 1e-3), flow, MODES[mode], Pathwise(2, False))
     sgd = Params(optax.sgd(1.0), optax.sgd(1.0))
     state, batch = start_of(problem, sgd), jnp.array([4, 1], jnp.int32)

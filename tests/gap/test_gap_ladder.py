@@ -85,7 +85,7 @@ def test_the_first_rung_is_the_family_of_the_report(climbed):
 @pytest.mark.slow
 def test_a_flow_with_shared_weights_is_followed_by_one_with_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(climbing, "FITTED", 300)
-    flow = CouplingFlow(3, 2, 4, 2, "shared", transform="affine")
+    flow = CouplingFlow(3, 2, "shared", layers=2, width=4, transform="affine")
     _, rungs, _ = climb(tmp_path, {"diagonal": DiagonalGaussian(3), "flow": flow})
     own = rungs["flow, own weights"]
     assert own.holds == "flow"

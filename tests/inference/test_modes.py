@@ -11,6 +11,7 @@ from oracles import closed_forms
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
 from avi.inference.amortized import Amortized
 from avi.inference.free_form import FreeForm
+from avi.inference.iterative import Iterative
 from avi.inference.refined import Refined
 from avi.inference.start import Start
 from avi.models.linear_gaussian import LinearGaussian
@@ -112,9 +113,39 @@ def test_a_row_of_the_table_is_its_own_lam():
     np.testing.assert_array_equal(problem.infer(Params(theta(), table[3] + 2.0), X, KEY), 2.0)
 
 
+def iterative(steps, update=NETWORK, base=None):
+    return Iterative(base or Amortized(NETWORK), update, steps)
+
+
+def test_an_update_network_that_passes_the_gradient_on_climbs_to_the_optimum():
+    # An affine network of (asinh gradient, lam): a rate times the gradient is plain ascent.
+    mode = iterative(400, MLP((), "tanh", 0.0), Start())
+    problem = problem_of(mode, objective=MomentMatched(8))
+    params = start(problem)
+    kernel = jnp.concatenate([0.1 * jnp.eye(4), jnp.zeros((4, 4))])
+    phi = params.phi | {"update": {"layer0": {"kernel": kernel, "bias": jnp.zeros(4)}}}
+    lam = jax.jit(problem.infer)(params._replace(phi=phi), X, KEY)
+    np.testing.assert_allclose(lam[:2], ORACLE.posterior_mean(np.asarray(X)), atol=1e-4)
+    np.testing.assert_allclose(np.exp(-2 * lam[2:]), np.diag(ORACLE.precision), rtol=1e-4)
+
+
+def test_updates_begin_where_the_base_is_and_train_both_networks():
+    mode = iterative(3, MLP((3,), "tanh", 0.0))
+    problem = problem_of(mode)
+    params = start(problem)
+    base_key, _ = jax.random.split(KEY)
+    base = mode.base.infer(params.phi["base"], X, base_key, problem.local(theta(), X))
+    np.testing.assert_array_equal(problem.infer(params, X, KEY), base)
+    gradient = jax.grad(lambda phi: problem.bound(params._replace(phi=phi), X, KEY).surrogate)
+    for part in jax.tree.leaves(gradient(params.phi)["base"]):
+        assert float(jnp.abs(part).max()) > 0
+    assert float(jnp.abs(gradient(params.phi)["update"]["layer1"]["kernel"]).max()) > 0
+
+
 def test_an_unseen_observation_costs_free_form_an_optimisation_and_an_encoder_nothing_new():
     assert FreeForm(ascent(3)).unseen() == Refined(Start(), ascent(3), backprop=False)
-    for mode in (Amortized(NETWORK), Refined(Start(), ascent(3), backprop=False), Start()):
+    svi = Refined(Start(), ascent(3), backprop=False)
+    for mode in (Amortized(NETWORK), svi, iterative(3), Start()):
         assert mode.unseen() is mode
 
 
@@ -123,6 +154,7 @@ def test_evaluations_count_the_inner_steps_and_their_second_derivative():
     assert Amortized(NETWORK).inner_calls() == FreeForm(ascent(3)).inner_calls() == 0
     assert Refined(Start(), ascent(3), backprop=False).inner_calls() == 3
     assert semi_amortized.inner_calls() == 6
+    assert iterative(4).inner_calls() == 4
     problem = problem_of(semi_amortized, objective=AnalyticKL(4, False))
     assert problem.gradient_evaluations() == (1 + 6) * 4
 

@@ -21,6 +21,7 @@ from avi.objectives.beta import Beta
 from avi.objectives.cubo import Cubo
 from avi.objectives.elbo import AnalyticKL
 from avi.objectives.renyi import Renyi
+from avi.objectives.thermodynamic import Thermodynamic
 from avi.objectives.vimco import Vimco
 from avi.objectives.wake_sleep import WakeSleep
 from avi.problem import Problem
@@ -33,6 +34,7 @@ X = np.array([0.5, -1.0, 1.5])
 FAMILY, WIDE = DiagonalGaussian(2), FullRankGaussian(2)
 LAM = jnp.array([0.3, -0.4, -0.2, 0.1])
 DRAWS = 20_000
+KEY = jax.random.key(0)
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +152,25 @@ def test_vimco_has_the_gradient_of_the_bound_that_enumeration_gives():
         lambda key: jax.grad(lambda lam: Vimco(2)(where, family, lam, key).surrogate)(lam)
     )
     assert_mean_is(gradients, jax.grad(exact)(lam), smallest_detectable=0.1)
+
+
+def test_the_thermodynamic_objective_rises_from_the_elbo_to_iwae_draw_by_draw():
+    # Of the same S draws: one partition is the mean of log w, and many sum to its integral over b.
+    family, lam, where, key = Categorical(3), jnp.array([0.3, -0.5, 0.1]), mixture(), KEY
+    keys = jax.random.split(key, 6)
+    draws = jax.vmap(lambda one: family.sample(lam, one))(keys)
+    log_w = jax.vmap(
+        lambda z: where.model.log_joint(where.theta, where.x, z) - family.log_prob(lam, z)
+    )(draws)
+    values = [
+        float(Thermodynamic(6, number, 1e-3)(where, family, lam, key).value)
+        for number in (1, 2, 5, 50, 5000)
+    ]
+    iwae = jax.nn.logsumexp(log_w) - jnp.log(6)
+    assert np.all(np.diff(values) > 0)
+    np.testing.assert_allclose(values[0], log_w.mean(), rtol=1e-12)
+    # A left sum errs by at most its widest step times the rise.
+    assert 0 < iwae - values[-1] < 2e-3 * (log_w.max() - log_w.min())
 
 
 def test_wake_sleep_in_theta_is_the_gradient_of_the_bound_at_its_draws():
@@ -276,6 +297,9 @@ def test_a_warmed_up_run_ends_where_the_elbo_does():
         (Renyi, (1.0, 5)),
         (Cubo, (1.0, 5)),
         (Vimco, (1,)),
+        (Thermodynamic, (1, 5, 0.1)),
+        (Thermodynamic, (5, 0, 0.1)),
+        (Thermodynamic, (5, 5, 1.0)),
         (WakeSleep, (1, 1.0, 0.0)),
         (WakeSleep, (5, 0.0, 0.0)),
         (Beta, (0.0, 10, 0.0, 2, True)),
