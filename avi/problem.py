@@ -11,6 +11,7 @@ import jax
 from avi.abilities import (
     Chooser,
     ClosedForm,
+    Decodable,
     NamedBound,
     SharedWeights,
     StepLevel,
@@ -174,7 +175,7 @@ def require_same_latent(model: Model, family: Family) -> None:
     if model.latent != family.latent:
         raise ConfigError(
             f"{_name(family)} lives on {_describe(family.latent)}, but the latent of "
-            f"{_name(model)} on {_describe(model.latent)}. Try {_families(model.latent)}."
+            f"{_name(model)} on {_describe(model.latent)}. Try {_latents(model, family)}."
         )
 
 
@@ -192,14 +193,17 @@ def _describe(latent: Latent) -> str:
     return known.get(space, f"the space {space!r} of size {size}")
 
 
-def _families(latent: Latent) -> str:
-    space, size = latent
+def _latents(model: Model, family: Family) -> str:
+    """Return what to type so that both latents are one."""
+    (space, size), other = model.latent, family.latent
+    if space == other.space:
+        return f"model.latent_size={other.size}, or leave family.latent_size out"
     known = {
         "real": "family=diagonal_gaussian or family=full_rank_gaussian",
         "simplex": "family=dirichlet",
         "category": "family=categorical",
     }
-    return f"{known.get(space, 'a family of your own on it')} with latent size {size}"
+    return known.get(space, f"a family of your own on it, of size {size}")
 
 
 def require_shapes(problem: Problem, data: DataSpec) -> None:
@@ -247,6 +251,13 @@ def require_shapes(problem: Problem, data: DataSpec) -> None:
     for part, shape in zip(("value", "surrogate"), bound, strict=True):
         _require_scalar(objective, part, shape)
     _require_simulator(model, _shape(model, "sample", model.sample, theta, key, x), z, x)
+    if isinstance(model, Decodable):
+        mean = _shape(model, "decode", model.decode, theta, z, x)
+        if _layout(mean) != _layout(x):
+            raise ConfigError(
+                f"{_name(model)}.decode returned {_layout(mean)}; it is the mean of x, here "
+                f"{_layout(x)}."
+            )
 
 
 def _shape(part: Any, name: str, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -139,5 +139,10 @@ def keys(chosen: dict[str, str]) -> Iterator[str]:
             yield from (f"{inside}{setting.key}" for setting in settings(path) if setting.value)
 
 
+def choices_with(key: str, group: str) -> list[str]:
+    """Return the choices of a group that bring a dotted key of its block, such as evidence.rows."""
+    return [name for name in groups().get(group, {}) if key in keys({group: name})]
+
+
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()

@@ -33,6 +33,7 @@ class Job(NamedTuple):
     sweep: str | None
     dry_run: bool
     num_workers: int | None  # runs of a sweep side by side; None: one per core
+    task: int | None = None  # number of the one job of the sweep to run; None: all
 
 
 def compose(words: list[str], multirun: bool = False) -> list[Job]:
@@ -181,7 +182,16 @@ def _compose_one(words: list[str], swept: list[str]) -> tuple[Job, dict[str, str
     if num_workers is not None and num_workers < 1:
         raise ConfigError(f"jobs must be 1 or more; got {num_workers}.")
     dry_run = asked.get("dry_run", False)
-    job = Job(checked(tree), choices, words, swept, asked.get("sweep"), dry_run, num_workers)
+    job = Job(
+        checked(tree),
+        choices,
+        words,
+        swept,
+        asked.get("sweep"),
+        dry_run,
+        num_workers,
+        asked.get("task"),
+    )
     return job, dict(hydra.sweeper.params or {})
 
 
@@ -193,6 +203,12 @@ def _require_effect(words: list[str], tree: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"{word} does nothing: avi starts its jobs by itself. Try -m for a sweep, jobs=2 "
                 "for two runs side by side, output=<folder> for where a run goes."
+            )
+        unmeasured = isinstance(tree["gap"], Mapping) and tree["gap"].get("num_points") == 0
+        if unmeasured and re.match(r"(evidence|refine)\b", key):
+            raise ConfigError(
+                f"{word} does nothing: gap.num_points=0 leaves out the report that it is of. Leave "
+                "one of the two out."
             )
         settings = tree["train"]
         frozen = isinstance(settings, Mapping) and settings.get("freeze") == "theta"
@@ -321,11 +337,20 @@ def _require_choice(group: str, name: str) -> None:
 
 def _near_key(key: str, words: list[str]) -> str:
     chosen = dict(word.split("=", 1) for word in words if "=" in word)
+    if elsewhere := _elsewhere(key):
+        return elsewhere
     known = [*catalog.keys(chosen), *catalog.packages(chosen)]
     same_end = [name for name in known if name.endswith(f".{key.rpartition('.')[2]}")]
     if "." not in key and same_end:
         return f" Did you mean {same_end[0]}?"
     return nearest(key, known)
+
+
+def _elsewhere(key: str) -> str:
+    """Return which choice of a key's group has it, empty if none has."""
+    group = key.partition(".")[0]
+    found = [f"{group}={name}" for name in catalog.choices_with(key, group)]
+    return f" Try {found[0]}, which has it." if found else ""
 
 
 def _first_lines(error: Exception) -> str:
@@ -340,7 +365,8 @@ def _parent(tree: dict[str, Any], key: str) -> dict[str, Any]:
     for name in parents:
         node = node.get(name) if isinstance(node, dict) else None
     if not isinstance(node, dict) or last not in node or last == "_target_":
-        raise ConfigError(f"There is no key {key} in this run.{nearest(key, _leaves(tree))}")
+        near = _elsewhere(key) or nearest(key, _leaves(tree))
+        raise ConfigError(f"There is no key {key} in this run.{near}")
     return node
 
 
@@ -349,7 +375,7 @@ def _leaves(node: Any, path: str = "") -> Iterator[str]:
         name = f"{path}.{key}" if path else key
         if isinstance(child, dict):
             yield from _leaves(child, name)
-        else:
+        elif key != "_target_":
             yield name
 
 

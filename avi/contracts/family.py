@@ -35,13 +35,8 @@ def claims(family: Family, draws: int = 20_000) -> Iterator[Claim]:
         return
     lam = start + 0.6 * jax.random.normal(jax.random.key(7), shape)
     z = drawn(lambda key: family.sample(lam, key), draws)
-    known: Any = family
     if isinstance(family, KnownDensity):
-        log_prob = jax.jit(jax.vmap(lambda z: known.log_prob(lam, z)))(z)
         yield from _of_density(family, lam, z, draws)
-    if isinstance(family, KnownEntropy):
-        entropy = jax.jit(jax.vmap(lambda z: family.entropy(lam, z)))(z)
-        yield mean_is("entropy is the mean of -log q", entropy + log_prob)
     values = jax.nn.one_hot(z, family.latent.size) if family.latent.space == "category" else z
     mean = family.mean(lam)
     yield mean_is("mean is that of the draws", values, mean)
@@ -53,20 +48,24 @@ def claims(family: Family, draws: int = 20_000) -> Iterator[Claim]:
         yield _of_joint_draws(family, lam)
     if isinstance(family, Stratified):
         yield _of_strata(family, lam, z, draws)
-    if isinstance(family, StandardNormalKL):
-        away = log_prob + 0.5 * jnp.sum(z**2 + LOG_TWO_PI, axis=-1)
-        kl = family.kl_to_standard_normal(lam)
-        yield mean_is("kl_to_standard_normal is the mean of log q - log N(z; 0, I)", away, kl)
     if isinstance(family, Natural):
         yield _of_natural_steps(family, lam)
 
 
 def _of_density(family: Any, lam: Array, z: Array, draws: int) -> Iterator[Claim]:
+    """It is that of the draws, it is one, and what else is known follows from it."""
     scores = jax.jit(jax.vmap(lambda z: projected(jax.grad(family.log_prob)(lam, z))))(z)
     yield mean_is("the draws are of the density (its score has mean 0)", scores)
-    log_prob = family.log_prob
+    log_prob = jax.jit(jax.vmap(lambda z: family.log_prob(lam, z)))
+    if isinstance(family, KnownEntropy):
+        entropy = jax.jit(jax.vmap(lambda z: family.entropy(lam, z)))(z)
+        yield mean_is("entropy is the mean of -log q", entropy + log_prob(z))
+    if isinstance(family, StandardNormalKL):
+        away = log_prob(z) + 0.5 * jnp.sum(z**2 + LOG_TWO_PI, axis=-1)
+        known = family.kl_to_standard_normal(lam)
+        yield mean_is("kl_to_standard_normal is the mean of log q - log N(z; 0, I)", away, known)
     if isinstance(family, Enumerable):
-        logs = jax.vmap(lambda z: log_prob(lam, z))(family.points())
+        logs = log_prob(family.points())
         yield exactly("probabilities sum to 1", np.exp(logs).sum(), 1.0, 1e-5)
     elif family.latent.space == "real":
         mean, deviation = family.mean(lam), WIDER * family.standard_deviation(lam)

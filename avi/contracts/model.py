@@ -27,6 +27,7 @@ from avi.abilities import (
 )
 from avi.conjugate import LOG_TWO_PI
 from avi.contracts.claims import (
+    MOVE,
     Claim,
     drawn,
     exactly,
@@ -59,13 +60,20 @@ def require(problem: Problem, data: DataSpec) -> None:
     """
     if not _is_foreign(problem.model):
         return
-    for claim in _of_densities(problem.model, data, 2000):
+    for claim in _before_training(problem, data):
         if not claim.holds:
             raise ConfigError(
                 f"{type(problem.model).__name__}: {claim.name} does not hold ({claim.found}). "
                 "Numbers of such a model would mean nothing; `avi verify model=<yours>` tries all "
                 "that a model must fulfil."
             )
+
+
+def _before_training(problem: Problem, data: DataSpec) -> Iterator[Claim]:
+    yield from _of_densities(problem.model, data, 2000)
+    if isinstance(problem.model, Tractable):
+        theta, (_, x) = _simulated(problem.model, data, POINTS)
+        yield from _of_evidence(problem.model, with_weights(problem.family), theta, x)
 
 
 def _is_foreign(component: Any) -> bool:
@@ -166,6 +174,18 @@ def _of_simulator(model: Model, theta: Theta, like: X, draws: int) -> Iterator[C
         ratios.append(drawn(partial(ratio, way=way), draws, seed=number + 1))
     moved = jnp.stack(ratios, axis=1) if ratios else jnp.ones((draws, 0))
     yield mean_is("total probability stays 1 as theta, z or x move", moved, 1.0)
+    if real_z:
+
+        def stretched(key: PRNGKey, log_factor: Array) -> Array:
+            z, x = model.sample(theta, key, like)
+            there = model.log_joint(theta, x, jnp.exp(log_factor) * z) + z.size * log_factor
+            return there - model.log_joint(theta, x, z)
+
+        slopes = drawn(lambda key: jax.grad(partial(stretched, key))(jnp.zeros(())), 100)
+        length = jnp.minimum(length_of(slopes), MOVE)
+        # A move that keeps volumes would not see that log p(z) is missing.
+        factors = drawn(lambda key: jnp.exp(stretched(key, length)), draws, seed=4)
+        yield mean_is("total probability stays 1 as z is stretched", factors, 1.0)
 
 
 def _ways(shapes: Any) -> Iterator[Any]:

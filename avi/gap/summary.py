@@ -20,6 +20,7 @@ from avi.gap.statistics import (
 )
 from avi.phi import is_amortized
 from avi.problem import Problem
+from avi.results import flags as flag_words
 from avi.results.flags import Validity
 from avi.results.gap import (
     AuditRecord,
@@ -167,9 +168,9 @@ def check(summary: GapSummary, *, strict: bool) -> None:
     if summary.sandwich_due and validity.sandwich_ok is None:
         failed.append("sandwich_ok (there was no time for it)")
     if strict and failed:
-        raise ValidityError(
-            f"gap.strict=true, and {', '.join(failed)} did not hold: see gap/summary.json."
-        )
+        fails = {one.name: one.fails for one in flag_words.SENTENCES}
+        words = " ".join(f"{name}: {fails.get(name, 'see the page.')}" for name in failed)
+        raise ValidityError(f"gap.strict=true, and gap/summary.json has flags that fail. {words}")
 
 
 def _generalisation_gap(splits: Mapping[Split, SplitSummary]) -> Generalisation | None:

@@ -35,6 +35,8 @@ def output_root() -> Path:
 
 def train_one(job: Job) -> int:
     """Train one job in a new folder, or in the one that `output` names."""
+    if job.task is not None:
+        raise ConfigError(f"task={job.task} is one job of a sweep. Try -m.")
     launch = place_one(job)
     if job.dry_run:
         say(f"{launch.state}  {launch.folder}")
@@ -137,8 +139,21 @@ def place_sweep(jobs: list[Job]) -> list[Launch]:
     twice = [folder for folder, n in Counter(launch.folder for launch in launches).items() if n > 1]
     if twice:
         raise ConfigError(f"Two jobs of this sweep are the same run ({twice[0].name}).")
-    _require_same_files(launches)
-    return launches
+    chosen = _chosen(launches, jobs[0].task)
+    _require_same_files(chosen)
+    return chosen
+
+
+def _chosen(launches: list[Launch], task: int | None) -> list[Launch]:
+    """Return the one job of a sweep that an array job asks for, all if it asks for none."""
+    if task is None:
+        return launches
+    if not 0 <= task < len(launches):
+        raise ConfigError(
+            f"task={task}: the jobs of this sweep are numbered from 0 to {len(launches) - 1}. Try "
+            f"sbatch --array=0-{len(launches) - 1}."
+        )
+    return [launches[task]]
 
 
 def _require_same_files(launches: list[Launch]) -> None:

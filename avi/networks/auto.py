@@ -1,10 +1,9 @@
 """The encoder that fits the data: of documents, or of the numbers in x."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from avi.networks.bag import BagOfWords
-from avi.networks.mlp import MLP
+from avi.networks.mlp import MLP, Activation
 from avi.types import Family, Model, Network
 
 
@@ -14,7 +13,7 @@ class Auto:
 
     width: int  # of a term's embedding
     widths: tuple[int, ...]
-    activation: Literal["tanh", "relu", "softplus", "gelu"]
+    activation: Activation
     output_scale: float
 
     def __post_init__(self) -> None:

@@ -1,13 +1,13 @@
 """An encoder of documents: an embedding of every term, their scaled sum, then dense layers."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from avi.networks.mlp import MLP
+from avi.networks.mlp import MLP, Activation
 from avi.ragged import Document
 from avi.types import PRNGKey
 
@@ -22,7 +22,7 @@ class BagOfWords:
 
     width: int  # of a term's embedding
     widths: tuple[int, ...]
-    activation: Literal["tanh", "relu", "softplus", "gelu"]
+    activation: Activation
     output_scale: float
 
     def __post_init__(self) -> None:

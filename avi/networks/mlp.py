@@ -14,11 +14,14 @@ from jaxtyping import Array, Float
 
 from avi.types import PRNGKey, X
 
+Activation = Literal["tanh", "relu", "softplus", "gelu", "elu", "silu"]
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
     "softplus": jax.nn.softplus,
     "gelu": jax.nn.gelu,
+    "elu": jax.nn.elu,
+    "silu": jax.nn.silu,
 }
 
 
@@ -54,7 +57,7 @@ class MLP:
     """
 
     widths: tuple[int, ...]
-    activation: Literal["tanh", "relu", "softplus", "gelu"]
+    activation: Activation
     output_scale: float
 
     def __post_init__(self) -> None:

@@ -70,7 +70,10 @@ class Progress:
 
 def measured(mean: float, error: float) -> str:
     """Return nats and their standard error, where it is known, as a terminal shows them."""
-    return f"{mean:10.3f}" + (f" +- {error:.3f}" if math.isfinite(error) else "") + " nats"
+    shown = f"{round(mean, 3) + 0.0:10.3f}"  # no -0.000
+    if not math.isfinite(error):
+        return f"{shown} nats"
+    return f"{shown} +- {'<0.001' if error < 5e-4 else f'{error:.3f}'} nats"
 
 
 def say(line: str) -> None:

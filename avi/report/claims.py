@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from avi.report.pairs import FEWEST, comparable, pairs
 from avi.report.runs import Row
 from avi.report.wording import count, milliseconds, plural, plus_minus
 from avi.results.comparison import mean_and_deviation
@@ -14,7 +15,13 @@ _WIDTH = re.compile(r"^inference\..*(width|hidden)")
 
 def claims(rows: Sequence[Row]) -> list[str]:
     """Return one paragraph per claim; what these runs cannot show is said, with what would."""
-    return [_parameters(rows), _new_observation(rows), _capacity(rows), *_caveats(rows)]
+    return [
+        _parameters(rows),
+        _new_observation(rows),
+        _capacity(rows),
+        *_unpaired(rows),
+        *_caveats(rows),
+    ]
 
 
 def _parameters(rows: Sequence[Row]) -> str:
@@ -146,6 +153,16 @@ def _widths(family: Sequence[Row]) -> Mapping[str, list[Row]]:
         width = [row.settings.get(key) for key in differing or keys]
         groups.setdefault(" ".join(str(value) for value in width).replace(" ", ""), []).append(row)
     return groups
+
+
+def _unpaired(rows: Sequence[Row]) -> list[str]:
+    """Return what differences on the same rows would take, where there are none."""
+    if len({row.label for row in rows}) < 2 or not comparable(rows) or pairs(rows):
+        return []
+    return [
+        f"Differences on the same rows, with their intervals: not shown by these runs. It takes a "
+        f"gap report of each with {FEWEST} rows in common: avi gap run=<run>."
+    ]
 
 
 def _caveats(rows: Sequence[Row]) -> list[str]:

@@ -16,7 +16,7 @@ from avi.report.figures import gap as drawings
 from avi.report.figures.style import png, svg
 from avi.report.gap_page import GUIDE, GapView, point_gaps, stacks
 from avi.report.render import markup, page
-from avi.report.wording import growth, is_incidental, loser, plus_minus
+from avi.report.wording import growth, is_incidental, loser, plural, plus_minus
 from avi.results.record import UNKNOWN, Value, number
 from avi.results.run import Run, read
 from avi.results.store import write_atomically
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLLAPSED = 0.01  # nats per word over a single topic, below which topics are as good as equal
+MANY = 0.1  # share of all points that other starts may raise, above which a headline says so
 ACTIVE = 0.01  # variance of a dimension's posterior means, above which it is in use
 _VERSIONS = ("avi", "jax", "jaxlib", "numpy", "python", "machine", "device")
 
@@ -127,6 +128,9 @@ def _loss(run: Run, split: Split) -> str:
     where = "" if split == "test" else f" on the {split} rows"
     best = "the best member of its own family" + where
     nats = "nats" if run.bound_name == "ELBO" else "nats of ELBO"
+    audit = run.gap.audit if run.gap else None
+    if audit is not None and audit.may_gain > MANY:
+        best += f", as far as {plural(audit.points, 'row')} tried from several starts can tell"
     if gap.mean < -3 * error and gap.mean < 0:
         return f"its gap report contradicts itself: a gap of {plus_minus(gap)} nats{where}"
     # A few rows far off make the mean uncertain for others like them, not what these rows lost.

@@ -43,6 +43,8 @@ def collect(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
     runs, lacking = _sorted_out(folders)
     if not runs:
         raise ConfigError(lacking[0])
+    runs, again = _once(runs)
+    lacking += again
     settings = [settings_of(run) for run in runs]
     labels = _labels(runs, settings)
     rows = [_row(*each) for each in zip(runs, settings, labels, strict=True)]
@@ -63,6 +65,24 @@ def _sorted_out(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
         else:
             runs.append(run)
     return runs, lacking
+
+
+def _once(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Return one run of each settings, seed and data, a finished one first, and who is left out.
+
+    The same run again says nothing of how another seed would have ended.
+    """
+    kept: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda run: run.facts.status != "done"):
+        facts = run.facts
+        what = facts.data_sha256, facts.num_data, run.bound_name, run.setting("seed")
+        key = repr((*what, sorted(settings_of(run).items())))
+        kept.setdefault(key if facts.data_sha256 else str(run.folder), run)
+    left = [run for run in runs if all(run is not one for one in kept.values())]
+    words = [
+        f"{run.folder} has the settings, seed and data of another of these runs." for run in left
+    ]
+    return [run for run in runs if run not in left], words
 
 
 def _lacks(run: Run) -> str:

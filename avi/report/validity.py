@@ -17,13 +17,13 @@ def entries(run: Run) -> Iterator[Entry]:
         return
     for name, one in run.gap.splits.items():
         yield from _split(name, one)
-    yield from _audited(run.gap.audit)
+    yield from audited(run.gap.audit)
     yield from _starts(run.gap.audit)
     yield from _again(run.gap.audit)
     yield from _flags(run.gap.validity)
 
 
-def _audited(audit: AuditRecord) -> Iterator[Entry]:
+def audited(audit: AuditRecord) -> Iterator[Entry]:
     """Yield how many points another start led higher, and by how much."""
     if not audit.points > 0:
         return
@@ -32,7 +32,8 @@ def _audited(audit: AuditRecord) -> Iterator[Entry]:
         "that were tried from several"
     )
     if audit.improved == 0:
-        yield True, f"{words}: {_power(audit.points)}."
+        share = f"fewer than {audit.may_gain:.0%} of all would gain"
+        yield True, f"{words}: with 95 % confidence, {share}."
     else:
         most = f", by up to {audit.largest:.2g} nats" if math.isfinite(audit.largest) else ""
         then = "; all points were then searched from all of them" if audit.all_points else ""
@@ -48,12 +49,6 @@ def _audited(audit: AuditRecord) -> Iterator[Entry]:
     ]
     if len(won) > 1:
         yield None, f"λ* of so many points was found from each start: {', '.join(won)}."
-
-
-def _power(tried: float) -> str:
-    """Return what a sample without a single gain says of all (the exact binomial limit)."""
-    share = 1 - 0.05 ** (1 / tried)
-    return f"with 95 % confidence, fewer than {share:.0%} of all would gain"
 
 
 def _split(name: str, one: SplitSummary) -> Iterator[Entry]:

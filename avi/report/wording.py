@@ -29,7 +29,9 @@ def plus_minus(value: Estimated | None) -> str:
     if not math.isfinite(value.se):
         return signed(f"{value.mean:.2f}")
     decimals = _decimals(value.se)
-    return signed(f"{value.mean:.{decimals}f} ± {value.se:.{decimals}f}")
+    shown, error = _rounded(value.mean, decimals), f"{value.se:.{decimals}f}"
+    smallest = f"{10**-decimals:.{decimals}f}"
+    return signed(f"{shown} ± {error if float(error) else f'<{smallest}'}")
 
 
 def between(interval: Interval) -> str:
@@ -38,7 +40,12 @@ def between(interval: Interval) -> str:
         return ""
     low, high = interval
     decimals = _decimals((high - low) / 4)
-    return signed(f"{low:.{decimals}f} to {high:.{decimals}f}")
+    return signed(f"{_rounded(low, decimals)} to {_rounded(high, decimals)}")
+
+
+def _rounded(value: float, decimals: int) -> str:
+    """Return a number with so many decimals, never -0.0."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def signed(digits: str) -> str:

@@ -160,6 +160,14 @@ class AuditRecord:
     second_gains: Count = NAN  # of which that led to a better hill
     winners: Mapping[str, Count] = field(default_factory=dict)  # start -> points it found lam* of
 
+    @property
+    def may_gain(self) -> float:
+        """Share of all points that may gain with 95 % confidence, if none of these did; else NaN.
+
+        The exact binomial limit.
+        """
+        return 1 - 0.05 ** (1 / self.points) if self.points > 0 == self.improved else NAN
+
 
 @dataclass(frozen=True)
 class SandwichStep:

@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 from avi.abilities import Documents, Incomplete
 from avi.engine.evaluator import Evaluator, moments
 from avi.engine.step import View
-from avi.errors import ConfigError, DataError
+from avi.errors import ConfigError, DataError, NonFiniteError
 from avi.population import Points
 from avi.process.terminal import measured, say
 from avi.ragged import Document
@@ -41,6 +41,9 @@ def main(
     """Write posterior.npz and posterior.csv: row, lam, posterior mean and deviation, bound.
 
     Rows are those of the person's own file, counted from 0.
+
+    Raises:
+        NonFiniteError: the bound of a row is not a finite number; the table is written.
 
     Args:
         run: a run folder.
@@ -78,7 +81,19 @@ def main(
     cost = measure(session, state.params, evaluator, points)
     _tell(session.experiment.problem.bound_name, found, step, cost)
     say(str(table))
+    _require_finite(found.bound, rows, table)
     return written
+
+
+def _require_finite(bound: np.ndarray, rows: np.ndarray, table: Path) -> None:
+    bad = rows[~np.isfinite(bound)]
+    if not len(bad):
+        return
+    named = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+    raise NonFiniteError(
+        f"The bound of {len(bad)} of {len(rows)} rows is not a finite number (rows {named}). "
+        f"{table} has what was found of all. Look at the values of these rows."
+    )
 
 
 def _of_file(
@@ -225,7 +240,8 @@ def _tell(name: str, found: Posterior, step: int, cost: Cost) -> None:
     bound = found.bound
     error = bound.std(ddof=1) / np.sqrt(len(bound)) if len(bound) > 1 else np.nan
     say(f"{len(bound)} posteriors from step {step}")
-    say(f"{name} {measured(bound.mean(), error).strip()} per datapoint, {DRAWS} draws each")
+    if np.isfinite(bound).all():
+        say(f"{name} {measured(bound.mean(), error).strip()} per datapoint, {DRAWS} draws each")
     say(
         f"one new observation is {_article(cost.kind)}: {cost.milliseconds_one:.3g} ms alone, "
         f"{cost.milliseconds_batch:.3g} ms in a batch of 1000"

@@ -8,6 +8,7 @@ import numpy as np
 
 from avi.engine.loop import Chunk
 from avi.errors import NonFiniteError
+from avi.population import Points
 from avi.randomness import key_for
 from avi.results.store import npz
 from avi.run.session import Session
@@ -36,11 +37,11 @@ class Postmortem:
         step = chunk.first_step + len(chunk.value) - 1
         rows, key = self.rows_of(step)
         path = self._dump(chunk.state.params, step, "train", rows, key, chunk.value)
+        where = self._listed(self._at_fault(chunk.state.params, rows))
         return NonFiniteError(
             f"The bound, its variance or its gradient was not finite at step {step} (epoch "
-            f"{step // self.session.steps_per_epoch}), rows {self._listed(rows)}, ... "
-            f"{path} holds all rows and the norms of the parameters. {self._last_good()} "
-            f"{self._advice()}"
+            f"{step // self.session.steps_per_epoch}), {where}. {path} holds all rows and the "
+            f"norms of the parameters. {self._last_good()} {self._advice()}"
         )
 
     def of_evaluation(
@@ -51,8 +52,8 @@ class Postmortem:
         key = np.asarray(jax.random.key_data(key_for(self.session.experiment.seed, "evaluate")))
         path = self._dump(params, step, split, bad, key, bounds)
         return NonFiniteError(
-            f"The bound of {len(bad)} {split} rows is not finite (rows "
-            f"{self._listed(bad)}). {path} holds all rows and the norms of the "
+            f"The bound of {len(bad)} {split} rows is not finite "
+            f"({self._listed(bad)}). {path} holds all rows and the norms of the "
             f"parameters. {self._last_good()} {self._advice()}"
         )
 
@@ -71,8 +72,18 @@ class Postmortem:
                 f"and the norms of the parameters. {self._last_good()} {self._advice()}"
             )
 
+    def _at_fault(self, params: Params, ids: np.ndarray) -> np.ndarray:
+        """Return those of a batch's rows whose own bound is not finite; all if each is, or none."""
+        session = self.session
+        rows = jax.tree.map(lambda leaf: leaf[ids], session.splits.train)
+        key = key_for(session.experiment.seed, "evaluate")
+        bad = ~np.isfinite(session.evaluator().bounds(params, Points(rows, ids), key))
+        return ids[bad] if bad.any() else ids
+
     def _listed(self, ids: np.ndarray) -> str:
-        return ", ".join(map(str, self.session.splits.origin.rows_of(ids)[:5]))
+        rows = self.session.splits.origin.rows_of(ids)
+        named = ", ".join(map(str, rows[:5]))
+        return f"row{'s' if len(rows) > 1 else ''} {named}{', ...' if len(rows) > 5 else ''}"
 
     def _last_good(self) -> str:
         steps = checkpoints.steps(self.run)
@@ -82,7 +93,12 @@ class Postmortem:
         return " ".join([*self.session.splits.remarks, saved])
 
     def _advice(self) -> str:
-        """Return what to type: smaller steps where they have a size, and double precision."""
+        """Return what to type: smaller steps where they have a size, and double precision.
+
+        Nothing where the data themselves look damaged: no step is small enough for them.
+        """
+        if self.session.splits.remarks:
+            return "Look at these data first."
         tree = read_tree(self.run.config_path)
         rates = [
             f"optimizer.{part}.{name}={value / 10:g}"

@@ -11,7 +11,8 @@ from avi.run.session import Session
 from avi.rundir import RunDir
 
 RISEN = 0.1  # nats of a tenth of a run: less is not worth a word
-FEWEST_LINES = 5  # of metrics.jsonl in a tenth, whose spread tells their noise
+FEWEST_LINES = 5  # of metrics.jsonl at the end, whose spread around a line tells their noise
+CHANCE = 1e-3  # that noise alone is called a rise
 
 
 def remarks(session: Session, state: TrainState) -> list[str]:
@@ -106,15 +107,17 @@ def fallen(run: RunDir) -> list[str]:
 
 def rising(run: RunDir, epochs: int) -> list[str]:
     """Return that training ends while its bound still rises, where it does."""
-    lines = [line for line in metrics.measured(run) if line.split == "batches"]
-    tenth = len(lines) // 10
-    if tenth < FEWEST_LINES:
+    from scipy.stats import linregress  # takes half a second to import
+    from scipy.stats import t as student
+
+    values = np.array([line.value for line in metrics.measured(run) if line.split == "batches"])
+    number = len(values)
+    if number < FEWEST_LINES:
         return []
-    before = np.array([line.value for line in lines[-2 * tenth : -tenth]])
-    after = np.array([line.value for line in lines[-tenth:]])
-    gain = float(after.mean() - before.mean())
-    noise = np.sqrt((before.var(ddof=1) + after.var(ddof=1)) / tenth)
-    if not gain > max(RISEN, 3 * noise):
+    last = np.arange(max(number // 5, FEWEST_LINES))
+    line = linregress(last, values[-len(last) :])
+    gain, noise = line.slope * number / 10, line.stderr * number / 10
+    if not gain > max(RISEN, student.isf(CHANCE, len(last) - 2) * noise):
         return []
     return [
         f"The training bound still rises, by {gain:.2f} nats in the last tenth of the run: what it "

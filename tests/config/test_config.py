@@ -80,6 +80,8 @@ def test_a_path_needs_no_quoting():
         ("seed=1,2", "seed=1,2 names several values: add -m"),
         ("vae", "'vae' is not of the form key=value. Did you mean model=vae?"),
         ("model.decoder=mpl", "There is no network named mpl.*Did you mean mlp?"),
+        ("evidence.num_chains=4", "There is no key evidence.num_chains. Try evidence=ais, which"),
+        ("inference.refine.steps=4", "There is no key .* Try inference=.*, which has it"),
         ("experiment=mnist_va", "There is no experiment .* Did you mean mnist_vae?"),
         ("train=3", "train: expected a block of settings, got 3."),
         ("+tarin.epochs=3", "Unknown key tarin. Did you mean train?"),
@@ -387,6 +389,13 @@ def test_a_key_that_does_nothing_beside_another_is_refused(words):
     job = one(*words.split())
     with pytest.raises(ConfigError, match=f"^{re.escape(idle)} does nothing: "):
         require_effect(job.words, job.tree)
+
+
+@pytest.mark.parametrize("word", ["evidence=quick", "refine.steps=3"])
+def test_what_a_report_that_is_not_made_would_use_is_refused(word):
+    one(word)
+    with pytest.raises(ConfigError, match=f"^{word} does nothing: gap.num_points=0"):
+        one("gap.num_points=0", word)
 
 
 def test_the_optimiser_of_a_frozen_theta_is_refused():

@@ -215,7 +215,35 @@ class MeanOfEntries(LinearGaussian):
         return self.log_likelihood(theta, x, z) - 0.5 * jnp.sum(z**2 + jnp.log(2 * jnp.pi))
 
 
+@dataclass(frozen=True)
+class WithoutLikelihood:
+    """A model that says no more than it must."""
+
+    whole: LinearGaussian
+    support = "real"
+    latent = property(lambda self: self.whole.latent)
+    init = property(lambda self: self.whole.init)
+    log_prior = property(lambda self: self.whole.log_prior)
+    sample = property(lambda self: self.whole.sample)
+
+    def log_joint(self, theta, x, z):
+        return self.whole.log_joint(theta, x, z)
+
+
+@dataclass(frozen=True)
+class ForgottenPrior(WithoutLikelihood):
+    def log_joint(self, theta, x, z):
+        return self.whole.log_likelihood(theta, x, z)
+
+
+@dataclass(frozen=True)
+class EvidenceOfNothing(LinearGaussian):
+    def log_evidence(self, theta, x):
+        return jnp.zeros(())
+
+
 WRONG_MODELS = {
+    EvidenceOfNothing: "log_evidence is",
     MeanOfEntries: "total probability stays 1",
     Shifted: "the simulator draws from the density",
     LittleShifted: "the simulator draws from the density",
@@ -230,6 +258,14 @@ def test_a_model_that_contradicts_itself_is_not_trained(wrong):
     problem = Problem(wrong(2, "shared", 1e-3), GAUSSIAN, Amortized(DECODER), Pathwise(1, False))
     with pytest.raises(ConfigError, match=WRONG_MODELS[wrong]):
         model.require(problem, SPEC)
+
+
+def test_a_prior_that_is_forgotten_is_found_without_a_likelihood_to_compare():
+    whole = LinearGaussian(2, "shared", 1e-3)
+    parts = GAUSSIAN, Amortized(DECODER), Pathwise(1, False)
+    model.require(Problem(WithoutLikelihood(whole), *parts), SPEC)
+    with pytest.raises(ConfigError, match="total probability stays 1 as z is stretched"):
+        model.require(Problem(ForgottenPrior(whole), *parts), SPEC)
 
 
 def test_the_command_shows_what_is_broken_and_training_refuses_it(tmp_path, monkeypatch, capsys):

@@ -47,7 +47,7 @@ def test_a_bad_row_stops_the_run_at_its_first_step_and_is_dumped(rows, tmp_path)
         assert (dump["key"] == jax.random.key_data(jax.random.fold_in(step_key, step))).all()
         assert len(dump["names"]) == len(dump["norms"]) > 0
     assert all(np.isfinite(line["value"]) and line["step"] <= step for line in run.metrics())
-    assert f"not finite at step {step}" in ended.output
+    assert f"not finite at step {step} (epoch 0), row 3. " in ended.output
     assert "the last good checkpoint is step 0" in ended.output.lower()
     assert run.read_run()["status"] == "failed"
     assert all(np.isfinite(a).all() for a in checkpoints.load(run).arrays.values())
@@ -90,7 +90,7 @@ def test_a_held_out_bound_that_is_not_finite_is_dumped(rows, tmp_path):
     with np.load(tmp_path / "run" / "nan_dump.npz", allow_pickle=False) as dump:
         (row,) = dump["rows"]
         assert str(dump["split"]) == "valid"
-        assert f"The bound of 1 valid rows is not finite (rows {row})" in ended.output
+        assert f"The bound of 1 valid rows is not finite (row {row})" in ended.output
         assert (dump["key"] == jax.random.key_data(key_for(0, "evaluate"))).all()
         assert np.isfinite(dump["norms"]).all()
         assert np.flatnonzero(~np.isfinite(dump["value"])).tolist() == [1]

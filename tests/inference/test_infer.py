@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from avi.config.compose import compose
-from avi.errors import DataError
+from avi.errors import DataError, NonFiniteError
 from avi.randomness import key_for
-from avi.run.posterior import _name, _of_file
+from avi.run.posterior import _name, _of_file, _require_finite
 from avi.run.session import open_session
 
 
@@ -31,6 +31,13 @@ def test_a_file_in_the_form_of_the_runs_own_has_the_posteriors_of_its_rows(grey,
     found = evaluator.lams(params, brought, key)
     assert name == "new"
     np.testing.assert_array_equal(found, expected[-4:])
+
+
+def test_a_bound_that_is_not_finite_is_no_success_and_its_row_is_named(tmp_path):
+    rows, table = np.array([4, 7, 9]), tmp_path / "posterior.csv"
+    _require_finite(np.zeros(3), rows, table)
+    with pytest.raises(NonFiniteError, match=r"of 1 of 3 rows .* \(rows 7\)"):
+        _require_finite(np.array([0.0, -np.inf, 0.0]), rows, table)
 
 
 def test_rows_of_another_width_are_refused(grey, tmp_path):

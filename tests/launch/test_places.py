@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from avi.config.compose import compose
-from avi.errors import DataError
+from avi.errors import ConfigError, DataError
 from avi.launch import places
 from avi.results import facts
 from avi.run.session import data_sha256
@@ -28,3 +28,20 @@ def test_a_run_over_a_file_that_has_changed_since_is_not_skipped(workplace):
         places.place_sweep(jobs)
     (workplace / "rows.npy").unlink()  # what is gone cannot be looked at
     assert [launch.state for launch in places.place_sweep(jobs)] == ["done", "done"]
+
+
+def test_a_task_is_one_job_of_the_sweep_in_the_folder_that_it_always_has(workplace):
+    words = [
+        "model=linear_gaussian",
+        "dataset=linear_gaussian",
+        "seed=0,1",
+        "model.latent_size=2,3",
+    ]
+    whole = places.place_sweep(compose(words, multirun=True))
+    for number, launch in enumerate(whole):
+        (chosen,) = places.place_sweep(compose([*words, f"task={number}"], multirun=True))
+        assert (chosen.folder, chosen.job.swept) == (launch.folder, launch.job.swept)
+    with pytest.raises(ConfigError, match=r"task=4: .* from 0 to 3. Try sbatch --array=0-3\."):
+        places.place_sweep(compose([*words, "task=4"], multirun=True))
+    with pytest.raises(ConfigError, match="one job of a sweep. Try -m"):
+        places.train_one(compose(["task=1"])[0])

@@ -70,7 +70,7 @@ class Unnatural:
     ("model", "family", "objective", "words"),
     [
         (LINEAR, CATEGORY, PATHWISE, ["R^2", "3 categories", "Try family=diagonal_gaussian"]),
-        (LINEAR, DiagonalGaussian(3), PATHWISE, ["R^3", "R^2", "latent size 2"]),
+        (LINEAR, DiagonalGaussian(3), PATHWISE, ["R^3", "R^2", "Try model.latent_size=3"]),
         (BITS, GAUSSIAN, PATHWISE, ["R^2", "'binary' of size 6", "Try a family of your own"]),
         (LINEAR, FAMILY_OF_BITS, PATHWISE, ["'binary' of size 6", "Try family=diagonal_gaussian"]),
         (MIXTURE, GAUSSIAN, PATHWISE, ["R^2", "3 categories", "Try family=categorical"]),

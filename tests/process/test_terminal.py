@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from avi.process.terminal import Progress
+from avi.process.terminal import Progress, measured
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,17 @@ def test_a_line_at_the_first_epoch_and_at_each_tenth(epochs, begun, said, capsys
     lines = capsys.readouterr().out.splitlines()
     assert [int(re.match(r"epoch +(\d+)", line)[1]) for line in lines] == said
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "shown"),
+    [
+        (-23.4567, 0.0123, "-23.457 +- 0.012 nats"),
+        (-1e-5, 0.01, "0.000 +- 0.010 nats"),
+        (3e-6, 2e-6, "0.000 +- <0.001 nats"),
+        (1.0, 0.0, "1.000 +- <0.001 nats"),
+        (1.0, float("nan"), "1.000 nats"),
+    ],
+)
+def test_no_error_is_shown_as_none_and_no_zero_as_negative(mean, error, shown):
+    assert measured(mean, error).strip() == shown

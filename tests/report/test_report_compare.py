@@ -234,7 +234,8 @@ def test_a_comparison_writes_its_six_files_and_nothing_else(written):
 def test_hostile_words_do_not_reach_markdown_or_page(tmp_path, make_run):
     words = "<script>alert(1)</script>|`x`$a_{$"
     folders = [
-        make_run(tmp_path / name, overrides=[f"dataset.path={words}{name}"]) for name in "ab"
+        make_run(tmp_path / name, seed=seed, overrides=[f"dataset.path={words}{name}"])
+        for seed, name in enumerate("ab")
     ]
     write_comparison(folders, tmp_path / "out")
     markdown = (tmp_path / "out" / "comparison.md").read_text("utf-8")
@@ -262,6 +263,14 @@ def test_what_cannot_be_compared_is_refused_with_a_sentence(tmp_path, damage, wo
     assert [row.path for row in comparison.rows] == [other]
     assert "Left out: " in comparison.terminal
     assert words.split()[0] in comparison.terminal
+
+
+def test_the_same_run_twice_is_counted_once(tmp_path, make_run):
+    folders = [make_run(tmp_path / name, seed=3) for name in ("a", "b")]
+    rows, left_out = runs.collect(folders)
+    assert [row.path for row in rows] == folders[:1]
+    assert len(left_out) == 1
+    assert "b has the settings, seed and data of another" in left_out[0]
 
 
 @pytest.mark.parametrize(

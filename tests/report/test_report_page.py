@@ -3,6 +3,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from matplotlib.image import imread
 
 from avi.errors import ConfigError, ResourceError
 from avi.report.run_page import headline, report, write_report
+from avi.results.gap import GapMean
 from avi.results.run import read as read_run
 
 HOSTILE = "<script>alert('x')</script> $\\frac{$ \u4e00"
@@ -349,3 +351,14 @@ def test_no_half_written_page_is_left_when_writing_fails(run, monkeypatch):
         write_report(run)
     assert (run / "report.html").read_bytes() == before
     assert not list(run.glob(".tmp-*"))
+
+
+def test_a_headline_says_what_few_rows_can_tell_of_others(finished):
+    run = read_run(finished)
+    audit = replace(run.gap.audit, points=6, improved=0)
+    tight = GapMean(mean=1e-5, se=1e-6, se_mc=1e-6)
+    splits = {name: replace(one, amortization_gap=tight) for name, one in run.gap.splits.items()}
+    few = replace(run, gap=replace(run.gap, audit=audit, splits=splits))
+    assert "as far as 6 rows tried from several starts can tell" in headline(few)
+    many = replace(few, gap=replace(few.gap, audit=replace(audit, points=100)))
+    assert "as far as" not in headline(many)
