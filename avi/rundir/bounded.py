@@ -16,7 +16,7 @@ TEXT_LIMIT = 1 << 26  # bytes; more than any text file of a run will ever hold
 TREE_LIMIT = 1 << 16  # bytes of a config.yaml; ours are a few thousand
 DEPTH_LIMIT = 30  # blocks within blocks; ours have five
 INTEGER_LIMIT = 1 << 64
-FLOAT = re.compile(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)[eE][-+]?\d+")
+FLOAT = re.compile(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)[eE][-+]?\d+$")
 
 
 def read_bounded(path: Path, limit: int = TEXT_LIMIT) -> bytes:
@@ -55,12 +55,17 @@ def read_tree(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.load(content.decode(), Loader=_plain_loader())
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"{path} is not plain yaml: {reason}.") from error
+        raise ConfigError(f"{path} is not plain yaml: {_reason(error)}.") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected a mapping of keys, got {type(tree).__name__}.")
     _require_plain(tree, str(path))
     return tree
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem}, line {error.problem_mark.line + 1}"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 @cache

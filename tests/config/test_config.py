@@ -180,8 +180,8 @@ def test_a_folder_without_a_config_is_not_a_run(tmp_path):
 
 def test_a_float_without_a_point_is_a_number_as_in_yaml_1_2(tmp_path):
     path = tmp_path / "config.yaml"
-    path.write_text("a: 1e-3\nb: 1E+2\nc: e3\n")
-    assert read_tree(path) == {"a": 1e-3, "b": 100.0, "c": "e3"}
+    path.write_text("a: 1e-3\nb: 1E+2\nc: e3\nd: 1e3m\n")
+    assert read_tree(path) == {"a": 1e-3, "b": 100.0, "c": "e3", "d": "1e3m"}
 
 
 # Changing what was read back.
