@@ -1,13 +1,14 @@
 """avi: amortized variational inference, run from the shell and measured in nats.
 
-In Python: `avi.load`, `avi.train`, `avi.gap`, `avi.infer`, `avi.compare`, `avi.Run` (avi/api.py).
+In Python: `avi.load`, `avi.train`, `avi.import_weights`, `avi.gap`, `avi.infer`, `avi.compare`,
+`avi.Run` (avi/api.py).
 """
 
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Run", "compare", "gap", "infer", "load", "train"]
+__all__ = ["Run", "compare", "gap", "import_weights", "infer", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

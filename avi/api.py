@@ -247,6 +247,21 @@ def train(words: Sequence[str] = ()) -> Run:
         return load(train_here(compose(list(words))[0]))
 
 
+def import_weights(words: Sequence[str]) -> Run:
+    """Write a run from weights that were trained elsewhere, as `avi import <words>`; return it.
+
+    Raises:
+        Refusal: as the command would say.
+    """
+    from importlib import import_module
+
+    from avi.launch.places import train_here
+
+    job = import_module("avi.cli.import").prepared(list(words))  # a name that Python keeps
+    with _jax_as_it_was():
+        return load(train_here(job))
+
+
 def gap(run: Run | str | Path, *words: str) -> GapSummary:
     """Write and return the gap report of a run, as `avi gap run=<folder> <words>`.
 

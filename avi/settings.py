@@ -37,6 +37,8 @@ KEYS = (
     Key("dry_run", bool, place="sweep", effect=False),
     Key("train.start", path="folder"),
     Key("train.start_checkpoint", added=True),
+    Key("train.weights", path="file", added=True),
+    Key("train.weights_map", path="file", added=True),
     Key("train.patience", resumable=True, added=True),
     Key("train.epochs", resumable=True),
     Key("train.log_every", resumable=True),
@@ -48,11 +50,12 @@ KEYS = (
     Key("gap", resumable=True),
     Key("evidence", resumable=True),
     Key("refine", resumable=True),
-    # Of commands that read a run.
+    # Of commands that read a run, or weights.
     Key("run", path="folder"),
     Key("out", path="folder"),
     Key("data", path="file"),
     Key("split", Split),
+    Key("weights", path="file"),
 )
 RESUMABLE = frozenset(key.name for key in KEYS if key.resumable)
 ADDED = frozenset(key.name for key in KEYS if key.added)
@@ -80,6 +83,8 @@ class TrainSettings:
     keep_last: int  # checkpoints kept, beside the best on validation
     report: bool  # the page, and the cost of a new observation that it names
     start_checkpoint: int | Literal["best"] | None = None  # of `start`; None: the newest
+    weights: str | None = None  # file of tensors from elsewhere to start from
+    weights_map: str | None = None  # which of them is which parameter: a name of ours, or a yaml
     patience: int | None = None  # evaluations without a better validation bound that end training
 
     def __post_init__(self) -> None:
@@ -101,6 +106,15 @@ class TrainSettings:
         _refuse(
             self.start_checkpoint is not None and self.start is None,
             "train.start_checkpoint is one of train.start=<run>, which is not given.",
+        )
+        _refuse(
+            self.weights is not None and self.start is not None,
+            "train.start and train.weights both say where to start. Leave one of them out.",
+        )
+        _refuse(
+            (self.weights is None) != (self.weights_map is None),
+            "train.weights=<file> and train.weights_map=<map> go together: which tensor is which "
+            "parameter. avi list weights_map shows the maps that avi brings.",
         )
         for name in ("eval_every", "eval_points"):
             value = getattr(self, name)

@@ -24,7 +24,7 @@ LAYERS = (
     ("launch", "verify"),
     ("run",),
     ("config", "gap", "report"),
-    ("contracts",),
+    ("contracts", "weights"),
     ("experiment", "engine", "results"),
     ("problem",),
     COMPONENTS,
@@ -38,7 +38,10 @@ LAYERS = (
 )
 DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 FILES = sorted(ROOT.rglob("*.py"))
-NO_JAX = ("cli", "launch", "config", "report", "results", "rundir", "process", "errors", "settings")
+NO_JAX = (
+    *("cli", "launch", "config", "report", "results", "weights"),
+    *("rundir", "process", "errors", "settings"),
+)
 OF_JAX = {"jax", "jaxlib", "flax", "optax", "numpyro", "blackjax"}
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from avi.cli import main
+
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"<!-- example: (?P<name>\S+) -->\n```\w*\n(?P<text>.*?)```", re.DOTALL)
 
@@ -31,7 +33,7 @@ def _carried_out(command, folder):
     return avi(command[command.index("avi") + 1 :], folder, **environment)
 
 
-def _written_out(page: str, folder: Path, package: str) -> list[list[str]]:
+def _written_out(page: str, folder: Path, package: str | None = None) -> list[list[str]]:
     """Write the files of a page's examples into `folder`; return its commands."""
     blocks = BLOCK.findall((ROOT / page).read_text())
     for name, text in blocks:
@@ -40,7 +42,8 @@ def _written_out(page: str, folder: Path, package: str) -> list[list[str]]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    (folder / package / "__init__.py").touch()
+    if package is not None:
+        (folder / package / "__init__.py").touch()
     return [shlex.split(text) for name, text in blocks if name == "command"]
 
 
@@ -51,6 +54,21 @@ def test_a_numpyro_function_is_trained_as_written(tmp_path: Path) -> None:
         result = _carried_out(command, tmp_path)
         assert result.returncode == 0, result.stderr
         assert (tmp_path / result.stdout.strip().splitlines()[-1]).is_file()
+
+
+def test_weights_are_brought_as_written(workplace: Path, capsys) -> None:
+    """In this process: jax is imported once, and what both imports compute compiles once."""
+    commands = _written_out("docs/bring-weights.md", workplace)
+    subprocess.run([sys.executable, "save.py"], cwd=workplace, check=True)
+    said = []
+    for _, *words in commands:
+        assert main.run(words) == 0, capsys.readouterr().err
+        said.append(capsys.readouterr().out)
+    imported, measured, again = said
+    assert "10 tensors make 8 parameters" in imported
+    assert "test  amortization gap" in measured
+    bounds = [re.findall(r"^test  ELBO .*", text, re.MULTILINE) for text in (imported, again)]
+    assert bounds[0] == bounds[1] != []  # the map that is written out is the one of that name
 
 
 def test_the_components_of_contributing_train_and_are_verified_as_written(tmp_path: Path) -> None:

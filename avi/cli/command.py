@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 # As the help has them.
 NAMES = (
-    "train", "gap", "infer", "compare", "runs", "diff", "replay", "verify", "list", "completion",
+    "train", "import", "gap", "infer", "compare", "runs", "diff", "replay", "verify", "list",
+    "completion",
 )  # fmt: skip
 
 

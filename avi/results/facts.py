@@ -6,6 +6,7 @@ from typing import Any
 
 from avi.results.record import NAN, Count, plain, restored
 from avi.results.store import Files
+from avi.results.weights import Weights
 from avi.rundir import RunDir
 
 
@@ -57,6 +58,7 @@ class Facts:
     machine: str = ""
     device: str = ""
     remarks: tuple[str, ...] = ()
+    weights: Weights = Weights()  # of another program, from which it started
     new_observation: Cost = Cost()
 
     @property

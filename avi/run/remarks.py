@@ -46,7 +46,7 @@ def of_data(session: Session) -> list[str]:
         if left
     ]
     num_data, size = session.spec.num_data, session.batch_size
-    left_out = num_data % size
+    left_out = num_data % size if session.experiment.train.epochs else 0
     of_batches = [
         f"{left_out} of {num_data} training rows are in no batch of an epoch, others in each: "
         f"train.batch_size={size} does not divide them. Try train.batch_size="
@@ -135,7 +135,7 @@ def cold_start(session: Session, state: TrainState) -> list[str]:
     """Return what to type where an encoder trains from scratch together with a model's globals."""
     problem, settings = session.experiment.problem, session.experiment.train
     learns = is_amortized(problem.inference, state.params.phi)
-    given = settings.start is not None or settings.freeze is not None
+    given = any(one is not None for one in (settings.start, settings.weights, settings.freeze))
     if given or not learns or not isinstance(problem.model, Conjugate):
         return []
     return [

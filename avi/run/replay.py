@@ -15,6 +15,7 @@ from avi.results.metrics import MetricsLine
 from avi.results.store import Files
 from avi.run import train
 from avi.run.session import open_session, require_same_data, seen_from
+from avi.run.weights import require_same
 from avi.rundir import RunDir, instruction_set, versions
 from avi.rundir.bounded import read_tree
 
@@ -52,7 +53,9 @@ def main(run: Path) -> None:
     if known is None or known.status != "done":
         raise ConfigError(f"{run} is not finished. Try avi train resume={run}")
     tree = read_tree(folder.config_path)
-    require_same_data(open_session(tree, folder), folder)
+    session = open_session(tree, folder)
+    require_same_data(session, folder)
+    require_same(known.weights, session.experiment.train)
     quiet = {**seen_from(folder, tree), "output": None, "overwrite": False}
     quiet["train"] = {**quiet["train"], "report": False}
     quiet["gap"] = {**quiet["gap"], "num_points": 0}

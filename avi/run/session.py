@@ -21,11 +21,13 @@ from avi.population import Points
 from avi.problem import require_shapes
 from avi.randomness import key_for
 from avi.run.form import kept
+from avi.run.weights import Brought, bring
 from avi.rundir import RunDir, checkpoints
 from avi.rundir.trees import unflatten_like
 from avi.settings import SPLITS, Split
 from avi.types import DataSpec, Params, PRNGKey, Splits
 
+FILES = {"dataset": ("path", "vocabulary"), "train": ("weights", "weights_map")}
 Step = int | Literal["best"] | None  # of a checkpoint: best by validation, None: the newest
 
 
@@ -68,8 +70,13 @@ class Session(NamedTuple):
 
         return splits_sha256(self.splits)
 
-    def initial_state(self) -> TrainState:
-        """Return the state before the first step, from `train.start` if that names a run."""
+    def initial_state(self, brought: Params | None = None) -> TrainState:
+        """Return the state before the first step, from the parameters of elsewhere if given.
+
+        Without, from `train.start` if that names a run.
+        """
+        if brought is not None:
+            return jax.jit(self._state)(brought)
         # One compilation in place of one for each of some fifty small operations.
         options = devices.for_one_call()
         key = key_for(self.experiment.seed, "init")
@@ -77,9 +84,18 @@ class Session(NamedTuple):
         params = self._started(params)
         return jax.jit(lambda params: self._state(params))(params)
 
-    def require_start(self, params: Params) -> None:
-        """Raise ConfigError or CheckpointError if `train.start` names no state for such params."""
-        self._started(params)
+    def require_start(self) -> None:
+        """Raise a Refusal if `train.start` or `train.weights` names no state for this problem."""
+        settings = self.experiment.train
+        if settings.start is not None or settings.weights is not None:
+            params = self.state_shapes().params
+            self._started(params)
+            self.brought(params)
+
+    def brought(self, params: Params) -> Brought | None:
+        """Return what `train.weights` names in the shapes of `params`, None if it names nothing."""
+        settings, problem = self.experiment.train, self.experiment.problem
+        return None if settings.weights is None else bring(problem, params, settings)
 
     def state_shapes(self) -> TrainState:
         """Return shapes and dtypes of the state, of which nothing is computed."""
@@ -164,18 +180,21 @@ def _experiment(tree: Mapping[str, Any], run: RunDir | None) -> Experiment:
 
 def seen_from(run: RunDir, tree: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return `tree` with the paths of files that are not here, but where the run was begun."""
-    begun, dataset = str(run.read_run().get("directory") or ""), tree["dataset"]
-    if not isinstance(dataset, Mapping):
-        return tree  # which is refused where it is built
-    named = {name: dataset.get(name) for name in ("path", "vocabulary")}
-    moved = {
-        name: os.path.join(begun, path)
-        for name, path in named.items()
-        if isinstance(path, str)
-        and not os.path.exists(os.path.expanduser(path))
-        and os.path.exists(os.path.join(begun, path))
-    }
-    return {**tree, "dataset": {**dataset, **moved}} if moved else tree
+    begun, seen = str(run.read_run().get("directory") or ""), dict(tree)
+    for block, names in FILES.items():
+        node = tree[block]
+        if not isinstance(node, Mapping):
+            return tree  # which is refused where it is built
+        moved = {
+            name: os.path.join(begun, path)
+            for name, path in ((name, node.get(name)) for name in names)
+            if isinstance(path, str)
+            and not os.path.exists(os.path.expanduser(path))
+            and os.path.exists(os.path.join(begun, path))
+        }
+        if moved:
+            seen[block] = {**node, **moved}
+    return seen if seen != dict(tree) else tree
 
 
 def data_sha256(tree: Mapping[str, Any]) -> str:

@@ -54,6 +54,7 @@ def main(
         session = open_session(tree, RunDir.open(folder) if resume else None)
         if not resume:
             model.require(session.experiment.problem, session.spec)
+            session.require_start()  # before a folder is made, or replaced
         stop.check()
         with _folder(tree, folder, resume) as run:
             _train(_Training(session, run, stop), tree, choices, overrides, resume)
@@ -126,17 +127,20 @@ class _Training:
     ) -> TrainState:
         """Write what is known before the first step, and the checkpoint of step 0."""
         shapes, loop = self.session.state_shapes(), self.loop
-        self.session.require_start(shapes.params)
+        brought = self.session.brought(shapes.params)
         num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
         self.run_dir.require_free(3 * num_bytes)
         self.recorder.begin(tree, choices, overrides, shapes)
-        for sentence in [*of_data(self.session), *cold_start(self.session, shapes)]:
+        said = [] if brought is None else brought.said
+        for sentence in [*said, *of_data(self.session), *cold_start(self.session, shapes)]:
             say(sentence)
+        if brought is not None:
+            facts.record(self.run_dir, weights=brought.record)
         self.recorder.started(0)
         # Beside what else comes before the first step.
         with ThreadPoolExecutor(1) as beside:
             compiling = beside.submit(loop.compile, shapes)
-            state = self.session.initial_state()
+            state = self.session.initial_state(brought and brought.params)
             self._save(state, 0)
             loop.order_of(0)
             compiling.result()

@@ -26,6 +26,7 @@ from avi.results.gap import (
     StartRecord,
 )
 from avi.results.parts import Parts, SplitParts
+from avi.results.weights import Weights
 from avi.rundir import RunDir
 
 
@@ -124,6 +125,13 @@ def _write_facts(folder, choices, amortized, width, num_data, overrides, seed) -
         theta_term=-0.4,
         theta_term_name="log p(theta) / N",
         remarks=["The likelihood's variance stands at its floor."],
+        weights=Weights(
+            file="vae.safetensors",
+            sha256="5" * 64,
+            map="pytorch_vae",
+            lines={"decoder.layer0.kernel": "fc3.weight^T"},
+            left_out=("steps",),
+        ),
         new_observation=Cost(
             kind="forward pass" if mode == "amortized" else "optimisation",
             gradient_evaluations=0 if mode == "amortized" else 4000,

@@ -25,6 +25,7 @@ from avi.results import (
     points,
     snapshot,
     topics,
+    weights,
 )
 from avi.results.gap import Generalisation, SameBound, Sizes
 from avi.results.record import restored, table
@@ -45,6 +46,7 @@ MODULES = (
     points,
     snapshot,
     topics,
+    weights,
 )
 RECORDS = [
     kind
