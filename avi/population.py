@@ -1,14 +1,20 @@
 """The rows of a data set by split, number and id, and the choices among them."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Int, PyTree
 
+from avi.errors import ConfigError
+from avi.rundir.bounded import read_bounded
 from avi.settings import SPLITS, Split
 from avi.types import Splits
+
+MOST_NAMED = 10_000_000  # rows of one report, each of which is searched
 
 
 class Points(NamedTuple):
@@ -38,6 +44,57 @@ def choose(splits: Splits, split: Split, first: int, last: int) -> Points:
     order = np.random.default_rng(number).permutation(sizes[split])[first:last]
     offset = sum(sizes[name] for name in SPLITS[:number])
     return Points(jax.tree.map(lambda leaf: leaf[order], getattr(splits, split)), offset + order)
+
+
+def named(splits: Splits, rows: str | int) -> dict[Split, Points]:
+    """Return the rows that a person names, by the split that they are in.
+
+    Args:
+        splits: the data.
+        rows: by the user's own numbers: one, a range `first:end`, or a file of them.
+
+    Raises:
+        ConfigError: it is none of these, or there is no such row.
+    """
+    wanted, sizes = _numbers(str(rows)), sizes_of(splits)
+    own = splits.origin.rows_of(np.arange(sum(sizes.values())))
+    if len(strange := np.setdiff1d(wanted, own)):
+        raise ConfigError(
+            f"gap.rows={rows}: there is no row {strange[0]} among these data, whose rows are "
+            f"{own.min()} to {own.max()}; {len(strange)} of {len(wanted)} are not there."
+        )
+    found, offset = {}, 0
+    for split, size in sizes.items():
+        place = np.flatnonzero(np.isin(own[offset : offset + size], wanted))
+        if len(place):
+            stored = getattr(splits, split)
+            found[split] = Points(
+                jax.tree.map(lambda leaf, place=place: leaf[place], stored), offset + place
+            )
+        offset += size
+    return found
+
+
+def _numbers(rows: str) -> np.ndarray:
+    """Return the numbers of a range, or those in a file."""
+    bounds = re.fullmatch(r"(\d{1,18})(?::(\d{1,18}))?", rows)
+    if bounds is not None:
+        first = int(bounds[1])
+        last = int(bounds[2]) if bounds[2] else first + 1
+        if last - first > MOST_NAMED:
+            raise ConfigError(f"gap.rows={rows}: expected {MOST_NAMED} rows at most.")
+        numbers = np.arange(first, last)
+    else:
+        try:
+            words = read_bounded(Path(rows).expanduser()).decode().replace(",", " ").split()
+            numbers = np.array([int(word) for word in words], np.int64)
+        except (FileNotFoundError, ValueError, OverflowError) as error:
+            raise ConfigError(
+                f"gap.rows={rows}: expected a range such as 0:1000, or a file of row numbers."
+            ) from error
+    if not len(numbers) or len(set(numbers.tolist())) < len(numbers):
+        raise ConfigError(f"gap.rows={rows} names no row, or one twice.")
+    return numbers
 
 
 def chosen(points: Points, of_split: Sequence[Split], split: Split, limit: int) -> np.ndarray:

@@ -48,6 +48,7 @@ KEYS = (
     Key("dataset.device_budget", resumable=True),
     Key("dataset.path", path="file"),
     Key("gap", resumable=True),
+    Key("gap.rows", path="file", added=True),
     Key("evidence", resumable=True),
     Key("refine", resumable=True),
     # Of commands that read a run, or weights.
@@ -146,6 +147,7 @@ class GapSettings:
     simulated: int  # observations drawn from the model that test the evidence from both sides
     strict: bool  # end with exit code 10 when any validity flag is false
     seconds: float | None  # start no new work after so many seconds (quick report); null: never
+    rows: str | int | None = None  # the user's rows, 0:1000 or a file of their numbers; None: drawn
 
     def __post_init__(self) -> None:
         _refuse(self.num_points < 0, f"gap.num_points must be 0 or more; got {self.num_points}.")
@@ -169,10 +171,16 @@ class GapSettings:
             self.half_width is not None and not self.half_width > 0,
             f"gap.half_width must be positive (nats) or null; got {self.half_width}.",
         )
+        _refuse(
+            self.rows is not None and self.half_width is not None,
+            "gap.half_width draws more rows, and gap.rows names them. Try gap.half_width=null.",
+        )
         _refuse(not self.splits, "gap.splits must name at least one of train, valid, test.")
 
     def idle(self) -> dict[str, str]:
         """Return the keys that do nothing beside the others, and why."""
+        if self.num_points and self.rows is not None:
+            return dict.fromkeys(("num_points", "splits"), "gap.rows names the rows.")
         others = [each.name for each in fields(self) if each.name != "num_points"]
         why = "there is no report with gap.num_points=0."
         return {} if self.num_points else dict.fromkeys(others, why)

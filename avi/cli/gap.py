@@ -25,16 +25,18 @@ def prepared(words: list[str]) -> tuple[Path, Callable[[], "GapSummary"]]:
     own, others = own_words("gap", words, more=OPEN)
     folder, step = run_folder(own, "gap"), checkpoint(own)
 
-    from avi.config.build import checked
+    from avi.config.build import checked, require_effect
     from avi.config.compose import override, replace_groups
     from avi.rundir.bounded import read_tree
 
     names = [name.strip() for name in own.get("family", "").strip("[]").split(",") if name.strip()]
+    typed = others
     others = [*_full_report(others), *others]
     chosen = {key: name for key, name in map(halves, others) if key in REPLACEABLE}
     tree = replace_groups(read_tree(folder / "config.yaml"), chosen)
     tree = override(tree, [word for word in others if halves(word)[0] not in chosen])
     sound = checked(tree)
+    require_effect(typed, sound)
     families = {name: replace_groups(tree, {"family": name})["family"] for name in names}
 
     from avi.run import measure
@@ -73,6 +75,7 @@ COMMAND = Command(
   avi gap run=outputs/train/<folder>
   avi gap run=<folder> gap.splits=[test]    half the time
   avi gap run=<folder> gap.half_width=0.05  more rows, a narrower interval
+  avi gap run=<folder> gap.rows=0:1000      your own rows; or a file of numbers
   avi gap run=<folder> checkpoint=best      by the validation bound, or a step
   avi gap run=<folder> evidence=iwae evidence.num_samples=5000
   avi gap run=<folder> family=[diagonal_gaussian,coupling_flow]

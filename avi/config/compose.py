@@ -16,7 +16,7 @@ from avi.config import catalog
 from avi.config.build import checked
 from avi.config.schema import check, nearest
 from avi.errors import ConfigError
-from avi.settings import KEYS, Key
+from avi.settings import ADDED, KEYS, Key
 
 AS_WRITTEN = frozenset(key.name for key in KEYS if key.path == "folder")
 OF_A_SWEEP = tuple(key for key in KEYS if key.place == "sweep")
@@ -364,6 +364,8 @@ def _parent(tree: dict[str, Any], key: str) -> dict[str, Any]:
     node: Any = tree
     for name in parents:
         node = node.get(name) if isinstance(node, dict) else None
+    if isinstance(node, dict) and key in ADDED:
+        node.setdefault(last, None)
     if not isinstance(node, dict) or last not in node or last == "_target_":
         near = _elsewhere(key) or nearest(key, _leaves(tree))
         raise ConfigError(f"There is no key {key} in this run.{near}")

@@ -1,6 +1,6 @@
 """What every part of a report is given: it goes down and is not written to, values come back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
@@ -68,6 +68,7 @@ class Context:
     on_progress: Progress
     clock: Clock
     notes: Notes = field(default_factory=Notes)
+    named: Mapping[Split, Points] | None = None  # the rows of gap.rows; None: they are drawn
 
     @cached_property
     def compiled(self) -> Compiled:
@@ -88,6 +89,10 @@ class Context:
     def sizes(self) -> dict[Split, int]:
         """Rows per split."""
         return sizes_of(self.splits)
+
+    def stands_for(self, split: Split) -> int:
+        """Return how many rows a mean is of in the end: the split's, or those that are named."""
+        return self.sizes[split] if self.named is None else len(self.named[split])
 
     @property
     def score_key(self) -> Any:

@@ -51,7 +51,7 @@ def _entry(
     milliseconds: float,
 ) -> FrontierStep:
     means, errors = zip(*(mean_and_error(one) for one in gains), strict=True)
-    size = context.sizes[split]
+    size = context.stands_for(split)
     mean = mean_of(np.array(means), np.array(errors), size, context.experiment.seed)
     return FrontierStep(steps, mean.mean, mean.se, milliseconds if steps else 0.0)
 

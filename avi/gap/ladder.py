@@ -226,7 +226,7 @@ def _told(
 
 
 def _mean(context: Context, split: Split, values: np.ndarray, errors: np.ndarray) -> Any:
-    return mean_of(values, errors, context.sizes[split], context.experiment.seed)
+    return mean_of(values, errors, context.stands_for(split), context.experiment.seed)
 
 
 def _rung(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
@@ -26,7 +26,7 @@ from avi.gap.same_bound import reported_bound, same_bound
 from avi.gap.search import Found, Job
 from avi.gap.statistics import LEVEL
 from avi.gap.summary import Outcome, summarise
-from avi.population import Points, choose, chosen, rows_at
+from avi.population import Points, choose, chosen, named, rows_at
 from avi.results import gap as summaries
 from avi.results import ladder as ladders
 from avi.results import lams as optima
@@ -79,6 +79,9 @@ def report(
     )
     num_params, theta = experiment.problem.family.num_params, theta_sha256(params)
     earlier = optima.read(Files(folder)).of(theta, num_params) if keep and folder else {}
+    rows = None if settings.rows is None else named(splits, settings.rows)
+    if rows is not None:
+        settings = replace(settings, splits=tuple(rows), num_points=max(map(len, rows.values())))
     context = Context(
         experiment,
         params,
@@ -87,16 +90,17 @@ def report(
         Ledger(parts, num_params, earlier),
         on_progress or _silence,
         Clock(settings.seconds),
+        named=rows,
     )
     under_way = measure(context)
-    summary, rows = under_way.summary, under_way.reported
+    summary, reported = under_way.summary, under_way.reported
     climbed = _ladder(under_way, families)
     if folder is not None:
         if climbed is None:
             ladders.remove(folder)  # which was of other rows or parameters
         else:
             ladders.write(folder, *climbed)
-        lines.write(folder, rows, observations(context, summary.worst))
+        lines.write(folder, reported, observations(context, summary.worst))
         optima.write(folder, _lams(context, theta))
         summaries.write(folder, summary)  # the last: where it stands, the points are complete
     return summary
@@ -316,12 +320,14 @@ class _Measurement:
 
 
 def _choose(context: Context, first: int, last: int) -> tuple[Points, list[Split]]:
-    """Return the rows first..last-1 of every split, one of each in turn.
+    """Return the rows first..last-1 of every split, one of each in turn; all that are named.
 
     A report cut short has then looked at all splits.
     """
     splits = context.settings.splits
-    of_each = {split: choose(context.splits, split, first, last) for split in splits}
+    of_each = context.named or {
+        split: choose(context.splits, split, first, last) for split in splits
+    }
     of_split = [split for split, points in of_each.items() for _ in points.ids]
     rank = np.concatenate([np.arange(len(points)) for points in of_each.values()])
     order = np.argsort(rank, kind="stable")

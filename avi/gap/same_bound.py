@@ -53,7 +53,7 @@ def same_bound(
     for split in context.settings.splits:
         own = [mean_and_error(values[n]) for n, name in enumerate(of_split) if name == split]
         means, errors = (np.array(column) for column in zip(*own, strict=True))
-        mean = mean_of(means, errors, context.sizes[split], experiment.seed)
+        mean = mean_of(means, errors, context.stands_for(split), experiment.seed)
         name = f"{experiment.problem.bound_name} gap"
         found[split] = SameBound(name, mean.mean, mean.se)
     return found

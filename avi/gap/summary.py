@@ -72,7 +72,7 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
     tables = {
         split: _Table(
             [row for row in rows if row.split == split],
-            context.sizes[split],
+            context.stands_for(split),
             experiment.seed,
             outcome.level,
         )
@@ -86,7 +86,7 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
         for split, table in tables.items()
         if table.rows
     }
-    half_width = settings.half_width
+    half_width, named = settings.half_width, settings.rows
     return GapSummary(
         gap_name="amortization gap" if amortized else "optimisation gap",
         bound=reported_bound(experiment.problem),
@@ -98,8 +98,11 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
         width=settings.width,
         half_width=float("nan") if half_width is None else half_width,
         doublings=outcome.doublings,
+        rows="" if named is None else str(named),
         splits=splits,
-        generalisation_gap=_generalisation_gap(splits) if amortized else None,
+        generalisation_gap=_generalisation_gap(splits)
+        if amortized and settings.rows is None
+        else None,
         audit=replace(audit, winners=dict(sorted(Counter(row.winner for row in rows).items()))),
         sandwich=sandwich,
         sandwich_due=bool(settings.simulated) and isinstance(experiment.evidence, Bidirectional),

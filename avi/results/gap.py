@@ -247,6 +247,7 @@ class GapSummary:
     validity: Validity
     skipped: tuple[str, ...]  # what was left out, and why
     seconds: float
+    rows: str = ""  # which of the user's own were asked for; none: they were drawn
 
 
 def write(folder: Path, summary: GapSummary) -> None:

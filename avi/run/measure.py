@@ -114,7 +114,7 @@ def ladder_lines(climbed: Ladder) -> list[str]:
 
 def lines(summary: GapSummary) -> list[str]:
     """Return what the terminal shows of a report."""
-    shown = []
+    shown = [f"rows of gap.rows={summary.rows}, named and not drawn"] if summary.rows else []
     for split, one in summary.splits.items():
         for name, value in (
             (summary.bound, one.bound),

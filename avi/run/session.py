@@ -27,7 +27,7 @@ from avi.rundir.trees import unflatten_like
 from avi.settings import SPLITS, Split
 from avi.types import DataSpec, Params, PRNGKey, Splits
 
-FILES = {"dataset": ("path", "vocabulary"), "train": ("weights", "weights_map")}
+FILES = {"dataset": ("path", "vocabulary"), "train": ("weights", "weights_map"), "gap": ("rows",)}
 Step = int | Literal["best"] | None  # of a checkpoint: best by validation, None: the newest
 
 
@@ -208,7 +208,8 @@ def _require_rows(session: Session) -> None:
     """Refuse a gap report on a split without rows."""
     settings = session.experiment.gap
     filled = [split for split in SPLITS if len(session.points(split, 1))]
-    if settings.num_points and (empty := [s for s in settings.splits if s not in filled]):
+    drawn = settings.num_points and settings.rows is None
+    if drawn and (empty := [s for s in settings.splits if s not in filled]):
         raise ConfigError(
             f"gap.splits={_listed(settings.splits)}: the {empty[0]} split of this data set is "
             f"empty. Try gap.splits={_listed(filled)}, or gap.num_points=0 for no report."

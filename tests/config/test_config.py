@@ -199,6 +199,13 @@ def test_words_change_a_copy_of_the_tree():
     assert TREE["train"]["epochs"] == 3
 
 
+def test_a_key_that_runs_of_earlier_versions_lack_can_be_set_in_them():
+    changed = compose.override(TREE, ["gap.rows=0:9", "train.patience=3"])
+    assert changed["gap"] == {"splits": ["train"], "rows": "0:9"}
+    assert changed["train"]["patience"] == 3
+    assert "rows" not in TREE["gap"]
+
+
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
@@ -339,6 +346,7 @@ REFUSED = [
     "family=coupling_flow model.latent_size=1 family.context=0",
     "family=dirichlet",
     "train.patience=2 train.eval_every=0",
+    "gap.rows=0:9 gap.half_width=0.1",
     "dataset=file dataset.path=rows.npy dataset.binarize=fixed",
     "model=linear_gaussian dataset=file dataset.path=rows.npy dataset.missing=mask "
     "dataset.support=unit",
@@ -370,6 +378,7 @@ IDLE = [
     "dataset.binarize=none likelihood=gaussian dataset.binarize_seed=3",
     "likelihood=gaussian dataset.binarize=none likelihood.learn_scale=false likelihood.floor=0.2",
     "gap.num_points=0 gap.frontier=4",
+    "gap.rows=0:9 gap.splits=[test]",
     "train.eval_points=0 train.eval_draws=4",
     "inference.network.widths=[] inference.network.activation=relu",
     "model.decoder.widths=[] model.decoder.activation=relu",

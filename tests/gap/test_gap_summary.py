@@ -51,7 +51,7 @@ def measured(experiment, evidence, **changed):
         experiment=dataclasses.replace(experiment, evidence=evidence),
         settings=changed.pop("settings", SETTINGS),
         params=changed.pop("params", SimpleNamespace(phi={"weight": np.zeros(3)})),
-        sizes=SIZES,
+        stands_for=SIZES.get,
         notes=Notes(complete=changed.pop("complete", True)),
         clock=SimpleNamespace(seconds=1.0),
         compiled=SimpleNamespace(certifies=True, knows_optimum=False),
