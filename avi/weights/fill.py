@@ -71,6 +71,8 @@ def _made(
 ) -> np.ndarray:
     dtype = np.dtype(np.float32 if like is None else like.dtype)
     if not isinstance(line, tuple):
+        if not abs(line) <= float(np.finfo(dtype).max):
+            raise MisfitError(f"{line:g} is not finite in {dtype}")
         return np.full(() if like is None else like.shape, line, dtype)
     parts = [piece.of(arrays[prefix + piece.tensor], dtype) for piece in line]
     if len(parts) == 1:

@@ -69,6 +69,7 @@ def test_what_is_no_line_is_refused_with_the_form(text):
         ("p: 'w[0:9]'", ["p: w has the shape [2, 3]; 0:9 reaches out"]),
         ("p: 'b[0, 0]'", ["p: b has the shape [3]; [0, 0] is of another"]),
         ("p: [w, w^T]", ["p: [2, 3], [3, 2] cannot be joined"]),
+        ("p: 1e300", ["p: 1e+300 is not finite in float32"]),
         ("p: steps", ["p: steps holds int64, which are no weights"]),
         ("p: []", ["expected a tensor"]),
         ("p: true", ["expected a tensor"]),
