@@ -1,6 +1,7 @@
 """A number that is not finite ends the run at once; what is known of it lies in a file."""
 
 import csv
+import re
 
 import jax
 import numpy as np
@@ -47,10 +48,19 @@ def test_a_bad_row_stops_the_run_at_its_first_step_and_is_dumped(rows, tmp_path)
         assert (dump["key"] == jax.random.key_data(jax.random.fold_in(step_key, step))).all()
         assert len(dump["names"]) == len(dump["norms"]) > 0
     assert all(np.isfinite(line["value"]) and line["step"] <= step for line in run.metrics())
-    assert f"not finite at step {step} (epoch 0), row 3. " in ended.output
+    assert f"not finite at step {step}" in ended.output
     assert "the last good checkpoint is step 0" in ended.output.lower()
     assert run.read_run()["status"] == "failed"
     assert all(np.isfinite(a).all() for a in checkpoints.load(run).arrays.values())
+
+
+def test_the_row_that_stops_a_run_is_named_alone_and_no_smaller_step_offered(rows, tmp_path):
+    rows[3, 1] = 1e30
+    ended = avi(of_file(tmp_path, rows), tmp_path, (without_report,))
+    assert ended.process.exitcode == 5, ended.output
+    assert re.search(r"not finite at step \d+ \(epoch 0\), row 3\. ", ended.output)
+    assert "1e+30 at row 3" in ended.output
+    assert "learning_rate" not in ended.output
 
 
 def test_a_variance_beyond_the_range_of_float32_ends_with_5(rows, tmp_path):

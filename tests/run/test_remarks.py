@@ -13,14 +13,16 @@ from avi.rundir import RunDir
 from avi.types import Splits
 
 
-def session(num_data, batch_size, data="real", scored="real", **of_splits):
+def session(num_data, batch_size, data="real", scored="real", *, epochs=1, **of_splits):
     model = SimpleNamespace(support=scored, likelihood=None)
     return SimpleNamespace(
         splits=Splits(None, None, None, **of_splits),
         spec=SimpleNamespace(num_data=num_data),
         batch_size=batch_size,
         experiment=SimpleNamespace(
-            dataset=SimpleNamespace(support=data), problem=SimpleNamespace(model=model)
+            dataset=SimpleNamespace(support=data),
+            problem=SimpleNamespace(model=model),
+            train=SimpleNamespace(epochs=epochs),
         ),
     )
 
@@ -46,6 +48,7 @@ def test_rows_that_no_batch_has_are_counted(num_data, size, said):
     assert [f"{num_data % size} of {num_data} training rows" in words for words in found] == (
         [True] if said else []
     )
+    assert of_data(session(num_data, size, epochs=0)) == []  # nobody visits any
 
 
 @pytest.mark.parametrize("num_data", [3, 65, 67, 457, 1437])
