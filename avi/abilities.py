@@ -243,6 +243,21 @@ class Remarkable(Protocol):
     def remarks(self, theta: Theta) -> list[str]: ...
 
 
+@runtime_checkable
+class OwnUnits(Protocol):
+    """A model whose own numbers are in the units of x: it is given the data as they are."""
+
+    @property
+    def own_units(self) -> bool: ...
+
+
+@runtime_checkable
+class Standardising(Protocol):
+    """A model that knows the scale of its data, by which encoders see them."""
+
+    def standard(self, x: X) -> X: ...
+
+
 # --- of the latent that model and family share ------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from avi.abilities import (
     Decodable,
     NamedBound,
     SharedWeights,
+    Standardising,
     StepLevel,
     explained,
     given,
@@ -75,7 +76,7 @@ class Problem:
     def init(self, key: PRNGKey, data: DataSpec) -> Params:
         """Return initial theta, phi and psi."""
         theta_key, phi_key = jax.random.split(key)
-        phi = self.inference.init(phi_key, self.family, data.example, data.num_data)
+        phi = self.inference.init(phi_key, self.family, self._seen(data.example), data.num_data)
         psi: Psi = ()
         if isinstance(self.family, SharedWeights):
             psi = self.family.init_psi(jax.random.fold_in(key, OF_PSI))
@@ -87,7 +88,12 @@ class Problem:
 
     def infer(self, params: Params, x: X, key: PRNGKey) -> Lam:
         """Return lam of one x; phi is the datapoint's own row if the mode has rows."""
-        return self.inference.infer(params.phi, x, key, self.local(params.theta, x, params.psi))
+        local = self.local(params.theta, x, params.psi)
+        return self.inference.infer(params.phi, self._seen(x), key, local)
+
+    def _seen(self, x: X) -> X:
+        """Return what an encoder sees of x."""
+        return self.model.standard(x) if isinstance(self.model, Standardising) else x
 
     def bound(self, params: Params, x: X, key: PRNGKey) -> Bound:
         """Return the bound of one x in nats."""

@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 # Pytrees of arrays; what is in them is the component's own business.
 Theta = Any
@@ -88,12 +88,33 @@ class DataSpec(NamedTuple):
     sample: X = None  # up to 1000 training x, leading axis: seeds for models that start from data
 
 
+Separator = Literal["comma", "semicolon", "tab"]  # of the cells of a text
+Decimal = Literal["dot", "comma"]
+
+
+class Layout(NamedTuple):
+    """Which columns of a person's table are x: how new rows of the same table are read."""
+
+    kept: Bool[np.ndarray, " W"]  # by column of the file
+    left_out: tuple[str, ...] = ()  # names of the others
+    separator: Separator | None = None  # of a text, as it was understood
+    decimal: Decimal | None = None
+
+
+class Scale(NamedTuple):
+    """Mean and standard deviation of every column of x over the training rows."""
+
+    mean: Float[np.ndarray, " D"]
+    deviation: Float[np.ndarray, " D"]  # 1 where a column does not vary
+
+
 class Origin(NamedTuple):
     """Where rows stand in the files of the person who brought them; None where nothing is known."""
 
     rows: Int[np.ndarray, " N"] | None = None  # of every row id: the user's row, counted from 0
     columns: tuple[str, ...] | None = None  # names, in the order of x
-    documents: tuple[str, ...] | None = None  # names, by the user's row
+    documents: tuple[str, ...] | None = None  # names, of rows of a table too, by the user's row
+    layout: Layout | None = None  # of the user's own table
 
     def rows_of(self, ids: np.ndarray) -> np.ndarray:
         """Return the user's rows of these ids; the ids themselves where nothing else is known."""
@@ -119,6 +140,8 @@ class Splits(NamedTuple):
     # Split -> (words of its documents that training has never seen, words in all); left out.
     unseen: Mapping[str, tuple[int, int]] = MappingProxyType({})
     remarks: tuple[str, ...] = ()  # what a person should know of these data
+    understood: tuple[str, ...] = ()  # how a person's own file was read, a line each
+    scale: Scale | None = None  # by which models and encoders see x standardised
 
 
 class Target(NamedTuple):

@@ -1,6 +1,7 @@
 """Normal-Normal hierarchy: a common mean, an effect for each group, one measurement of each."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ class NormalHierarchy:
 
     latent_size: int  # J + 1
     prior_scale: float  # s0, in the units of x
+
+    own_units: ClassVar[bool] = True  # of its prior
 
     def __post_init__(self) -> None:
         if self.latent_size < 2:

@@ -46,6 +46,7 @@ class NumpyroFunction:
     # Argument -> columns of x; None: x is the only argument.
     inputs: Mapping[str, int | tuple[int, ...]] | None = field(hash=False)
     support: ClassVar[Support] = "any"
+    own_units: ClassVar[bool] = True  # of its priors
     _columns: tuple[tuple[str, tuple[int, ...]], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """Linear-Gaussian state space: one latent path for each observed sequence."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,8 @@ class StateSpace:
     """
 
     latent_size: int  # T, the length of a sequence
+
+    own_units: ClassVar[bool] = True  # one scale for all times
 
     def __post_init__(self) -> None:
         if self.latent_size < 2:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 import optax
 
+from avi.abilities import OwnUnits
 from avi.config.build import checked, load_experiment
 from avi.datasets.fetch import cache_folder
 from avi.engine import devices
@@ -25,7 +27,7 @@ from avi.run.weights import Brought, bring
 from avi.rundir import RunDir, checkpoints
 from avi.rundir.trees import unflatten_like
 from avi.settings import SPLITS, Split
-from avi.types import DataSpec, Params, PRNGKey, Splits
+from avi.types import DataSpec, Params, PRNGKey, Scale, Splits
 
 FILES = {"dataset": ("path", "vocabulary"), "train": ("weights", "weights_map"), "gap": ("rows",)}
 Step = int | Literal["best"] | None  # of a checkpoint: best by validation, None: the newest
@@ -146,6 +148,7 @@ def open_session(tree: Mapping[str, Any], run: RunDir | None = None) -> Session:
     splits = experiment.dataset.load()
     if num_bytes(splits.train) > experiment.device_budget:
         splits = splits._replace(train=mapped(splits.train, cache_folder()))
+    experiment = _scaled(experiment, splits.scale)
     spec = describe(experiment.dataset, splits)
     session = Session(experiment, splits, spec)
     check_batch(session.batch_size, spec)
@@ -166,7 +169,7 @@ def open_for_others(tree: Mapping[str, Any], run: RunDir) -> Session:
     number = known.get("num_data")
     if splits is None or type(number) is not int:
         return open_session(tree, run)
-    experiment = _experiment(tree, run)
+    experiment = _scaled(_experiment(tree, run), splits.scale)
     spec = describe(experiment.dataset, splits)._replace(num_data=number)
     require_shapes(experiment.problem, spec)
     return Session(experiment, splits, spec)
@@ -176,6 +179,16 @@ def _experiment(tree: Mapping[str, Any], run: RunDir | None) -> Experiment:
     tree = checked(tree)
     devices.configure(tree["device"], tree["precision"])
     return load_experiment(tree if run is None else seen_from(run, tree))
+
+
+def _scaled(experiment: Experiment, scale: Scale | None) -> Experiment:
+    """Return the experiment whose model and encoders see x standardised, if it has a scale."""
+    problem = experiment.problem
+    if scale is None or isinstance(problem.model, OwnUnits):
+        return experiment
+    from avi.models.standardised import standardised
+
+    return replace(experiment, problem=replace(problem, model=standardised(problem.model, scale)))
 
 
 def seen_from(run: RunDir, tree: Mapping[str, Any]) -> Mapping[str, Any]:
