@@ -28,15 +28,22 @@ _ADVICE: dict[Support, str] = {
 }
 
 
-def require_support(rows: np.ndarray, support: Support, source: str, place: Place) -> None:
-    """Raise DataError unless every value of `rows` lies in `support`."""
+def require_support(
+    rows: np.ndarray, support: Support, source: str, place: Place, advice: str | None = None
+) -> None:
+    """Raise DataError unless every value of `rows` lies in `support`; it ends with `advice`."""
     require_finite(rows, source, place)
-    outside = _OUTSIDE[support](rows)
-    if outside.any():
+    wrong = outside(rows, support)
+    if wrong.any():
         raise DataError(
-            f"{source}: expected {_EXPECTED[support]}, found {_places(rows, outside, place)}. "
-            f"{_ADVICE[support]}".rstrip()
+            f"{source}: expected {_EXPECTED[support]}, found {_places(rows, wrong, place)}. "
+            f"{_ADVICE[support] if advice is None else advice}".rstrip()
         )
+
+
+def outside(rows: np.ndarray, support: Support) -> np.ndarray:
+    """Return which values of `rows` do not lie in `support`."""
+    return ~np.isfinite(rows) | _OUTSIDE[support](rows)
 
 
 def require_finite(rows: np.ndarray, source: str, place: Place) -> None:

@@ -1,4 +1,4 @@
-"""The user's own data: an .npz, .npy or .csv file with one row per observation."""
+"""The user's own data: an .npz, .npy, .csv or .tsv file with one row per observation."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,10 +11,15 @@ from jaxtyping import Array, Int
 
 from avi.datasets.base import Sizes, cut, fixed, permutation, sizes_of
 from avi.datasets.binarize import Binarize, Pixels, idle, pixels
+from avi.datasets.cells import Dress
+from avi.datasets.columns import Columns, Name, Reading
 from avi.datasets.suspicions import suspicions
-from avi.datasets.tables import Missing, Table, masked, read_table
+from avi.datasets.tables import TEXTS, Missing, Table, kind_of, masked, read_again, read_table
 from avi.errors import DataError
-from avi.types import Dataset, Origin, Splits, Support, X
+from avi.settings import SPLITS
+from avi.types import Dataset, Decimal, Origin, Scale, Separator, Splits, Support, X
+
+ROUNDING = 1e-9  # relative: a deviation below it is that of a constant
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,11 @@ class File:
 
     path: str | None
     array: str | None  # the name of one array in an .npz with several
-    header: bool | None  # of a .csv; None: a first line without numbers is one
+    header: bool | None  # of a text; None: as the first line looks beside the others
     support: Literal["real", "positive", "unit", "binary", "count"]  # of x
     white: int  # the value of a white pixel, for support unit and for what is binarised
-    missing: Missing  # mask: x = {"mask", "value"}, for models that leave entries out
+    # mask: x = {"mask", "value"}, for models that leave entries out; numbers: so are these
+    missing: Missing | tuple[float, ...]
     binarize: Binarize  # from grey values 0..white to bits
     binarize_seed: int
     image_shape: tuple[int, ...] | None  # how figures draw a row
@@ -34,10 +40,17 @@ class File:
     test_fraction: float
     shuffle: bool  # False: three blocks in the order of the file
     split_seed: int
+    separator: Separator | None = None  # of a text; None: what splits its lines into numbers
+    decimal: Decimal | None = None
+    columns: Columns = "all"  # of x; None: all that neither count nor name the rows
+    drop: tuple[Name, ...] = ()
+    label: Name | None = None  # the column of class labels, for figures
+    index: Name | None = None  # the column of the rows' names
+    standardize: Literal["columns", "none"] = "none"  # what models and encoders of real x see
 
     def __post_init__(self) -> None:
         if self.path is None:
-            raise ValueError("which file? Say dataset.path=<rows.npz, rows.npy or rows.csv>.")
+            raise ValueError("which file? Say dataset.path=<rows.csv, .tsv, .npy or .npz>.")
         if self.binarize != "none" and self.support != "binary":
             raise ValueError(
                 f"binarize={self.binarize} makes bits of grey values: add dataset.support=binary, "
@@ -66,11 +79,14 @@ class File:
     def idle(self) -> dict[str, str]:
         """Return the keys that do nothing beside the others, and why."""
         found = idle(self.binarize)
-        ending = Path(str(self.path)).suffix
+        ending = kind_of(Path(str(self.path)))
         if ending != ".npz":
             found["array"] = "only an .npz holds arrays by name."
-        if ending != ".csv":
-            found["header"] = "only a .csv has a line of names."
+        if ending not in TEXTS:
+            found["header"] = "only a text has a line of names."
+            found["separator"] = found["decimal"] = "only a text is written with it."
+        if not self._scales:
+            found["standardize"] = "only measurements, dataset.support=real, are standardised."
         if not self._is_grey:
             found["white"] = "it is for grey values: dataset.support=unit, or dataset.binarize."
         if not self.shuffle:
@@ -80,7 +96,24 @@ class File:
     @property
     def masks(self) -> bool:
         """Whether x says which of its entries were seen."""
-        return self.missing == "mask"
+        return self.missing != "refuse"
+
+    @property
+    def reading(self) -> Reading:
+        """How the file is to be read."""
+        return Reading(
+            self.array,
+            Dress(self.header, self.separator, self.decimal),
+            self.missing if isinstance(self.missing, tuple) else (),
+            self.columns,
+            self.drop,
+            self.label,
+            self.index,
+        )
+
+    @property
+    def _scales(self) -> bool:
+        return self.support == "real" and not self._is_grey
 
     @property
     def redraws(self) -> bool:
@@ -89,24 +122,40 @@ class File:
 
     def load(self) -> Splits:
         """Return the splits of the file's rows."""
-        table = self._table(Path(str(self.path)).expanduser())
+        table = self._checked(read_table(Path(str(self.path)).expanduser(), self.reading))
         number = len(table.rows)
         sizes = self._sizes(number, table.source)
         order = permutation(number, self.split_seed) if self.shuffle else np.arange(number)
         train, valid, test = cut(self._stored(table.rows[order]), sizes)
         single = jnp.result_type(float) == np.float32
-        remarks = suspicions(table, self.support, single=single)
-        return Splits(train, valid, test, origin=Origin(order, table.columns), remarks=remarks)
+        labels = None
+        if table.labels is not None:
+            labels = dict(zip(SPLITS, cut(table.labels[order], sizes), strict=True))
+        scaled = self._scales and self.standardize == "columns"
+        return Splits(
+            train,
+            valid,
+            test,
+            labels,
+            origin=Origin(order, table.columns, table.row_names, table.layout),
+            remarks=suspicions(table, self.support, single=single),
+            understood=table.understood,
+            scale=_scale(table.rows[order[: sizes[0]]]) if scaled else None,
+        )
 
-    def rows_of(self, path: Path, columns: tuple[str, ...] | None = None) -> np.ndarray:
-        """Return the rows of another file of the same form, as stored for `view`.
-
-        Its columns are put into the order of `columns`, where both have names.
+    def table_of(self, path: Path, origin: Origin) -> Table:
+        """Return the table of another file of the same form, in the columns of training.
 
         Raises:
-            ConfigError, DataError: the file is missing, malformed, or holds what it must not.
+            ConfigError, DataError: the file is missing, malformed, or of other columns.
         """
-        return self._stored(self._table(path).ordered(columns).rows)
+        array = self.array if path.suffix == ".npz" or str(path) == self.path else None
+        reading = replace(self.reading, array=array)
+        return read_again(path, reading, origin.layout, origin.columns)
+
+    def rows_of(self, table: Table) -> np.ndarray:
+        """Return the rows of such a table as stored for `view`; DataError if they must not be x."""
+        return self._stored(self._checked(table).rows)
 
     def view(self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]) -> X:
         """Return x of a stored row."""
@@ -118,10 +167,6 @@ class File:
     def fixed(self) -> Dataset:
         """Return the view of reports."""
         return fixed(self)
-
-    def _table(self, path: Path) -> Table:
-        array = self.array if path.suffix == ".npz" or str(path) == self.path else None
-        return self._checked(read_table(path, array, self.header))
 
     def _stored(self, rows: np.ndarray) -> np.ndarray:
         if self.masks:
@@ -157,6 +202,23 @@ class File:
             for fraction in (self.valid_fraction, self.test_fraction)
         )
         return sizes_of(num_rows, num_valid, num_test)
+
+
+def _scale(rows: np.ndarray) -> Scale:
+    """Return the scale of training rows, of what is there in each column.
+
+    Its numbers are of single precision: both precisions standardise by the same.
+    """
+    seen = np.isfinite(rows)
+    number = np.maximum(seen.sum(axis=0), 1)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        mean = np.where(seen, rows, 0).sum(axis=0, dtype=np.float64) / number
+        square = (np.where(seen, rows - mean, 0) ** 2).sum(axis=0, dtype=np.float64) / number
+        mean, deviation = (part.astype(np.float32) for part in (mean, np.sqrt(square)))
+    # What rounding leaves of a column that does not vary is no scale.
+    varies = np.isfinite(deviation) & (deviation > ROUNDING * np.abs(mean))
+    centre = np.where(np.isfinite(mean), mean, 0).astype(np.float64)
+    return Scale(centre, np.where(varies, deviation, 1).astype(np.float64))
 
 
 def _compact(rows: np.ndarray, support: Support) -> np.ndarray:

@@ -5,7 +5,9 @@ a file's form is a ValueError or one of its kin here, and a DataError naming it 
 """
 
 import ast
+import codecs
 import csv
+import lzma
 import math
 import os
 import re
@@ -24,6 +26,8 @@ from avi.errors import DataError
 
 HEADER_LIMIT = 10_000  # characters of an .npy header
 MAX_DIMENSIONS = 8
+GZIP = b"\x1f\x8b"  # how it begins
+XZ_MEMORY = 2**27  # bytes, for the dictionary of the highest preset
 
 
 def byte_limit() -> int:
@@ -50,6 +54,7 @@ def data_errors(source: str) -> Iterator[None]:
         RuntimeError,
         struct.error,
         zlib.error,
+        lzma.LZMAError,
         zipfile.BadZipFile,
         csv.Error,
         OSError,  # a zip that points before its own beginning
@@ -73,16 +78,61 @@ def read_file(path: Path, limit: int) -> bytes:
 
 
 def gunzip(content: bytes, limit: int) -> bytes:
-    """Return `content`, unpacked if it is gzip; at most `limit` bytes."""
-    if not content.startswith(b"\x1f\x8b"):
+    """Return `content`, unpacked if it is gzip, of one stream or more; at most `limit` bytes."""
+    if not content.startswith(GZIP):
         return content
-    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    unpacked = unpacker.decompress(content, limit + 1)
-    if len(unpacked) > limit:
-        raise ValueError(f"unpacks to more than {limit} bytes")
-    if not unpacker.eof:
-        raise ValueError("the gzip stream is truncated")
+    unpacked = b""
+    while content.startswith(GZIP):
+        unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        unpacked += unpacker.decompress(content, limit + 1 - len(unpacked))
+        if len(unpacked) > limit:
+            raise ValueError(f"unpacks to more than {limit} bytes")
+        if not unpacker.eof:
+            raise ValueError("the gzip stream is truncated")
+        content = unpacker.unused_data
     return unpacked
+
+
+def unxz(content: bytes, limit: int) -> bytes:
+    """Return `content` of .xz unpacked, of one stream or more; at most `limit` bytes."""
+    unpacked = b""
+    while content:
+        unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+        unpacked += unpacker.decompress(content, limit + 1 - len(unpacked))
+        if len(unpacked) > limit:
+            raise ValueError(f"unpacks to more than {limit} bytes")
+        if not unpacker.eof:
+            raise ValueError("the xz stream is truncated")
+        content = unpacker.unused_data
+    return unpacked
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+def decode(content: bytes) -> tuple[str, str]:
+    """Return text and its encoding: by its byte order mark, else UTF-8, UTF-16 or Windows' 1252."""
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding), encoding
+    # Latin letters in UTF-16 have a zero in every second byte, text in UTF-8 has none.
+    head = content[:1000]
+    for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if len(head) > 3 and head[first::2].count(0) > 0.9 * len(head[first::2]):
+            return content.decode(encoding), encoding
+    try:
+        return content.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        return content.decode("cp1252"), "cp1252"
+
+
+_MARKS = (  # that of UTF-32 begins like that of UTF-16
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 
 # --- IDX (MNIST) ----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from avi.datasets.columns import COUNTED, word
 from avi.datasets.tables import Table
 from avi.types import Support
 
@@ -12,6 +13,8 @@ LONG = 6  # distances between the quartiles of logarithms: what a long tail may 
 MANY = 1e6  # from which on whole numbers are no counts of anything in a table
 ZEROS = 0.1  # share from which on whole numbers look like counts
 IMAGE = 16  # numbers in a row from which on bytes look like an image
+LABELS = ("label", "labels", "class", "target", "y")  # names of a column
+CLASSES = 30  # from which on whole numbers are no classes
 SHOWN = 3  # of one kind
 
 
@@ -23,7 +26,7 @@ def suspicions(table: Table, support: Support, *, single: bool) -> tuple[str, ..
         support: what x is taken for; only real numbers can be far from one another.
         single: whether the run computes in single precision.
     """
-    found = _counters(table)
+    found = [*_counters(table), *_labels(table)]
     if support == "real":
         found += [*_far(table), *_bytes(table), *_counts(table)]
         found += _rounded(table) if single else []
@@ -56,9 +59,12 @@ def _far(table: Table) -> list[str]:
         for place, low, high in places[:SHOWN]
     )
     more = f"; and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+    found = {float(table.rows[place]) for place, *_ in places}
+    codes = ",".join(f"{code:g}" for code in sorted(found.intersection(SENTINELS)))
+    say = f"If they stand for missing values, say dataset.missing=[{codes}]. " if codes else ""
     return [
-        f"{table.source}: far from all others: {words}{more}. If they stand for missing values or "
-        "are damaged, remove these rows, or empty the cells and say dataset.missing=mask."
+        f"{table.source}: far from all others: {words}{more}. {say}If they are damaged, remove "
+        "these rows, or empty the cells and say dataset.missing=mask."
     ]
 
 
@@ -117,14 +123,34 @@ def _counts(table: Table) -> list[str]:
 
 
 def _counters(table: Table) -> list[str]:
-    """Name columns that count the rows: an index, not a measurement."""
+    """Name columns that go up by one from row to row, unless a person has named the columns."""
     number = len(table.rows)
-    if number < 3:
+    if number < 3 or table.chosen:
         return []
-    steps = table.rows - np.arange(number)[:, None]
-    counting = np.flatnonzero((steps == steps[:1]).all(axis=0) & np.isin(steps[0], (0, 1)))
+
+    def rises(values: np.ndarray) -> np.ndarray:
+        return (np.diff(values.astype(float), axis=0) == 1).all(axis=0)
+
+    likely = np.flatnonzero(rises(table.rows[:COUNTED])).tolist()
+    counting = [column for column in likely if rises(table.rows[:, column])]
     return [
-        f"{table.source}: column {table.name(column)} counts the rows and is trained on like a "
-        "measurement. Remove it from the file if it is an index."
+        f"{table.source}: column {table.name(column)} counts the rows, from "
+        f"{table.rows[0, column]:g}, and is trained on like a measurement. Leave it out with "
+        f"{word('drop', [table.key(column)])}, if it is none."
         for column in counting[:SHOWN]
+        if number >= COUNTED or table.rows[0, column] in (0, 1)
+    ]
+
+
+def _labels(table: Table) -> list[str]:
+    """Name a column that is called a label and holds a few whole numbers."""
+    if table.columns is None or table.chosen or len(table.columns) == 1:
+        return []
+    likely = [place for place, name in enumerate(table.columns) if name.lower() in LABELS]
+    values = {table.columns[place]: np.unique(table.rows[:, place]) for place in likely}
+    return [
+        f"{table.source}: column {name!r} looks like class labels and is trained on like a "
+        f"measurement. Say {word('label', name)} to carry it as labels."
+        for name, found in values.items()
+        if len(found) <= CLASSES and (found == np.floor(found)).all()
     ]

@@ -1,26 +1,37 @@
-"""Rows of the user's own: .npz, .npy or .csv, one row per observation."""
+"""Rows of the user's own: .npz, .npy, .csv or .tsv, one row per observation."""
 
-import csv
-import io
-import itertools
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 
-from avi.datasets.contract import require_finite, require_support
-from avi.datasets.formats import byte_limit, data_errors, load_array, read_file
+from avi.datasets.cells import Dress, read_sheet
+from avi.datasets.columns import (
+    Choice,
+    Raw,
+    Reading,
+    choose,
+    classes,
+    listed,
+    places_of,
+    require_numbers,
+    row_names,
+    word,
+)
+from avi.datasets.contract import outside, require_finite, require_support
+from avi.datasets.formats import byte_limit, load_array
 from avi.errors import ConfigError, DataError
-from avi.types import Support
+from avi.types import Layout, Support
 
 Missing = Literal["refuse", "mask"]  # what becomes of values that are missing
 
-SUFFIXES = (".npz", ".npy", ".csv")
-SHOWN = 10  # names of columns in a message
-MISSING = ("", "na", "nan", "n/a", "null", "none", "?")
+TEXTS = (".csv", ".tsv")
+ARRAYS = (".npy", ".npz")
+PACKED = (".gz", ".xz")
+SEVERAL = 3  # values outside the support in one column: it is another kind of column
+UNSAID = Dress()
+PLAIN = Reading()  # all columns, as the file has them
 
 
 @dataclass(frozen=True)
@@ -29,24 +40,51 @@ class Table:
 
     rows: np.ndarray
     source: str
-    columns: tuple[str, ...] | None = None  # of a .csv with a header
-    first_line: int | None = None  # of a .csv: the line of row 0, counted from 1
+    columns: tuple[str, ...] | None = None  # of a text with a header
+    first_line: int | None = None  # of a text: the line of row 0, counted from 1
+    labels: np.ndarray | None = None  # [N], classes
+    row_names: tuple[str, ...] | None = None
+    layout: Layout | None = None  # of the file
+    chosen: bool = False  # whether a person named the columns
+    understood: tuple[str, ...] = ()  # how it was read, a line each
 
     def name(self, column: int) -> str:
         """Return what a person calls a column: its name, else its number counted from 0."""
-        return repr(self.columns[column]) if self.columns else str(column)
+        return repr(self.columns[column]) if self.columns else str(self._number(column))
+
+    def key(self, column: int) -> str:
+        """Return what the command line calls a column."""
+        return self.columns[column] if self.columns else str(self._number(column))
 
     def place(self, index: tuple[int, ...]) -> str:
         """Return where a person finds the value at `index`."""
         row, column = index
         name = self.name(column)
         if self.first_line is not None:
-            return f"line {self.first_line + row}, column {name if self.columns else column + 1}"
+            where = name if self.columns else self._number(column) + 1
+            return f"line {self.first_line + row}, column {where}"
         return f"row {row}, column {name} (counted from 0)"
+
+    def _number(self, column: int) -> int:
+        """Return the place in the file of a column of x."""
+        return column if self.layout is None else int(np.flatnonzero(self.layout.kept)[column])
 
     def require(self, support: Support) -> None:
         """Raise DataError unless every value lies in `support`."""
-        require_support(self.rows, support, self.source, self.place)
+        try:
+            require_support(self.rows, support, self.source, self.place)
+        except DataError:
+            wrong = outside(self.rows, support).sum(axis=0)
+            odd = np.flatnonzero(wrong).tolist()
+            alone = len(odd) == 1 < self.rows.shape[1] and wrong.max() >= SEVERAL
+            if not alone or not np.isfinite(self.rows).all():
+                raise
+            out = self.key(odd[0])
+            advice = (
+                f"All are in this column: if it is no part of x, say {word('drop', [out])}, or "
+                f"{word('label', out)} where it is a class label."
+            )
+            require_support(self.rows, support, self.source, self.place, advice)
 
     def ordered(self, columns: tuple[str, ...] | None) -> Self:
         """Return the table with its columns in this order, if they and it have names.
@@ -60,10 +98,10 @@ class Table:
         strange = [name for name in self.columns if name not in columns]
         if lacking or strange or len(self.columns) != len(columns):
             raise DataError(
-                f"{self.source}: its columns are {_listed(self.columns)}; expected those of "
-                f"training, {_listed(columns)}, in any order."
-                + (f" Not there: {_listed(lacking)}." if lacking else "")
-                + (f" Not known: {_listed(strange)}." if strange else "")
+                f"{self.source}: its columns are {listed(self.columns)}; expected those of "
+                f"training, {listed(columns)}, in any order."
+                + (f" Not there: {listed(lacking)}." if lacking else "")
+                + (f" Not known: {listed(strange)}." if strange else "")
             )
         if twice := [name for name in columns if columns.count(name) > 1]:
             raise DataError(
@@ -71,7 +109,7 @@ class Table:
                 "another order: which is which? Give them different names and train again."
             )
         order = [self.columns.index(name) for name in columns]
-        return replace(self, rows=self.rows[:, order], columns=columns)
+        return replace(self, rows=self.rows[:, order], columns=columns, layout=None)
 
     def without_missing(self) -> Self:
         """Return the table with zeros for missing values."""
@@ -82,36 +120,59 @@ class Table:
         require_finite(self.rows, self.source, self.place)
 
 
-def read_table(path: Path, array: str | None = None, header: bool | None = None) -> Table:
-    """Return the rows of a file; an array with more than two axes has its rows flattened.
+def kind_of(path: Path) -> str:
+    """Return the ending that says how a file is read, .csv of mine.csv.gz."""
+    return Path(path.stem).suffix if path.suffix in PACKED else path.suffix
 
-    `array` names one of an .npz with several; `header` says whether a .csv begins with names (None:
-    it does if there is no number in its first line).
+
+def read_table(path: Path, reading: Reading = PLAIN) -> Table:
+    """Return the rows of a file, in the columns that are x.
+
+    An array with more than two axes has its rows flattened.
 
     Raises:
-        ConfigError: the file is missing or of a kind that is not read.
-        DataError: it is malformed or holds no rows.
+        ConfigError: the file is missing, of a kind that is not read, or lacks a column.
+        DataError: it is malformed, holds no rows or text, or can be read in two ways.
     """
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}.")
-    if not path.is_file():
-        raise ConfigError(f"{path}: there is no such file, seen from {Path.cwd()}.")
-    if array is not None and path.suffix != ".npz":
-        raise ConfigError(f"{path} holds one array only: leave out dataset.array={array}.")
-    if path.suffix == ".csv":
-        return _read_csv(path, header)
-    rows = load_array(path, array)
-    if rows.ndim < 2 or rows.size == 0:
-        raise DataError(
-            f"{path}: expected an array of rows, shape [N, D] with N and D at least 1; found shape "
-            f"{list(rows.shape)}."
-        )
-    return Table(rows.reshape(len(rows), -1), str(path))
+    raw = _raw(path, reading)
+    choice = choose(raw, reading)
+    table = _table(raw, choice.kept)
+    names = tuple(name for name in raw.names or () if name not in (table.columns or ()))
+    return replace(
+        table,
+        labels=None if choice.label is None else classes(raw, choice.label),
+        row_names=None if choice.index is None else row_names(raw, choice.index),
+        layout=Layout(choice.kept, names, *raw.form),
+        chosen=isinstance(reading.columns, tuple),
+        understood=_understood(raw, choice, table),
+    )
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:SHOWN])
-    return f"{shown}, ... ({len(names)} in all)" if len(names) > SHOWN else shown
+def read_again(
+    path: Path, reading: Reading, layout: Layout | None, columns: tuple[str, ...] | None
+) -> Table:
+    """Return rows of another file in the columns of training: by name where both have names.
+
+    What was no column of x there may be here or not.
+
+    Raises:
+        ConfigError, DataError: as in `read_table`; or the columns are not those of training.
+    """
+    layout = layout or Layout(np.ones(0, bool))
+    known = Dress(None, layout.separator, layout.decimal)
+    raw = _raw(path, replace(reading, label=None), known)
+    kept = places_of(raw, layout, columns)
+    require_numbers(raw, kept)
+    table = _table(raw, kept).ordered(columns)
+    has_names = reading.index is not None and str(reading.index) in (raw.names or ())
+    index = raw.place(reading.index, "index") if has_names and reading.index is not None else None
+    out = [name for name, own in zip(raw.names or (), kept, strict=False) if not own]
+    new = listed([name for name in out if name not in layout.left_out])
+    return replace(
+        table,
+        row_names=None if index is None else row_names(raw, index),
+        understood=(f"{path.name}: left out, unknown in training: {new}.",) if new else (),
+    )
 
 
 def masked(rows: np.ndarray) -> np.ndarray:
@@ -121,25 +182,16 @@ def masked(rows: np.ndarray) -> np.ndarray:
     return np.stack([seen, np.where(seen, rows, 0)], axis=2).astype(dtype)
 
 
-def read_observations(
-    path: Path,
-    array: str | None,
-    support: Support,
-    size: int,
-    missing: Missing = "refuse",
-    columns: tuple[str, ...] | None = None,
-) -> np.ndarray:
+def observations(table: Table, support: Support, size: int, missing: Missing) -> np.ndarray:
     """Return rows [M, size] that are x as a bound scores it: in `support`, already binarised.
 
-    Named columns are put into the order of `columns`. With missing="mask" the rows are pairs
-    (mask, value), shape [M, size, 2].
+    With missing="mask" the rows are pairs (mask, value), shape [M, size, 2].
     """
-    table = read_table(path, array)
     if table.rows.shape[1] != size:
         raise DataError(
-            f"{path}: expected rows of {size} numbers, as in training; found {table.rows.shape[1]}."
+            f"{table.source}: expected rows of {size} numbers, as in training; found "
+            f"{table.rows.shape[1]}."
         )
-    table = table.ordered(columns)
     if missing == "mask":
         table.without_missing().require(support)
         return masked(table.rows)
@@ -147,72 +199,88 @@ def read_observations(
     return table.rows
 
 
-def _read_csv(path: Path, header: bool | None) -> Table:
-    content = read_file(path, byte_limit() // 4)
-    with data_errors(str(path)):
-        text = io.StringIO(content.decode("utf-8-sig").rstrip("\r\n"), newline="")
-        lines = csv.reader(text, strict=True)
-        first = next(lines, [])
-        columns = _columns(first, header)
-        first_line = 2 if columns else 1
-        body = lines if columns else itertools.chain([first], lines)
-        rows = [
-            _numbers(words, len(first), f"{path}, line {number}")
-            for number, words in enumerate(body, start=first_line)
-        ]
-    if not rows or not first:
-        raise DataError(f"{path} holds no rows.")
-    return Table(np.stack(rows), str(path), columns, first_line)
-
-
-def _columns(first: list[str], header: bool | None) -> tuple[str, ...] | None:
-    """Return the names of the columns if the first line holds names."""
-    counting = [[str(start + place) for place in range(len(first))] for start in (0, 1)]
-    if header is None and len(first) > 2 and first in counting:
-        raise ValueError(
-            "its first line counts the columns: say dataset.header=true if they are names, or "
-            "dataset.header=false if they are data"
+def _raw(path: Path, reading: Reading, known: Dress = UNSAID) -> Raw:
+    """Return all columns; `known` is what a file is taken for where it does not say."""
+    kind = kind_of(path)
+    if kind not in (TEXTS if path.suffix in PACKED else (*ARRAYS, *TEXTS)):
+        raise ConfigError(
+            f"{path}: expected a file that ends in {', '.join((*ARRAYS, *TEXTS))}, the last two "
+            f"also packed, {' or '.join(PACKED)}."
         )
-    names = header if header is not None else _are_names(first)
-    if names and first and not first[0].strip():
-        raise ValueError("its first column has no name, as a row index has none: remove the column")
-    return tuple(name.strip() for name in first) if names else None
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such file, seen from {Path.cwd()}.")
+    if reading.array is not None and kind != ".npz":
+        raise ConfigError(f"{path} holds one array only: leave out dataset.array={reading.array}.")
+    if kind in TEXTS:
+        raw = _of_text(path, reading, known)
+    else:
+        rows = load_array(path, reading.array)
+        if rows.ndim < 2 or rows.size == 0:
+            raise DataError(
+                f"{path}: expected an array of rows, shape [N, D] with N and D at least 1; found "
+                f"shape {list(rows.shape)}."
+            )
+        raw = Raw(rows.reshape(len(rows), -1), str(path), dress=(f"an array of {rows.dtype}",))
+    if not reading.codes:
+        return raw
+    coded = np.isin(raw.rows, reading.codes)
+    rows = np.where(coded, np.nan, raw.rows)
+    said = f"{int(coded.sum())} times {', '.join(f'{code:g}' for code in reading.codes)}"
+    return replace(raw, rows=rows, dress=(*raw.dress, f"{said} missing"))
 
 
-def _numbers(words: list[str], width: int, line: str) -> np.ndarray:
-    if len(words) != width:
-        raise DataError(f"{line}: expected {width} columns, found {len(words)}.")
-    return np.asarray([_number(word, line, column) for column, word in enumerate(words, start=1)])
+def _of_text(path: Path, reading: Reading, known: Dress) -> Raw:
+    sheet = read_sheet(path, reading.dress, known, byte_limit() // 4, reading.wanted)
+    return Raw(
+        np.stack([column.values for column in sheet.columns], axis=1),
+        str(path),
+        sheet.names,
+        sheet.first_line,
+        tuple(sheet.columns),
+        sheet.said,
+        sheet.form,
+    )
 
 
-def _number(word: str, line: str, column: int) -> float:
-    try:
-        return _parse(word)
-    except ValueError as error:
-        raise DataError(
-            f"{line}, column {column}: expected a number, found {word[:40]!r}."
-        ) from error
+def _table(raw: Raw, kept: np.ndarray) -> Table:
+    rows = raw.rows if kept.all() else raw.rows[:, kept]
+    columns = None
+    if raw.names is not None:
+        columns = tuple(name for name, own in zip(raw.names, kept, strict=True) if own)
+    return Table(rows, raw.source, columns, raw.first_line, layout=Layout(kept))
 
 
-def _are_names(words: list[str]) -> bool:
-    """Return whether there are words and no numbers; a missing value is neither."""
-    values = [_parse_or_none(word) for word in words]
-    has_numbers = any(value is not None and not math.isnan(value) for value in values)
-    return None in values and not has_numbers
+def _understood(raw: Raw, choice: Choice, table: Table) -> tuple[str, ...]:
+    """Return the lines that say how a file was read: its form, then its columns."""
+    number, size = table.rows.shape
+    shape = f"{_many(number, 'row')} of {_many(size, 'number')}"
+    form = f"{Path(raw.source).name}: {shape}; {', '.join(raw.dress)}."
+    parts = _of_columns(raw, choice, table)
+    text = "; ".join(parts)
+    return (form, f"{text[0].upper()}{text[1:]}.") if parts else (form,)
 
 
-def _parse_or_none(word: str) -> float | None:
-    try:
-        return _parse(word)
-    except ValueError:
-        return None
+def _of_columns(raw: Raw, choice: Choice, table: Table) -> list[str]:
+    """Return what is not plain in the columns of a file."""
+    rows, parts = table.rows, []
+    if choice.left_out:
+        out = listed([raw.name(place) for place in choice.left_out], 20)
+        why = " or ".join(dict.fromkeys(choice.left_out.values()))
+        parts.append(f"left out: {out} ({why}; dataset.columns=all keeps it)")
+    if choice.label is not None:
+        many = len(np.unique(classes(raw, choice.label)))
+        parts.append(f"labels: {raw.name(choice.label)} ({many})")
+    if choice.index is not None:
+        parts.append(f"row names: {raw.name(choice.index)}")
+    absent = np.isnan(rows) if rows.dtype.kind == "f" else np.zeros((1, 1), bool)
+    if absent.any():
+        columns = _many(int(absent.any(axis=0).sum()), "column")
+        parts.append(f"missing: {_many(int(absent.sum()), 'value')} in {columns}")
+    constant = np.flatnonzero((rows == rows[:1]).all(axis=0))
+    if len(rows) > 1 and constant.size:
+        parts.append(f"constant: {listed([table.key(column) for column in constant.tolist()], 20)}")
+    return parts
 
 
-def _parse(word: str) -> float:
-    """Return the number, NaN for a missing one; stricter than Python, which takes 1_000."""
-    word = word.strip()
-    if word.lower() in MISSING:
-        return math.nan
-    if "_" in word:
-        raise ValueError("not a number")
-    return float(word)
+def _many(number: int, one: str) -> str:
+    return f"{number} {one if number == 1 else f'{one}s'}"

@@ -228,7 +228,7 @@ class RunView:
             return ""
         if deviations is not None and deviations.shape != means.shape:
             deviations = None
-        drawing = latent.latent_space(means, deviations, self.run.snapshot.labels)
+        drawing = latent.latent_space(means, deviations, self.run.snapshot.named_labels)
         return markup(svg(drawing, "Latent space"))
 
     @property

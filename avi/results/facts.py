@@ -41,6 +41,7 @@ class Facts:
     instruction_set: str = ""
     data_sha256: str = ""
     columns: tuple[str, ...] = ()  # names of the user's columns, in the order of x
+    understood: tuple[str, ...] = ()  # how the user's own file was read and scaled
     command: tuple[str, ...] = ()
     directory: str = ""  # where it was given
     bound: str = ""  # that was trained and that the curves show

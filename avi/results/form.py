@@ -21,6 +21,11 @@ class Form:
     row: np.ndarray | None = None  # zeros of the shape and dtype of one row
     terms: np.ndarray | None = None  # ids that occur in training documents
     vocabulary: np.ndarray | None = None  # term of every id, a line each, as bytes of UTF-8
+    kept: np.ndarray | None = None  # of a person's own table, by column: whether it is x
+    left_out: np.ndarray | None = None  # names of the others, as those of the vocabulary
+    written: np.ndarray | None = None  # separator and decimal sign of a text, in the same way
+    mean: np.ndarray | None = None  # by which x is standardised, of each of its columns
+    deviation: np.ndarray | None = None
 
     @property
     def known(self) -> bool:

@@ -23,12 +23,17 @@ class Posterior(NamedTuple):
     bound: Float[np.ndarray, " n"]  # nats
 
 
-def write(folder: Path, posterior: Posterior, names: Sequence[str] | None = None) -> Path:
-    """Write both files and return the path of the table, which has the rows' names if there are."""
+def write(
+    folder: Path,
+    posterior: Posterior,
+    names: Sequence[str] | None = None,
+    title: str = "document",
+) -> Path:
+    """Write both files and return the path of the table; `title` stands over the rows' names."""
     atomic_write(folder / "posterior.npz", npz(posterior._asdict()))
     lines = _lines(posterior)
     if names is not None:
-        lines = ([name, *line] for name, line in zip(["document", *names], lines, strict=True))
+        lines = ([name, *line] for name, line in zip([title, *names], lines, strict=True))
     atomic_write(folder / "posterior.csv", lines_of(lines).encode())
     return folder / "posterior.csv"
 

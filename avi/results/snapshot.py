@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avi.results.store import Files, npz
+from avi.results.store import Files, npz, unpacked
 from avi.rundir import atomic_write
 
 SNAPSHOT = "snapshot.npz"
@@ -20,10 +20,20 @@ class Snapshot:
     latent_std: np.ndarray | None = None  # [M, D]
     image_shape: np.ndarray | None = None  # [2 or 3], [0] for what is no image
     labels: np.ndarray | None = None  # [M]
+    label_names: np.ndarray | None = None  # of labels 0, 1, ..., a line each, as bytes of UTF-8
     inputs: np.ndarray | None = None  # [n, ...]
     input_rows: np.ndarray | None = None  # ids [n]
     reconstructions: np.ndarray | None = None  # [n, ...]
     samples: np.ndarray | None = None  # [n, ...]
+
+    @property
+    def named_labels(self) -> np.ndarray | None:
+        """The labels by name, where they have names, [M]."""
+        names = np.array(unpacked(self.label_names))
+        if self.labels is None or not names.size:
+            return self.labels
+        fits = self.labels.dtype.kind in "iu" and self.labels.max(initial=0) < len(names)
+        return names[self.labels] if fits and self.labels.min(initial=0) >= 0 else self.labels
 
     @property
     def known(self) -> bool:

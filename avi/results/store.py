@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,18 @@ def write_atomically(path: Path, content: bytes | str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, content.encode("utf-8", "replace") if isinstance(content, str) else content)
     return path
+
+
+def packed(words: Iterable[str]) -> np.ndarray:
+    """Return words as bytes of UTF-8, a line each."""
+    return np.frombuffer("\n".join(words).encode(), np.uint8)
+
+
+def unpacked(lines: np.ndarray | None) -> tuple[str, ...]:
+    """Return the words of `packed`, none where there is nothing."""
+    if lines is None or not lines.size:
+        return ()
+    return tuple(np.asarray(lines).tobytes().decode("utf-8", "replace").split("\n"))
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:

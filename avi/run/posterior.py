@@ -47,11 +47,12 @@ def main(
 
     Args:
         run: a run folder.
-        split: whose rows, unless `data` names a file of observations (.npz, .npy or .csv, one row
-            each; documents in the form of the run's own): in the form of the run's own file under
-            dataset=file, else, and where grey values are binarised, as a bound scores x.
+        split: whose rows, unless `data` names a file of observations (.npz, .npy, .csv or .tsv,
+            one row each; documents in the form of the run's own): in the form of the run's own
+            file under dataset=file, else, and where grey values are binarised, as a bound scores x.
         data: that file, or for a run on a folder of texts another one. Columns with names are put
-            into the order of training, whatever theirs.
+            into the order of training, whatever theirs; what
+            training left out may be there or not.
         out: folder to write to; by default infer/<split or file name> in the run folder.
         limit: at most so many rows.
         checkpoint: step of the checkpoint, or the best on validation; None: the newest.
@@ -77,7 +78,8 @@ def main(
     found = posteriors(session, evaluator, state.params, points)
     named = None if names is None else [names[row] for row in rows]
     written = found._replace(row=rows)
-    table = write(out, written, named)
+    title = "name" if session.splits.vocabulary is None else "document"
+    table = write(out, written, named, title)
     cost = measure(session, state.params, evaluator, points)
     _tell(session.experiment.problem.bound_name, found, step, cost)
     say(str(table))
@@ -105,7 +107,7 @@ def _of_file(
         bags, view = documents
         rows, names = bags.rows(max(1, int(bags.lengths.max()))), bags.names
     else:
-        rows, view = _plain_rows(session, data, limit)
+        rows, view, names = _plain_rows(session, data, limit)
     # Ids behind the training rows: a table has no row for an observation from elsewhere.
     points = Points(rows, num_data + np.arange(len(jax.tree.leaves(rows)[0])))
     return Evaluator(problem, view, num_data, DRAWS), points, _name(data), names
@@ -139,19 +141,30 @@ def _documents(session: Session, data: Path, limit: int | None) -> tuple[Any, Vi
     return known, dataset.view
 
 
-def _plain_rows(session: Session, data: Path, limit: int | None) -> tuple[np.ndarray, View]:
+def _plain_rows(
+    session: Session, data: Path, limit: int | None
+) -> tuple[np.ndarray, View, Sequence[str] | None]:
+    """Return the rows of a table, their view, and their names if it has a column of them."""
     from avi.datasets.file import File
-    from avi.datasets.tables import Missing, read_observations
+    from avi.datasets.tables import PLAIN, Missing, observations, read_again
 
     example, dataset = session.spec.example, session.experiment.dataset
-    columns = session.splits.origin.columns
+    origin = session.splits.origin
+    if isinstance(dataset, File):
+        table = dataset.table_of(data, origin)
+    else:
+        table = read_again(data, PLAIN, origin.layout, origin.columns)
+    for line in table.understood:
+        say(line)
+    names = None if table.row_names is None else table.row_names[:limit]
     if isinstance(dataset, File) and dataset.binarize == "none":
-        rows, size = dataset.rows_of(data, columns), session.splits.train.shape[1]
-        if rows.shape[1] != size:
+        size = session.splits.train.shape[1]
+        if table.rows.shape[1] != size:
             raise DataError(
-                f"{data}: expected rows of {size} numbers, as in training; found {rows.shape[1]}."
+                f"{data}: expected rows of {size} numbers, as in training; found "
+                f"{table.rows.shape[1]}."
             )
-        return rows[:limit], dataset.view
+        return dataset.rows_of(table)[:limit], dataset.view, names
     masks = isinstance(dataset, Incomplete) and dataset.masks
     if not masks and not isinstance(example, jax.Array | np.ndarray):
         raise ConfigError(
@@ -159,8 +172,8 @@ def _plain_rows(session: Session, data: Path, limit: int | None) -> tuple[np.nda
         )
     size = example["value"].size if masks else example.size
     missing: Missing = "mask" if masks else "refuse"
-    rows = read_observations(data, None, session.spec.support, size, missing, columns)[:limit]
-    return rows, scored(session)
+    rows = observations(table, session.spec.support, size, missing)[:limit]
+    return rows, scored(session), names
 
 
 def scored(session: Session) -> View:

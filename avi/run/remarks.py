@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from avi.abilities import Conjugate, Remarkable, TrainsAnother
+from avi.abilities import Conjugate, Remarkable, Standardising, TrainsAnother
 from avi.datasets.base import repeated_rows
 from avi.engine.step import TrainState
 from avi.phi import is_amortized
@@ -27,6 +27,19 @@ def remarks(session: Session, state: TrainState) -> list[str]:
         *repeated(session),
         *cold_start(session, state),
     ]
+
+
+def understood(session: Session) -> list[str]:
+    """Return how a person's own file was read, and how it is scaled, a line each."""
+    lines, scale = list(session.splits.understood), session.splits.scale
+    model = session.experiment.problem.model
+    if isinstance(model, Standardising):
+        lines.append(
+            "Columns are standardised; bounds in your units (dataset.standardize=none: raw)."
+        )
+    elif scale is not None:
+        lines.append(f"Not standardised: {type(model).__name__} is in the units of the file.")
+    return lines
 
 
 def of_objective(session: Session) -> list[str]:

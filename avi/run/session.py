@@ -19,6 +19,7 @@ from avi.engine.feed import mapped, num_bytes
 from avi.engine.step import TrainState, init_state
 from avi.errors import CheckpointError, ConfigError, DataError
 from avi.experiment import Experiment, check_batch
+from avi.models.standardised import standardised
 from avi.population import Points
 from avi.problem import require_shapes
 from avi.randomness import key_for
@@ -186,8 +187,6 @@ def _scaled(experiment: Experiment, scale: Scale | None) -> Experiment:
     problem = experiment.problem
     if scale is None or isinstance(problem.model, OwnUnits):
         return experiment
-    from avi.models.standardised import standardised
-
     return replace(experiment, problem=replace(problem, model=standardised(problem.model, scale)))
 
 

@@ -11,6 +11,7 @@ from avi.engine.lanes import in_lanes
 from avi.population import Points
 from avi.randomness import key_for
 from avi.results.snapshot import SNAPSHOT, Snapshot, write
+from avi.results.store import packed
 from avi.run.product import End, Made, Product
 from avi.run.session import Session
 from avi.settings import SPLITS
@@ -34,7 +35,7 @@ def snapshot(session: Session, params: Params) -> Snapshot:
         latent_mean=mean,
         latent_std=deviation,
         image_shape=np.array(dataset.image_shape or ()),
-        labels=_labels(session, points),
+        **_labels(session, points),
         **_observations(session, params, points, mean, key),
     )
 
@@ -70,9 +71,16 @@ def _observations(
     }
 
 
-def _labels(session: Session, points: Points) -> np.ndarray | None:
+def _labels(session: Session, points: Points) -> dict[str, np.ndarray]:
+    """Return the labels of the points: as they are, or numbers and their names."""
     labels = session.splits.labels
-    return None if labels is None else np.concatenate([labels[s] for s in SPLITS])[points.ids]
+    if labels is None:
+        return {}
+    whole = np.concatenate([labels[split] for split in SPLITS])
+    if whole.dtype.kind != "U":
+        return {"labels": whole[points.ids]}
+    names, numbers = np.unique(whole, return_inverse=True)
+    return {"labels": numbers[points.ids], "label_names": packed(names.tolist())}
 
 
 def _make(end: End) -> Made:

@@ -27,7 +27,7 @@ from avi.run.postmortem import Postmortem
 from avi.run.product import End
 from avi.run.products import PRODUCTS
 from avi.run.recorder import Recorder
-from avi.run.remarks import cold_start, fallen, of_data, remarks, rising
+from avi.run.remarks import cold_start, fallen, of_data, remarks, rising, understood
 from avi.run.searches import left_to_gain
 from avi.run.session import Session, open_session, require_same_data
 from avi.rundir import RunDir, checkpoints
@@ -131,7 +131,9 @@ class _Training:
         num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
         self.run_dir.require_free(3 * num_bytes)
         self.recorder.begin(tree, choices, overrides, shapes)
-        said = [] if brought is None else brought.said
+        read = understood(self.session)
+        said = [*read, *([] if brought is None else brought.said)]
+        facts.record(self.run_dir, understood=read)
         for sentence in [*said, *of_data(self.session), *cold_start(self.session, shapes)]:
             say(sentence)
         if brought is not None:

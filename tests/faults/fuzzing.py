@@ -22,8 +22,10 @@ import yaml
 from safetensors.numpy import save
 
 from avi.datasets import documents
+from avi.datasets.cells import MISSING, Dress
+from avi.datasets.columns import Reading
 from avi.datasets.formats import data_errors, gunzip, load_array, parse_idx
-from avi.datasets.tables import MISSING, read_table
+from avi.datasets.tables import read_table
 from avi.rundir.bounded import read_tree
 
 LIMIT = 2**24
@@ -372,7 +374,7 @@ KINDS = {
     "csv": Kind(
         ".csv",
         _csv,
-        lambda path: read_table(path, header=False).rows,
+        lambda path: read_table(path, Reading(dress=Dress(header=False))).rows,
         _reference_csv,
         (_spaced, _quoted, _crlf, _marked, _without_end),
     ),

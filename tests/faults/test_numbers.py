@@ -31,6 +31,7 @@ def of_file(folder, rows):
     folder.mkdir(exist_ok=True)
     np.save(folder / "rows.npy", rows)
     own = ["dataset=file", "dataset.path=rows.npy", "dataset.shuffle=false"]
+    own.append("dataset.standardize=none")  # numbers as they are
     more = [f"train.batch_size={BATCH}", "train.epochs=3"]
     return ["train", "output=run", *own, *TINY, *MODES["amortized"], *more]
 

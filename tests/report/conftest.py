@@ -122,6 +122,7 @@ def _write_facts(folder, choices, amortized, width, num_data, overrides, seed) -
         mode_amortized=amortized,
         directory="/home",
         columns=(),
+        understood=(),
         theta_term=-0.4,
         theta_term_name="log p(theta) / N",
         remarks=["The likelihood's variance stands at its floor."],
