@@ -16,6 +16,7 @@ IMAGE = 16  # numbers in a row from which on bytes look like an image
 LABELS = ("label", "labels", "class", "target", "y")  # names of a column
 CLASSES = 30  # from which on whole numbers are no classes
 SHOWN = 3  # of one kind
+FEWEST = 10  # rows whose quartiles tell what is far
 
 
 def suspicions(table: Table, support: Support, *, single: bool) -> tuple[str, ...]:
@@ -31,6 +32,11 @@ def suspicions(table: Table, support: Support, *, single: bool) -> tuple[str, ..
         found += [*_far(table), *_bytes(table), *_counts(table)]
         found += _rounded(table) if single else []
     return tuple(found)
+
+
+def far_values(table: Table, support: Support) -> tuple[str, ...]:
+    """Return what a person should look at in rows that a trained model is to see."""
+    return tuple(_far(table)) if support == "real" and len(table.rows) >= FEWEST else ()
 
 
 def _far(table: Table) -> list[str]:
@@ -64,7 +70,8 @@ def _far(table: Table) -> list[str]:
     say = f"If they stand for missing values, say dataset.missing=[{codes}]. " if codes else ""
     return [
         f"{table.source}: far from all others: {words}{more}. {say}If they are damaged, remove "
-        "these rows, or empty the cells and say dataset.missing=mask."
+        "these rows, or empty the cells and say dataset.missing=mask; missing entries take "
+        "model=linear_gaussian."
     ]
 
 

@@ -19,7 +19,8 @@ from avi.types import DataSpec, Model, PRNGKey, Scalar, Scale, Theta, X, Z
 DENSITIES = ("log_joint", "log_likelihood", "concave_log_likelihood", "log_evidence", "elbo")
 READERS = ("coordinate_update",)
 APART = (
-    "log_prior", "latent", "support", "bound_name", "supports", "mean_globals", "remarks",
+    "log_prior", "latent", "layer_sizes", "prior", "support", "bound_name", "supports",
+    "mean_globals", "remarks",
     "observed",  # which entries there are, as they are
 )  # fmt: skip
 

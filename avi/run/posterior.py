@@ -146,6 +146,7 @@ def _plain_rows(
 ) -> tuple[np.ndarray, View, Sequence[str] | None]:
     """Return the rows of a table, their view, and their names if it has a column of them."""
     from avi.datasets.file import File
+    from avi.datasets.suspicions import far_values
     from avi.datasets.tables import PLAIN, Missing, observations, read_again
 
     example, dataset = session.spec.example, session.experiment.dataset
@@ -154,7 +155,7 @@ def _plain_rows(
         table = dataset.table_of(data, origin)
     else:
         table = read_again(data, PLAIN, origin.layout, origin.columns)
-    for line in table.understood:
+    for line in (*table.understood, *far_values(table, session.spec.support)):
         say(line)
     names = None if table.row_names is None else table.row_names[:limit]
     if isinstance(dataset, File) and dataset.binarize == "none":

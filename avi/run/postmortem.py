@@ -37,7 +37,7 @@ class Postmortem:
         step = chunk.first_step + len(chunk.value) - 1
         rows, key = self.rows_of(step)
         path = self._dump(chunk.state.params, step, "train", rows, key, chunk.value)
-        where = self._listed(self._at_fault(chunk.state.params, rows))
+        where = self._blamed(chunk.state.params, rows)
         return NonFiniteError(
             f"The bound, its variance or its gradient was not finite at step {step} (epoch "
             f"{step // self.session.steps_per_epoch}), {where}. {path} holds all rows and the "
@@ -72,13 +72,14 @@ class Postmortem:
                 f"and the norms of the parameters. {self._last_good()} {self._advice()}"
             )
 
-    def _at_fault(self, params: Params, ids: np.ndarray) -> np.ndarray:
-        """Return those of a batch's rows whose own bound is not finite; all if each is, or none."""
+    def _blamed(self, params: Params, ids: np.ndarray) -> str:
+        """Return the rows of a step whose own bound is not finite, unless it is each or none."""
         session = self.session
         rows = jax.tree.map(lambda leaf: leaf[ids], session.splits.train)
         key = key_for(session.experiment.seed, "evaluate")
         bad = ~np.isfinite(session.evaluator().bounds(params, Points(rows, ids), key))
-        return ids[bad] if bad.any() else ids
+        alone = bad.any() and not bad.all()
+        return self._listed(ids[bad]) if alone else f"the {len(ids)} rows of that step"
 
     def _listed(self, ids: np.ndarray) -> str:
         rows = self.session.splits.origin.rows_of(ids)

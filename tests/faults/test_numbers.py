@@ -1,7 +1,7 @@
 """A number that is not finite ends the run at once; what is known of it lies in a file."""
 
 import csv
-import re
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -15,9 +15,10 @@ from faults.hooks import (
 from faults.processes import MODES, TINY, avi
 
 from avi.randomness import key_for
+from avi.run.postmortem import Postmortem
 from avi.run.remarks import repeated
 from avi.rundir import RunDir, checkpoints
-from avi.types import Splits
+from avi.types import Origin, Splits
 
 BATCH = 20
 
@@ -55,13 +56,33 @@ def test_a_bad_row_stops_the_run_at_its_first_step_and_is_dumped(rows, tmp_path)
     assert all(np.isfinite(a).all() for a in checkpoints.load(run).arrays.values())
 
 
-def test_the_row_that_stops_a_run_is_named_alone_and_no_smaller_step_offered(rows, tmp_path):
-    rows[3, 1] = 1e30
-    ended = avi(of_file(tmp_path, rows), tmp_path, (without_report,))
+def test_damaged_data_are_named_and_no_smaller_step_is_offered(rows, tmp_path):
+    damaged = rows.copy()
+    damaged[3, 1] = 1e30
+    ended = avi(of_file(tmp_path, damaged), tmp_path, (without_report,))
     assert ended.process.exitcode == 5, ended.output
-    assert re.search(r"not finite at step \d+ \(epoch 0\), row 3\. ", ended.output)
     assert "1e+30 at row 3" in ended.output
     assert "learning_rate" not in ended.output
+    # Their mean is the start of the decoder: no row's bound is finite, and none is to blame.
+    assert f"the {BATCH} rows of that step" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ([-1.0, np.nan, -2.0], "row 11"),
+        ([-np.inf, -1.0, np.nan], "rows 10, 12"),
+        ([-1.0, -1.0, -1.0], "the 3 rows of that step"),
+        ([np.nan, np.nan, np.nan], "the 3 rows of that step"),
+    ],
+)
+def test_a_row_is_blamed_only_if_its_own_bound_is_not_finite(bounds, words):
+    session = SimpleNamespace(
+        splits=SimpleNamespace(train=np.zeros((9, 2)), origin=Origin(10 + np.arange(9))),
+        experiment=SimpleNamespace(seed=0),
+        evaluator=lambda: SimpleNamespace(bounds=lambda *_: np.array(bounds)),
+    )
+    assert Postmortem(session, None, None)._blamed(None, np.arange(3)) == words
 
 
 def test_a_variance_beyond_the_range_of_float32_ends_with_5(rows, tmp_path):
