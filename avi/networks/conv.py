@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import isqrt, prod
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ class _Images:
     image_shape: tuple[int, ...] | None  # height, width and perhaps channels; None: square
     activation: Activation
     output_scale: float
+    place: ClassVar[str]  # where such a network stands
 
     def __post_init__(self) -> None:
         if not self.channels or min(self.channels) < 1:
@@ -45,7 +46,7 @@ class _Images:
         if size % prod(shape):
             raise ConfigError(
                 f"{size} numbers are no image of shape {list(self.image_shape or shape[:2])}. "
-                "Try image_shape=[height,width] of this network, or network=mlp in its place."
+                f"Try {self.place}.image_shape=[height,width], or {self.place}=mlp."
             )
         return shape
 
@@ -64,6 +65,8 @@ class Conv(_Images):
 
     No layer sees another datapoint: there is no batch normalisation.
     """
+
+    place: ClassVar[str] = "inference.network"
 
     def init(self, key: PRNGKey, x: X, output_bias: Float[Array, " num_outputs"]) -> dict[str, Any]:
         """Return the weights, for images like `x`."""
@@ -92,6 +95,8 @@ class TransposedConv(_Images):
     The image is cut to its size at the end; `output_bias` is added to every pixel its own. Where a
     likelihood takes k numbers of each pixel, they are channels of the last layer.
     """
+
+    place: ClassVar[str] = "model.decoder"
 
     def init(self, key: PRNGKey, x: X, output_bias: Float[Array, " num_outputs"]) -> dict[str, Any]:
         """Return the weights, for codes like `x`."""

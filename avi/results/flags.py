@@ -29,6 +29,36 @@ class Validity:
         names = [each.name for each in fields(self)]
         return [name for name in names if getattr(self, name) is trouble.get(name, False)]
 
+    @property
+    def verdict(self) -> str:
+        """How many of the flags hold, and what the others warn of; empty without any."""
+        asked = [each.name for each in fields(self) if getattr(self, each.name) is not None]
+        failed = self.failed()
+        if not asked:
+            return ""
+        if not failed:
+            return f"All {len(asked)} checks hold"
+        warnings = ", ".join(WARNINGS[name] for name in failed)
+        return f"{len(asked) - len(failed)} of {len(asked)} checks hold: {warnings}"
+
+
+WARNINGS = {
+    "q_star_converged": "not every row is certified",
+    "n_ok": "too few rows for an interval",
+    "negative_gap": "a gap is negative",
+    "evidence_se_ok": "the evidence is too noisy",
+    "khat_ok": "khat warns",
+    "finite": "a bound is not finite",
+    "complete": "time ran out",
+    "doubling_ok": "a second search still gained",
+    "precision_ok": "single precision is too coarse",
+    "identity_ok": "the report contradicts itself",
+    "starts_ok": "other starts led higher",
+    "ess_ok": "the evidence rests on few weights",
+    "evidence_starts_ok": "annealing from the prior finds more",
+    "sandwich_ok": "the evidence is not settled on simulated rows",
+}
+
 
 class Sentences(NamedTuple):
     """What a page says of a flag; of those that are missing here other lines of the page tell."""

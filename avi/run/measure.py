@@ -131,6 +131,7 @@ def lines(summary: GapSummary) -> list[str]:
         )
     shown += [sentence for _, sentence in islice(audited(summary.audit), 1)]
     shown += [f"skipped: {sentence}" for sentence in summary.skipped]
+    shown += [f"{verdict}."] if (verdict := summary.validity.verdict) else []
     return [*shown, *gap.not_finite(summary)]
 
 

@@ -60,7 +60,9 @@ def test_the_k_numbers_of_a_pixel_come_one_image_after_the_other():
 
 
 def test_what_is_no_image_is_refused_with_what_to_type():
-    with pytest.raises(ConfigError, match=r"10 numbers are no image .* Try image_shape="):
+    with pytest.raises(
+        ConfigError, match=r"10 numbers are no image .* Try inference.network.image_shape="
+    ):
         Conv((2,), None, "tanh", 1.0).init(KEY, jnp.zeros(10), jnp.zeros(2))
     for wrong in ({"channels": ()}, {"image_shape": (3,)}):
         with pytest.raises(ValueError, match="must be|is \\["):

@@ -3,7 +3,7 @@ import io
 import json
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from matplotlib.image import imread
 
 from avi.errors import ConfigError, ResourceError
 from avi.report.run_page import headline, report, write_report
+from avi.results.flags import WARNINGS, Validity
 from avi.results.gap import GapMean
 from avi.results.run import read as read_run
 
@@ -362,3 +363,15 @@ def test_a_headline_says_what_few_rows_can_tell_of_others(finished):
     assert "as far as 6 rows tried from several starts can tell" in headline(few)
     many = replace(few, gap=replace(few.gap, audit=replace(audit, points=100)))
     assert "as far as" not in headline(many)
+
+
+def test_the_verdict_counts_the_checks_and_names_those_that_fail(run):
+    assert {field.name for field in fields(Validity)} == set(WARNINGS)
+    assert Validity().verdict == ""
+    assert Validity(finite=True, negative_gap=False).verdict == "All 2 checks hold"
+    some = Validity(finite=True, khat_ok=False, negative_gap=True, n_ok=True)
+    assert some.verdict == "2 of 4 checks hold: a gap is negative, khat warns"
+    page = report(read_run(run))
+    (verdict,) = re.findall(r'class="verdict">(.*?)<', page)
+    assert verdict.startswith(read_run(run).gap.validity.verdict)
+    assert page.index('href="#checks"') < page.index('id="checks"')
