@@ -145,6 +145,7 @@ def loser(run: Run) -> str:
         "amortized": "the encoder",
         "semi_amortized": "the encoder with its refinement steps",
         "iterative": "the encoder with its learned updates",
+        "hypernetwork": "the encoder",
         "free_form": "the free-form table",
         "svi": "the local optimisation",
     }

@@ -11,6 +11,7 @@ from oracles import closed_forms
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
 from avi.inference.amortized import Amortized
 from avi.inference.free_form import FreeForm
+from avi.inference.hypernetwork import Hypernetwork
 from avi.inference.iterative import Iterative
 from avi.inference.refined import Refined
 from avi.inference.start import Start
@@ -140,6 +141,21 @@ def test_updates_begin_where_the_base_is_and_train_both_networks():
     for part in jax.tree.leaves(gradient(params.phi)["base"]):
         assert float(jnp.abs(part).max()) > 0
     assert float(jnp.abs(gradient(params.phi)["update"]["layer1"]["kernel"]).max()) > 0
+
+
+def test_a_hypernetwork_scales_the_units_of_a_plain_encoder():
+    mode = Hypernetwork(MLP((), "tanh", 1.0), NETWORK, 5, output_scale=1.0)
+    problem = problem_of(mode)
+    params = start(problem)
+    phi = jax.tree.map(lambda leaf: leaf + 0.1, params.phi)
+    hidden = np.tanh(X @ phi["body"]["layer0"]["kernel"] + phi["body"]["layer0"]["bias"])
+    seen = np.tanh(X @ phi["modulator"]["layer0"]["kernel"] + phi["modulator"]["layer0"]["bias"])
+    scales = 1 + seen @ phi["modulator"]["layer1"]["kernel"] + phi["modulator"]["layer1"]["bias"]
+    expected = phi["outer"] @ np.diag(scales) @ hidden + phi["bias"]
+    found = problem.infer(params._replace(phi=phi), X, KEY)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    assert mode.unseen() is mode
+    assert mode.inner_calls() == 0
 
 
 def test_an_unseen_observation_costs_free_form_an_optimisation_and_an_encoder_nothing_new():
