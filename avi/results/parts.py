@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from avi.results.record import NAN, Count, plain, restored
+from avi.results.record import NAN, Count, Value, plain, restored
 from avi.results.store import Files
 from avi.rundir import atomic_write
 
@@ -21,6 +21,12 @@ class SplitParts:
     kl_of_each: tuple[float, ...] = ()  # of the marginal of each latent; their sum is at most kl
     active: Count = NAN  # latents whose posterior mean has a variance above 0.01 over the rows
     active_by_kl: Count = NAN  # latents whose own KL is above 0.01 nats
+    kl_se: float = NAN  # of the draws of the KL, and so of the reconstruction's; NaN: it is exact
+
+    @property
+    def divergence(self) -> Value:
+        """The KL and the error of its draws."""
+        return Value(self.kl, self.kl_se)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What the ELBO is made of at the end of a run: reconstruction and KL, and the latents in use."""
 
+import math
 from typing import Any
 
 import jax
@@ -7,28 +8,45 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from avi.abilities import StandardNormalKL, StandardNormalPrior, given, offers
+from avi.abilities import (
+    Reparametrised,
+    StandardNormalKL,
+    StandardNormalPrior,
+    draw_and_log_prob,
+    given,
+    offers,
+)
 from avi.engine.lanes import in_lanes
 from avi.population import Points
+from avi.process.terminal import measured
 from avi.randomness import key_for
 from avi.results import metrics
 from avi.results.parts import PARTS, Parts, SplitParts, write
+from avi.results.record import NAN
 from avi.run.product import End, Made, Product
 from avi.run.session import Session
 from avi.settings import SPLITS
-from avi.types import Params, Psi
+from avi.types import Params, PRNGKey, Psi
 
 ACTIVE = 0.01  # variance of a latent's posterior mean over rows (Burda et al. 2016), and nats of KL
 NEXT_TO_NOTHING = 0.1  # nats of KL per datapoint
+DRAWS = 100  # of a row's KL that is not known in closed form
+OF_PARTS = 1  # folded into the key of evaluations
 
 
 def split_parts(session: Session, params: Params, points: Points, bound: float) -> SplitParts:
-    """Return the parts of the mean ELBO `bound` of some rows, at the lam that it was scored at."""
-    of_weights = session.experiment.problem.family
-    lams = session.evaluator().lams(params, points, key_for(session.experiment.seed, "evaluate"))
+    """Return the parts of the mean ELBO `bound` of some rows, at the lam that it was scored at.
+
+    The KL is exact where it has a closed form, else the mean over draws of log q(z) - log p(z).
+    """
+    problem, seed = session.experiment.problem, session.experiment.seed
+    lams = session.evaluator().lams(params, points, key_for(seed, "evaluate"))
+    standard = offers(StandardNormalPrior, problem.model, problem.family)
+    if not (standard and offers(StandardNormalKL, problem.model, problem.family)):
+        return _drawn(session, params, points.ids, lams, bound, standard=standard)
 
     def parts_of(psi: Psi, lam: Float[jax.Array, " P"]) -> tuple[jax.Array, ...]:
-        family: Any = given(of_weights, psi)
+        family: Any = given(problem.family, psi)
         mean, deviation = family.mean(lam), family.standard_deviation(lam)
         each = 0.5 * (deviation**2 + mean**2 - 1) - jnp.log(deviation)
         return family.kl_to_standard_normal(lam), each, mean
@@ -43,6 +61,50 @@ def split_parts(session: Session, params: Params, points: Points, bound: float) 
         active=int((means.var(axis=0) > ACTIVE).sum()),
         active_by_kl=int((each > ACTIVE).sum()),
     )
+
+
+def _drawn(
+    session: Session,
+    params: Params,
+    ids: np.ndarray,
+    lams: Float[np.ndarray, "n P"],
+    bound: float,
+    *,
+    standard: bool,
+) -> SplitParts:
+    problem, x = session.experiment.problem, session.spec.example
+    model: Any = problem.model
+    root = jax.random.fold_in(key_for(session.experiment.seed, "evaluate"), OF_PARTS)
+
+    def parts_of(params: Params, lam: jax.Array, number: jax.Array) -> tuple[jax.Array, ...]:
+        family: Any = given(problem.family, params.psi)
+
+        def one(key: PRNGKey) -> jax.Array:
+            z, log_q = _draw(family, lam, key)
+            # Of whichever x: what is left of the joint is the prior.
+            log_prior = model.log_joint(params.theta, x, z) - model.log_likelihood(
+                params.theta, x, z
+            )
+            return log_q - log_prior
+
+        values = jax.vmap(one)(jax.random.split(jax.random.fold_in(root, number), DRAWS))
+        return values.mean(), values.var(ddof=1) / DRAWS, family.mean(lam)
+
+    shared = params._replace(phi=())
+    whole, variance, means = in_lanes(parts_of)(shared, lams, ids)
+    return SplitParts(
+        reconstruction=bound + float(whole.mean()),
+        kl=float(whole.mean()),
+        kl_se=float(np.sqrt(variance.sum()) / len(variance)),
+        active=int((means.var(axis=0) > ACTIVE).sum()) if standard else NAN,
+    )
+
+
+def _draw(family: Any, lam: jax.Array, key: PRNGKey) -> tuple[jax.Array, jax.Array]:
+    if isinstance(family, Reparametrised):
+        return draw_and_log_prob(family, lam, family.noise(key))
+    z = family.sample(lam, key)
+    return z, family.log_prob(lam, z)
 
 
 def independent(session: Session) -> float:
@@ -73,8 +135,7 @@ def independent(session: Session) -> float:
 
 def _due(session: Session) -> bool:
     problem = session.experiment.problem
-    needed = (StandardNormalPrior, StandardNormalKL)
-    knows = all(offers(need, problem.model, problem.family) for need in needed)
+    knows = hasattr(problem.model, "log_likelihood") and problem.model.latent.space == "real"
     return knows and problem.bound_name == "ELBO" and session.experiment.train.eval_points > 0
 
 
@@ -98,10 +159,10 @@ def lines(found: dict[str, SplitParts]) -> list[str]:
     if split is None:
         return []
     one = found[split]
-    return [
-        f"{split:5} reconstruction {one.reconstruction:.3f}, KL {one.kl:.3f} nats; "
-        f"{one.active} of {len(one.kl_of_each)} latents in use"
-    ]
+    kl = measured(one.kl, one.kl_se).strip()
+    used = f"{one.active:g} of {len(one.kl_of_each)}" if one.kl_of_each else f"{one.active:g}"
+    in_use = f"; {used} latents in use" if math.isfinite(one.active) else ""
+    return [f"{split:5} reconstruction {one.reconstruction:.3f}, KL {kl}{in_use}"]
 
 
 def _remarks(found: dict[str, SplitParts], final: dict[Any, float], alone: float) -> list[str]:

@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from avi.abilities import StandardNormalPrior
 from avi.config.compose import compose
 from avi.objectives.elbo import AnalyticKL
 from avi.randomness import key_for
-from avi.run.parts import _remarks, independent, split_parts
+from avi.run.parts import _remarks, independent, lines, split_parts
 from avi.run.session import open_session
 
 SMALL = "model=vae dataset=digits model.latent_size=3 model.decoder.widths=[8]".split()
@@ -38,6 +39,20 @@ def test_the_bound_is_reconstruction_less_kl(session):
     assert sum(parts.kl_of_each) == pytest.approx(parts.kl, rel=1e-5)  # a diagonal family
     assert parts.active == (means.var(0) > 0.01).sum()
     assert parts.active_by_kl == (kl.mean(0) > 0.01).sum()
+
+
+def test_a_divergence_by_draws_is_the_one_that_is_known(session, monkeypatch):
+    """4.9 standard errors of the draws: false once in a million."""
+    params, points = session.initial_state().params, session.points("test", 40)
+    exact = split_parts(session, params, points, -20.0)
+    monkeypatch.setattr("avi.run.parts.offers", lambda need, *_: need is StandardNormalPrior)
+    drawn = split_parts(session, params, points, -20.0)
+    assert 0 < drawn.kl_se < 0.05
+    assert abs(drawn.kl - exact.kl) < 4.9 * drawn.kl_se
+    assert drawn.reconstruction - drawn.kl == pytest.approx(-20.0)
+    assert drawn.active == exact.active
+    assert lines({"test": drawn})[0].endswith(f"{exact.active} latents in use")
+    assert " +- " in lines({"test": drawn})[0]
 
 
 def test_independent_bits_are_scored_by_their_shares(session):
