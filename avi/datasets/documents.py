@@ -159,7 +159,8 @@ def _lda_c(lines: list[str], source: str, first_id: int) -> Iterator[Bag]:
         if not promised.isdecimal() or len(promised) > 18 or int(promised) != len(ids):
             raise DataError(
                 f"{source}, line {number}: expected `M id:count ...` with M pairs; found M = "
-                f"{promised[:20] or 'nothing'!r} and {len(ids)} pairs."
+                f"{promised[:20] or 'nothing'!r} and {len(ids)} pairs. Other forms: "
+                "dataset.format=svmlight, matrix-market or text."
             )
         yield Bag(number, ids, counts)
 
@@ -256,9 +257,12 @@ def _checked(
         row = np.array(bag.ids)
         outside = (row < 0) | (row >= known)
         if outside.any():
+            one = row[outside][0] + first_id
             raise DataError(
-                f"{where}: term id {row[outside][0] + first_id} is outside the vocabulary, whose "
-                f"ids are {first_id} to {known - 1 + first_id}."
+                f"{where}: term id {one} is below the first, {first_id}."
+                if one < first_id
+                else f"{where}: term id {one} is outside the vocabulary, whose ids are {first_id} "
+                f"to {known - 1 + first_id}."
             )
         if len(set(bag.ids)) < len(bag.ids):
             raise DataError(f"{where}: a term id occurs twice.")

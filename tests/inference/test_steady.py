@@ -18,6 +18,7 @@ from avi.inference.refined import _steady
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = ["gap.num_points=0", "train.report=false", "overwrite=true"]
 TABLES = {"breast_cancer": "load_breast_cancer", "wine": "load_wine"}
+MODES = ["semi_amortized", "iterative", "hypernetwork", "svi", "free_form"]
 
 
 class Steps:
@@ -86,7 +87,7 @@ def bound_on(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["semi_amortized", "svi", "free_form"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("data", [*TABLES, "digits", "linear_gaussian"])
 def test_no_mode_ends_below_the_encoder_alone(bound_on, data, mode):
     encoder, error = bound_on(data, "amortized")
