@@ -74,7 +74,7 @@ def test_a_folder_of_texts_is_counted_term_by_term(tmp_path):
     ("text", "layout", "line", "reason"),
     [
         ("1 0:1\n1 9:1\n", "lda-c", 2, "term id 9 is outside the vocabulary, whose ids are 0 to 3"),
-        ("1 0:1\n1 -1:1\n", "lda-c", 2, "term id -1 is outside"),
+        ("1 0:1\n1 -1:1\n", "lda-c", 2, "term id -1 is below the first, 0"),
         ("1 0:1\n0\n", "lda-c", 2, "the document is empty"),
         ("1 0:1\n\n", "lda-c", 2, "expected `M id:count"),
         ("1 0:-2\n", "lda-c", 1, "expected whole counts .* found -2"),
