@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from avi.abilities import LocationScale, Real
 from avi.conjugate import LOG_TWO_PI
+from avi.evidence import prior
 from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Scalar, Target
 
 SCHEDULE_RADIUS = 4.0  # of the sigmoid: temperatures are dense at both ends
@@ -106,7 +107,7 @@ class AnnealedImportanceSampling:
         """Return an upper bound from z ~ p(z | x), with the step sizes of the lower bound."""
         place = self._place(target, family, lam)
         _, sizes = self._forward(place, family.latent.size, key)
-        transport, _ = self._base(family, lam)
+        transport, _ = self._base(target, family, lam)
         origin = jnp.zeros(family.latent.size)
         position = jnp.linalg.solve(jax.jacobian(transport)(origin), z - transport(origin))
         log_weights = self._backward(place, sizes, position, jax.random.fold_in(key, 1))
@@ -128,21 +129,24 @@ class AnnealedImportanceSampling:
         ends = jax.nn.sigmoid(jnp.array([-SCHEDULE_RADIUS, SCHEDULE_RADIUS]))
         return jnp.clip((jax.nn.sigmoid(grid) - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)
 
-    def _base(self, family: Any, lam: Lam) -> tuple[Callable[[Array], Array], Scalar]:
+    def _base(
+        self, target: Target, family: Any, lam: Lam
+    ) -> tuple[Callable[[Array], Array], Scalar]:
         """Return u -> z, which takes N(0, I) to the start of the path, and log |dz / du|."""
+        from_prior = self.start == "prior"
         gaussian = isinstance(family, LocationScale)
-        if not gaussian:
-            mean, deviation = self._moments(family, lam)
+        if not gaussian or (from_prior and not prior.is_plain(target.model)):
+            mean, deviation = self._moments(target, family, lam)
             return lambda position: mean + deviation * position, jnp.log(deviation).sum()
-        lam = family.init() if self.start == "prior" else lam
+        lam = family.init() if from_prior else lam
         origin = jnp.zeros(family.latent.size)
         # z = m + C u, so the log determinant is log N(0; 0, I) - log q(m) wherever one looks.
         stretch = _log_normal(origin) - family.log_prob(lam, family.transport(lam, origin))
         return lambda position: family.transport(lam, position), stretch
 
-    def _moments(self, family: Family, lam: Lam) -> tuple[Array, Array]:
+    def _moments(self, target: Target, family: Family, lam: Lam) -> tuple[Array, Array]:
         """Return mean and deviations of q where it has them, else those of the prior."""
-        origin, unit = jnp.zeros(family.latent.size), jnp.ones(family.latent.size)
+        origin, unit = prior.moments(target, family.latent.size)
         if self.start == "prior":
             return origin, unit
         mean, deviation = family.mean(lam), family.standard_deviation(lam)
@@ -150,7 +154,7 @@ class AnnealedImportanceSampling:
         return jnp.where(usable, mean, origin), jnp.where(usable, deviation, unit)
 
     def _place(self, target: Target, family: Family, lam: Lam) -> Visit:
-        transport, stretch = self._base(family, lam)
+        transport, stretch = self._base(target, family, lam)
 
         def log_joint(position: Array) -> Array:
             return target.model.log_joint(target.theta, target.x, transport(position)) + stretch

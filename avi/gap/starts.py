@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from avi.abilities import Placeable
+from avi.evidence import prior
 from avi.evidence.peaks import climb
 from avi.types import Family, Lam, PRNGKey, Target
 
@@ -51,17 +52,16 @@ def _at_best_mode(target: Target, family: Placeable, starts: Array) -> Lam:
 
 
 def random_start(target: Target, family: Family, key: PRNGKey) -> Lam:
-    """Return a member around a random draw from N(0, I)."""
-    del target
+    """Return a member around a random draw from the model's prior."""
     if not isinstance(family, Placeable):
         return family.init() + jax.random.normal(key, (family.num_params,))
     mean_key, deviation_key = jax.random.split(key)
-    mean = jax.random.normal(mean_key, (family.latent.size,))
+    (mean,) = prior.likely(target, family.latent.size, mean_key, 1)
     return family.member(mean, jnp.exp(0.5 * jax.random.normal(deviation_key, mean.shape) - 0.5))
 
 
 def second_start(target: Target, family: Family, key: PRNGKey) -> Lam:
-    """Return the Gaussian at the best of several modes of p(z | x), found from draws of N(0, I).
+    """Return the Gaussian at the best of several modes of p(z | x), found from draws of the prior.
 
     No symmetry holds such a draw. With many latents, where curvature is dear, it is a narrow member
     around one draw; without location and scale, a random member.
@@ -70,8 +70,9 @@ def second_start(target: Target, family: Family, key: PRNGKey) -> Lam:
         return random_start(target, family, key)
     size = family.latent.size
     if size <= MOST_CURVED:
-        return _at_best_mode(target, family, jax.random.normal(key, (max(2, DRAWN // size), size)))
-    return family.member(jax.random.normal(key, (size,)), jnp.full(size, NARROW))
+        return _at_best_mode(target, family, prior.likely(target, size, key, max(2, DRAWN // size)))
+    (mean,) = prior.likely(target, size, key, 1)
+    return family.member(mean, jnp.full(size, NARROW))
 
 
 STARTS: tuple[Callable[[Target, Family, PRNGKey], Lam], ...] = (

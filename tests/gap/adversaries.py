@@ -5,6 +5,7 @@ mean-field member are sums of one-dimensional problems; the others have two late
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -32,7 +33,7 @@ DOUBTED = ("evidence-se", "starts-apart", "low-ess", "khat", "precision")
 
 @dataclasses.dataclass(frozen=True)
 class Adversary:
-    """z ~ N(0, I) and log p(x | z), written for numpy and jax alike (`xp`)."""
+    """log p(x | z), written for numpy and jax alike (`xp`), and z ~ N(0, I), or hills of it."""
 
     size: int  # latents, and observations
     likelihood: Callable[..., Any]  # (xp, x, z) -> summed over the last axis if it is a product
@@ -40,6 +41,7 @@ class Adversary:
     product: bool = True  # over dimensions
     constant: float = 0.0  # added to log p(x, z)
     distinct: int | None = None  # values of z in a row
+    places: tuple[float, ...] = (0.0,)  # of the prior's hills in each dimension, all alike
 
     @property
     def latent(self):
@@ -53,14 +55,21 @@ class Adversary:
         return {"unused": jnp.zeros(())}
 
     def log_joint(self, theta, x, z):
-        prior = -0.5 * jnp.sum(z**2) - 0.5 * self.size * np.log(2 * np.pi)
+        prior = jnp.sum(self.log_hills(jnp, z))
         return jnp.sum(self.likelihood(jnp, x, z)) + prior + self.constant
+
+    def log_hills(self, xp, z):
+        """Return the log prior of each z."""
+        each = [normal(xp, z, place, 1.0) for place in self.places]
+        return functools.reduce(xp.logaddexp, each) - np.log(len(each))
 
     def log_prior(self, theta):
         return jnp.zeros(())
 
     def sample(self, theta, key, like):
-        return jax.random.normal(key, (self.size,)), like
+        hill_key, key = jax.random.split(key)
+        places = jax.random.choice(hill_key, jnp.array(self.places), (self.size,))
+        return places + jax.random.normal(key, (self.size,)), like
 
 
 def normal(xp, x, mean, scale):
@@ -107,6 +116,7 @@ def of_pair(mean, scale):
 
 EVEN = of_mean(lambda xp, z: z**2, 0.3)
 TANH = of_mean(lambda xp, z: xp.tanh(2 * z), 0.3)
+APART = of_mean(lambda xp, z: xp.tanh(z / 8), 0.2)
 ADVERSARIES = {
     "smooth": Adversary(2, *TANH),
     "even": Adversary(1, *EVEN),
@@ -125,6 +135,8 @@ ADVERSARIES = {
     "funnel": Adversary(
         2, funnel, of_pair(lambda z: [z[:, 1] * np.exp(z[:, 0])], 0.2), product=False
     ),
+    "hills-apart": Adversary(1, *APART, places=(-12.0, 0.0, 12.0)),
+    "hills-apart-3": Adversary(3, *APART, places=(-12.0, 0.0, 12.0)),
     "label-switching": Adversary(
         2,
         swap,
@@ -166,6 +178,8 @@ def rows_of(model: Adversary, number: int) -> np.ndarray:
     """Return observations simulated from the model, as single precision keeps them."""
     generator = np.random.default_rng(5)
     z = generator.standard_normal((number, model.size))
+    if len(model.places) > 1:
+        z = z + generator.choice(model.places, z.shape)
     if model.distinct:
         values = model.simulate(generator, generator.standard_normal((model.distinct, 1)))
         chosen = generator.integers(model.distinct, size=z.shape)
@@ -244,26 +258,30 @@ def _log_likelihood(name: str, place: int, x: float, z: np.ndarray) -> np.ndarra
     return model.likelihood(np, x, z)
 
 
-GRID = np.linspace(-9, 9, 360_001)
 NODES, MASS = np.polynomial.hermite_e.hermegauss(120)
 MASS = MASS / MASS.sum()
 
 
 @cache
 def _one_dimension(name: str, place: int, x: float) -> tuple[float, float]:
-    place = place if name == "unused" else 0
-    logs = _log_likelihood(name, place, x, GRID) - 0.5 * GRID**2 - 0.5 * np.log(2 * np.pi)
-    exact = np.logaddexp.reduce(logs) + np.log(GRID[1] - GRID[0])
+    place, model = place if name == "unused" else 0, ADVERSARIES[name]
+    grid = np.linspace(min(model.places) - 9, max(model.places) + 9, 360_001)
+    logs = _log_likelihood(name, place, x, grid) + model.log_hills(np, grid)
+    exact = np.logaddexp.reduce(logs) + np.log(grid[1] - grid[0])
 
     def lost(lam: np.ndarray) -> float:
         mean, log_scale = lam
         if abs(log_scale) > 12:
             return 1e9
         z = mean + np.exp(log_scale) * NODES
-        divergence = 0.5 * (np.exp(2 * log_scale) + mean**2 - 1) - log_scale
-        return float(divergence - MASS @ _log_likelihood(name, place, x, z))
+        prior = MASS @ model.log_hills(np, z)
+        if len(model.places) == 1:
+            prior = -0.5 * (np.exp(2 * log_scale) + mean**2 + np.log(2 * np.pi))
+        entropy = log_scale + 0.5 * np.log(2 * np.pi * np.e)
+        return -float(MASS @ _log_likelihood(name, place, x, z) + prior + entropy)
 
-    tops = GRID[1:-1][(logs[1:-1] >= logs[:-2]) & (logs[1:-1] > logs[2:])][:4]
+    (tops,) = np.nonzero((logs[1:-1] >= logs[:-2]) & (logs[1:-1] > logs[2:]))
+    tops = grid[1:-1][tops[np.argsort(-logs[1:-1][tops])][:6]]
     starts = [(top, scale) for top in (*tops, 0.0) for scale in (-6.0, -3.0, -1.5, 0.0)]
     starts = sorted(starts, key=lambda start: lost(np.array(start)))[:6]
     ends = [minimize(lost, start, method="Nelder-Mead", options=TIGHT) for start in starts]

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from gap.adversaries import referee, truth
 
-QUICK = ("smooth", "even", "even-narrow", "waves", "boundary", "constant")  # to compile
+QUICK = (
+    "smooth",
+    "even",
+    "even-narrow",
+    "waves",
+    "boundary",
+    "constant",
+    "hills-apart",
+)  # to compile
 
 
 @pytest.mark.slow

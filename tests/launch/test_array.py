@@ -47,6 +47,7 @@ def ended(process, number, folder):
     deadline = time.monotonic() + 20
     while not (folder / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
+    time.sleep(0.3)  # the script has learned by then whom to tell
     process.send_signal(number)
     code = process.wait(timeout=20)
     asked = folder / "asked"
