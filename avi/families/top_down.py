@@ -31,10 +31,11 @@ class TopDown(Flow):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_small(self, width=1)
-        if self.sizes is not None and (min(self.sizes) < 1 or sum(self.sizes) != self.latent_size):
+        sizes = self.sizes
+        if sizes is not None and (min(sizes, default=0) < 1 or sum(sizes) != self.latent_size):
             raise ValueError(
                 f"sizes must be 1 or more each and add up to the {self.latent_size} latents; got "
-                f"{list(self.sizes)}. Try family.sizes=null for those of the model."
+                f"{list(sizes)}. Try family.sizes=null for those of the model."
             )
 
     def choose(self, model: Model, family: Family) -> Family:
