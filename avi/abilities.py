@@ -511,6 +511,14 @@ class Bidirectional(Protocol):
 
 
 @runtime_checkable
+class Tellable(Protocol):
+    """An estimator of log p(x) that looks for the modes of p(z | x), and can be told of one."""
+
+    def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate: ...
+    def told(self, target: Target, family: Family, lam: Lam, z: Z, key: PRNGKey) -> Estimate: ...
+
+
+@runtime_checkable
 class Weighted(Protocol):
     """An estimator of log p(x) that is the log of a mean of importance weights."""
 

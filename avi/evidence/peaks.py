@@ -7,23 +7,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from avi.conjugate import LOG_TWO_PI
 from avi.types import PRNGKey, Scalar, Target, Z
 
 NEWTON_STEPS = 50  # damped steps to a mode
 NODES = {1: 257, 2: 33}  # per dimension of the grid that is looked at first
 DRAWS = 64  # from the prior, which also say how wide it is
-FOLLOWED = 16  # of the grid, and of the draws, each to its mode
-MOST = 4  # modes that are told apart
+FOLLOWED = {1: 32, 2: 16}  # of the grid, and of the draws, each to its mode
+MOST = {1: 32, 2: 16}  # modes that are told apart
+NEGLIGIBLE = 20.0  # nats of mass below the heaviest mode
 APART = 3.0  # standard deviations of the narrower of two modes that are not one
 REACH = 6.0  # of the grid, in standard deviations of the prior
 
 
 class Peaks(NamedTuple):
-    """Up to MOST modes, the one with the largest mass first."""
+    """The modes of more than negligible mass, up to MOST, the one with the largest mass first."""
 
     mean: Float[Array, "M d"]
     factor: Float[Array, "M d d"]  # lower Cholesky factor of the inverse curvature
     number: Scalar  # that are real; the others repeat the first
+    left: Scalar  # log mass of the heaviest mode beyond these, -inf if there is none
     centre: Float[Array, " d"]  # of the prior
     spread: Float[Array, " d"]  # of the prior
 
@@ -44,7 +47,7 @@ def climb(log_joint: Callable[[Z], Scalar], start: Z) -> Z:
     return z
 
 
-def find(target: Target, near: Z, key: PRNGKey) -> Peaks:
+def find(target: Target, near: Float[Array, "n d"], key: PRNGKey) -> Peaks:
     """Return the modes that are reached from a grid, from draws of the prior, and from `near`.
 
     The grid is as wide as the prior that the model has: 64 draws of it tell.
@@ -59,8 +62,8 @@ def find(target: Target, near: Z, key: PRNGKey) -> Peaks:
     centre, spread = drawn.mean(axis=0), drawn.std(axis=0)
     grid = _grid_tops(log_joint, centre, spread)
     values = jax.vmap(log_joint)(drawn)
-    of_draws = drawn[jnp.argsort(-values)[:FOLLOWED]]
-    starts = jnp.concatenate([near[None], grid, of_draws])
+    of_draws = drawn[jnp.argsort(-values)[: FOLLOWED[centre.size]]]
+    starts = jnp.concatenate([near, grid, of_draws])
     ends = jax.vmap(lambda start: climb(log_joint, start))(starts)
     best = ends[jnp.argmax(jax.vmap(log_joint)(ends))]
     images = jnp.concatenate([_mirrors(best, centre), _mirrors(best, jnp.zeros_like(centre))])
@@ -69,9 +72,11 @@ def find(target: Target, near: Z, key: PRNGKey) -> Peaks:
     factors = jax.vmap(lambda z: _factor(log_joint, z, spread))(ends)
     heights = jax.vmap(log_joint)(ends)
     mass = heights + jnp.log(jnp.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
-    mass = jnp.where(jnp.isfinite(mass), mass, -jnp.inf)
-    chosen, number = _distinct(ends, factors, mass)
-    return Peaks(ends[chosen], factors[chosen], number, centre, spread)
+    known = jnp.where(jnp.isfinite(mass), mass, -jnp.inf)
+    mass = jnp.where(known > known.max() - NEGLIGIBLE, known, -jnp.inf)
+    chosen, number, left = _distinct(ends, factors, mass)
+    left = left + 0.5 * centre.size * LOG_TWO_PI
+    return Peaks(ends[chosen], factors[chosen], number, left, centre, spread)
 
 
 def _mirrors(z: Z, centre: Array) -> Float[Array, "m d"]:
@@ -92,7 +97,7 @@ def _grid_tops(
     window = (3,) * size
     around = jax.lax.reduce_window(values, -jnp.inf, jax.lax.max, window, (1,) * size, "SAME")
     tops = jnp.where(values >= around, values, -jnp.inf).ravel()
-    return flat[jnp.argsort(-tops)[:FOLLOWED]]
+    return flat[jnp.argsort(-tops)[: FOLLOWED[size]]]
 
 
 def _factor(log_joint: Callable[[Z], Scalar], z: Z, spread: Array) -> Array:
@@ -103,8 +108,8 @@ def _factor(log_joint: Callable[[Z], Scalar], z: Z, spread: Array) -> Array:
     return jnp.linalg.cholesky(covariance)
 
 
-def _distinct(ends: Array, factors: Array, mass: Array) -> tuple[Array, Scalar]:
-    """Return the indices of the heaviest modes that are not one, and how many there are."""
+def _distinct(ends: Array, factors: Array, mass: Array) -> tuple[Array, Scalar, Scalar]:
+    """Return the indices of the heaviest modes that are not one, their number, the next's mass."""
 
     def body(left: Bool[Array, " S"], _: None) -> tuple[Bool[Array, " S"], tuple[Array, Array]]:
         best = jnp.argmax(jnp.where(left, mass, -jnp.inf))
@@ -120,5 +125,6 @@ def _distinct(ends: Array, factors: Array, mass: Array) -> tuple[Array, Scalar]:
         return left & apart, (best, real)
 
     everything = jnp.ones(len(ends), bool)
-    _, (chosen, real) = jax.lax.scan(body, everything, None, length=MOST)
-    return jnp.where(real, chosen, chosen[0]), real.sum()
+    rest, (chosen, real) = jax.lax.scan(body, everything, None, length=MOST[ends.shape[1]])
+    left = jnp.max(jnp.where(rest, mass, -jnp.inf))
+    return jnp.where(real, chosen, chosen[0]), real.sum(), left

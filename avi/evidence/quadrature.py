@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from avi.abilities import LowDimensional
 from avi.evidence.peaks import Peaks, find
-from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Scalar, Target
+from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Scalar, Target, Z
 
 REACH = 12.0  # of the rule around the prior's centre, in standard deviations of the prior
 BLOCK = 25  # nodes decoded at a time
@@ -22,7 +22,7 @@ class Quadrature:
     Nodes are as dense as a mode is narrow there and reach the prior's ends. The integrand is parted
     among the modes by smooth weights that sum to one, heavy-tailed, so that each rule sees one
     narrow peak and none is counted twice. The standard error is the difference to the rules on
-    every second node.
+    every second node, and the share of the heaviest peak that got no rule of its own.
     """
 
     num_nodes: int  # per dimension and mode, 4 n + 1
@@ -38,7 +38,14 @@ class Quadrature:
 
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate:
         """Return log p(x); the key draws from the prior, which tells how wide it is."""
-        peaks = find(target, family.mean(lam), key)
+        return self._over(target, find(target, family.mean(lam)[None], key))
+
+    def told(self, target: Target, family: Family, lam: Lam, z: Z, key: PRNGKey) -> Estimate:
+        """Return log p(x) by the peaks that are found and the one where z lies."""
+        near = jnp.stack([family.mean(lam), z])
+        return self._over(target, find(target, near, key))
+
+    def _over(self, target: Target, peaks: Peaks) -> Estimate:
 
         def add(which: Array, sums: Float[Array, " 2"]) -> Float[Array, " 2"]:
             return jnp.logaddexp(sums, self._around(target, peaks, which))
@@ -46,7 +53,8 @@ class Quadrature:
         nothing = jnp.full(2, -jnp.inf)
         fine, coarse = jax.lax.fori_loop(0, peaks.number, add, nothing)
         undefined = jnp.asarray(jnp.nan)
-        return Estimate(fine, jnp.abs(fine - coarse), undefined, undefined, undefined)
+        error = jnp.abs(fine - coarse) + jnp.minimum(jnp.exp(peaks.left - fine), 1.0)
+        return Estimate(fine, error, undefined, undefined, undefined)
 
     def _around(self, target: Target, peaks: Peaks, which: Array) -> Float[Array, " 2"]:
         """Return the log integral of one mode's part, by all nodes and by every second one."""

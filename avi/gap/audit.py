@@ -70,40 +70,51 @@ class Audit:
         if context.compiled.knows_optimum or not context.settings.audit:
             return found
         found = {point: list(jobs) for point, jobs in found.items()}
-        waiting, better = list(found), list[Job]()
+        waiting, better, held = list(found), list[Job](), list[Job]()
         while waiting and context.clock.has_time(AUDIT_SHARE):
             context.on_progress("second opinions", 1 - len(waiting) / len(found))
             asked = waiting[: context.settings.width]
             waiting = waiting[context.settings.width :]
-            better += self._better(points, asked, found)
+            self._ask(points, asked, found, better, held)
             self.asked += len(asked)
         if waiting:
             context.notes.skip(f"a second opinion on {len(waiting)} rows: no time left.")
         if better:
+            starts = _lams(better)
             context.search(points, better, AUDIT_SHARE, "lam* from second opinions")
-        for job in better:
+            better += self._held(points, better, starts)
+        for job in better + held:
             if job.found is not None:
                 found[job.point].append(job)
                 self.gained += 1
         return found
 
-    def _better(
-        self, points: Points, asked: Sequence[int], found: dict[int, list[Job]]
-    ) -> list[Job]:
-        """Return the searches worth going on with, from where one round has led."""
+    def _ask(
+        self,
+        points: Points,
+        asked: Sequence[int],
+        found: dict[int, list[Job]],
+        better: list[Job],
+        held: list[Job],
+    ) -> None:
+        """Add the searches worth going on with, and the starts from which one round led down."""
         compiled, index = self.context.compiled, np.array(asked)
         rows = jax.tree.map(lambda leaf: leaf[index], points.rows)
         ids = points.ids[index]
-        state = compiled.begin(rows, ids, compiled.second_start(rows, ids))
+        starts = compiled.second_start(rows, ids)
+        state = compiled.begin(rows, ids, starts)
         number = np.full(len(asked), SECOND)
         _, ends = compiled.advance(rows, ids, number, np.zeros(len(asked), int), state)
         tops = np.stack([_end(found[point][0]) for point in asked])
-        leads = self.context.selection(points).lead(asked, ends, tops)
-        return [
-            Job(point, SECOND, end)
-            for point, end, lead in zip(asked, ends, leads, strict=True)
-            if certain(lead) > 0
+        selection = self.context.selection(points)
+        leads = selection.lead(asked, ends, tops)
+        pays = [certain(lead) > 0 for lead in leads]
+        better += [
+            Job(p, SECOND, end) for p, end, yes in zip(asked, ends, pays, strict=True) if yes
         ]
+        rest = [place for place, yes in enumerate(pays) if not yes]
+        jobs = [Job(asked[place], SECOND, starts[place]) for place in rest]
+        held += selection.held(jobs, starts[rest], tops[rest])
 
     def search_again(
         self, points: Points, of_split: Sequence[Split], winners: dict[int, tuple[str, Found]]
@@ -198,11 +209,12 @@ class Audit:
         for start, kernel in enumerate(context.compiled.starts, start=1):
             lams = kernel(rows, points.ids[index])
             jobs += [Job(point, start, lam) for point, lam in zip(chosen, lams, strict=True)]
+        starts = _lams(jobs)
         context.search(points, jobs, AUDIT_SHARE, "lam* from other starts")
         budget = context.compiled.budget
         own = [found[point][0] for point in chosen]
         cut_off = {job.point for job in own + jobs if not is_done(job.found, budget)}
-        for job in jobs:
+        for job in jobs + self._held(points, jobs, starts):
             if is_done(job.found, budget):
                 found[job.point].append(job)
         if cut_off:
@@ -216,6 +228,19 @@ class Audit:
         leads = context.selection(points).leads({point: found[point] for point in whole})
         self.leads |= {int(points.ids[point]): leads[point] for point in whole}
         return {point: certain(leads[point][best_of(leads[point])]) for point in whole}
+
+    def _held(self, points: Points, jobs: Sequence[Job], starts: np.ndarray) -> list[Job]:
+        """Return the starts whose searches ended below them."""
+        ended = [place for place, job in enumerate(jobs) if job.found is not None]
+        chosen = [jobs[place] for place in ended]
+        return self.context.selection(points).held(
+            chosen, starts[ended], np.stack([_end(job) for job in chosen]) if chosen else starts[:0]
+        )
+
+
+def _lams(jobs: Sequence[Job]) -> np.ndarray:
+    """Return where the jobs stand."""
+    return np.stack([job.lam for job in jobs])
 
 
 def _end(job: Job) -> np.ndarray:

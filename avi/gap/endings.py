@@ -15,6 +15,7 @@ class Ending(StrEnum):
     SADDLE = "saddle"
     SATURATED = "saturated"
     BOUNDARY = "boundary"
+    JUMPS = "jumps"
     PRECISION = "precision"
 
 
@@ -31,5 +32,7 @@ SENTENCES = {
     "precision=float64.",
     Ending.BOUNDARY: "q has shrunk to a point in some coordinate, or grown beyond all numbers: the "
     "best λ is not in the family, or is none that these numbers can hold.",
+    Ending.JUMPS: "log p(x, z) jumps where q lies, or bends too fast: gradients do not see what it "
+    "gains, and cannot certify.",
     Ending.SATURATED: "the gradient is exactly zero where nothing bends: it says nothing.",
 }

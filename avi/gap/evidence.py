@@ -10,6 +10,7 @@ from avi.gap.context import Context
 from avi.gap.decomposition import spacing_at
 from avi.gap.precision import in_double
 from avi.gap.sandwich import settle
+from avi.gap.simulated import misses_no_mode
 from avi.population import Points, rows_at
 from avi.results.gap import Sandwich
 from avi.types import Estimate, Evidence
@@ -23,7 +24,8 @@ class Evidences(NamedTuple):
 
     by: Evidence
     estimates: list[Estimate]
-    sandwich: Sandwich | None  # of this estimator, where it has bounds on both sides
+    sandwich: Sandwich | None = None  # of this estimator, where it has bounds on both sides
+    modes_ok: bool | None = None  # it misses none on simulated rows; None where that is not asked
 
 
 def known_evidence(context: Context, points: Points) -> list[Estimate] | None:
@@ -53,15 +55,17 @@ def estimated_evidence(
         points: the rows.
         lams: their lam*.
     """
-    evidence, _, sandwich = before
+    evidence, _, sandwich, modes_ok = before
     if evidence.kind == "none":
-        return Evidences(evidence, [UNKNOWN] * len(points), None)
+        return Evidences(evidence, [UNKNOWN] * len(points))
+    if modes_ok is None:
+        modes_ok = misses_no_mode(context, evidence, points, lams)
     due = context.settings.simulated and sandwich is None and context.clock.has_time()
     if due and isinstance(evidence, Bidirectional):
         evidence, sandwich = settle(context, evidence, points, lams)
     estimates = _estimates(context, evidence, points, lams)
     _note_lost(context, estimates)
-    return Evidences(evidence, estimates, sandwich)
+    return Evidences(evidence, estimates, sandwich, modes_ok)
 
 
 def _estimates(

@@ -194,7 +194,7 @@ class _Measurement:
     precision: bool | None = None  # is enough
 
     def __post_init__(self) -> None:
-        self.evidence = Evidences(self.context.experiment.evidence, [], None)
+        self.evidence = Evidences(self.context.experiment.evidence, [])
         self.audit = Audit(self.context)
 
     summary: GapSummary = field(init=False)
@@ -210,6 +210,7 @@ class _Measurement:
         return Outcome(
             self.context,
             self.evidence.sandwich,
+            self.evidence.modes_ok,
             self.frontiers,
             self.same_bounds,
             self.audit.record(),

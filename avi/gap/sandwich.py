@@ -4,24 +4,21 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from avi.abilities import Bidirectional
 from avi.gap.compiled import Compiled, Shared
 from avi.gap.context import Context
 from avi.gap.search import Job
+from avi.gap.simulated import INSIDE, REAL, bounds, draw
 from avi.gap.statistics import mean_of
 from avi.population import Points
-from avi.randomness import key_for
 from avi.results.gap import Sandwich, SandwichStep
 from avi.types import Estimate, Evidence, Lam
 
 WIDEST = 0.2  # nats between the two bounds, at the upper end of their mean over simulated data
 LARGEST_DOUBLING = 0.05  # nats that twice the temperatures may still add on the real data
-REAL = 100  # real rows on which the doubling is tried
-INSIDE = 0.9  # share of the real rows whose bounds must be such as simulated ones have
 TRANSFER = 0.5  # share of the simulated data's effective sample size that real data must reach
 
 
@@ -61,7 +58,10 @@ def settle(
     for number in real:
         estimate = Estimate(*(leaf[number] for leaf in on_real))
         context.ledger.add_estimate(points.ids[number], evidence, lams[number], estimate)
-    inside = _inside(context, simulated, Points(real_rows, points.ids[real]), lams[real])
+    drawn, found = bounds(
+        context, simulated.points, simulated.lams, Points(real_rows, points.ids[real]), lams[real]
+    )
+    inside = float(np.mean((found >= drawn.min()) & (found <= drawn.max())))
     transfers = step.ess_ratio >= TRANSFER and inside >= INSIDE
     return evidence, Sandwich(
         **vars(step),
@@ -71,18 +71,6 @@ def settle(
         ok=bool(close and transfers),
         history=tuple(history),
     )
-
-
-def _inside(context: Context, simulated: Simulated, points: Points, lams: np.ndarray) -> float:
-    """Return the share of real rows whose bound at lam* lies in the range of the simulated ones."""
-    kernels = context.compiled_for_simulated, context.compiled
-    drawn, real = (
-        compiled.values(context.score_key, rows.rows, rows.ids, ends).mean(axis=1)
-        for compiled, rows, ends in zip(
-            kernels, (simulated.points, points), (simulated.lams, lams), strict=True
-        )
-    )
-    return float(np.mean((real >= drawn.min()) & (real <= drawn.max())))
 
 
 def _widest(step: SandwichStep) -> float:
@@ -118,24 +106,9 @@ def _half(compiled: Compiled, evidence: Any, arguments: tuple) -> Estimate:
 
 
 def _simulated(context: Context) -> Simulated:
-    """Return simulated rows with ids beyond all others, their true latents and their lam*."""
-    experiment, settings = context.experiment, context.settings
-    problem = experiment.problem
-    sizes = context.sizes
-    ids = sum(sizes.values()) + np.arange(settings.simulated)
-    # What a row brings beside its values, such as a mask or known scales, is that of real rows.
-    index = np.arange(settings.simulated) % sizes["train"]
-    templates = jax.tree.map(lambda leaf: leaf[index], context.splits.train)
-    view = experiment.dataset.fixed().view
-
-    def draw(shared: Shared, row: PyTree, number: Array) -> tuple[Array, PyTree]:
-        like = view(row, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
-        return problem.model.sample(shared.theta, jax.random.fold_in(shared.key, number), like)
-
+    """Return simulated rows, their true latents and their lam*."""
+    points, latents = draw(context)
     compiled = context.compiled_for_simulated
-    key = key_for(experiment.seed, "simulate")
-    latents, rows = compiled.over_rows(draw, keyed=True)(key, templates, ids)
-    points = Points(rows, ids)
     lams = context.lams(points, compiled)
     jobs = [Job(number, 0, lam) for number, lam in enumerate(lams)]
     context.on_progress("lam* of simulated data", 0.0)

@@ -246,6 +246,8 @@ class Searcher:
         tolerance = self.settings.tolerance
         if one.saturated or one.boundary or value < -BELOW * error - ROUNDING:
             return False
+        if not one.hidden <= tolerance:  # or is no number
+            return False
         return error < tolerance / 2 and value + CONFIDENCE * error < tolerance
 
     def _knows_better(self, job: Job, one: Any) -> bool:
@@ -261,6 +263,8 @@ class Searcher:
             return Ending.BOUNDARY
         if one.saturated:
             return Ending.SATURATED
+        if not one.hidden <= self.settings.tolerance:
+            return Ending.JUMPS
         if value < -BELOW * error - ROUNDING:
             return Ending.NEGATIVE
         return Ending.CERTIFIED if one.positive and self._sure(one) else Ending.UNCERTIFIED
@@ -299,13 +303,12 @@ class Searcher:
 def is_done(found: Found | None, budget: int) -> bool:
     """Return whether a search has an end of its own or has spent its budget; else it was cut off.
 
-    Where the gradient is exactly zero no step leads anywhere.
+    Where the gradient is exactly zero, or does not see the density, no step leads anywhere.
     """
     if found is None:
         return False
-    return (
-        found.converged or found.ending is Ending.SATURATED or found.gradient_evaluations >= budget
-    )
+    ended = found.ending in (Ending.SATURATED, Ending.JUMPS)
+    return found.converged or ended or found.gradient_evaluations >= budget
 
 
 def surer(new: Found, old: Found, *, certifies: bool = True) -> bool:

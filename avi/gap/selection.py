@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from avi.gap.compiled import Compiled
-from avi.gap.search import Found, Job, Searcher, surer
+from avi.gap.endings import Ending
+from avi.gap.search import BELOW, Found, Job, Searcher, surer
 from avi.gap.starts import START_NAMES
 from avi.gap.statistics import mean_and_error
 from avi.population import Points
@@ -48,6 +49,24 @@ class Selection:
             leads[point] = [mean_and_error(score - scores[0]) for score in scores]
         return leads
 
+    def held(self, chosen: Sequence[Job], starts: np.ndarray, ends: np.ndarray) -> list[Job]:
+        """Return the starts that are above the ends of their own searches beyond doubt, as ends.
+
+        A gradient that sees what the bound gains does not lead down: they are not certified.
+        """
+        if not chosen:
+            return []
+        leads = self.lead([job.point for job in chosen], starts, ends)
+        jobs = [
+            Job(job.point, job.start, start)
+            for job, start, lead in zip(chosen, starts, leads, strict=True)
+            if is_above(lead, self.settings.tolerance)
+        ]
+        self._certify(jobs)
+        for job in jobs:
+            job.found = _found(job)._replace(ending=Ending.JUMPS)
+        return jobs
+
     def winners(
         self, lams: np.ndarray, found: dict[int, list[Job]]
     ) -> dict[int, tuple[str, Found]]:
@@ -72,10 +91,13 @@ class Selection:
 
     def _certified(self, chosen: Sequence[int], lams: np.ndarray) -> list[Job]:
         jobs = [Job(point, 0, lams[point]) for point in chosen]
+        self._certify(jobs)
+        return jobs
+
+    def _certify(self, jobs: Sequence[Job]) -> None:
         searcher = Searcher(self.compiled, self.points, self.settings)
         for first in range(0, len(jobs), self.settings.width):
             searcher.certify(jobs[first : first + self.settings.width])
-        return jobs
 
 
 def best_of(leads: Sequence[Lead]) -> int:
@@ -87,6 +109,12 @@ def certain(lead: Lead) -> float:
     """Return the nats that a lead has beyond doubt: less two standard errors, at least 0."""
     value = lead[0] - 2 * lead[1]
     return value if value > 0 else 0.0
+
+
+def is_above(lead: Lead, least: float) -> bool:
+    """Return whether a candidate is above another by more than `least`, beyond all doubt."""
+    value, error = lead
+    return value - BELOW * error > least
 
 
 def _found(job: Job) -> Found:

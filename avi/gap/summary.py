@@ -56,6 +56,7 @@ class Outcome(NamedTuple):
 
     context: Context
     sandwich: Sandwich | None
+    modes_ok: bool | None  # on simulated rows
     frontiers: Mapping[Split, tuple[FrontierStep, ...]]
     same_bounds: Mapping[Split, SameBound]
     audit: AuditRecord
@@ -128,6 +129,7 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
             ess_ok=flags.rare(LOW_ESS, rows),
             evidence_starts_ok=flags.rare(STARTS_APART, rows),
             sandwich_ok=sandwich.ok if sandwich else None,
+            modes_ok=outcome.modes_ok,
         ),
         skipped=(
             *notes.skipped,

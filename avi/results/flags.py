@@ -22,6 +22,7 @@ class Validity:
     ess_ok: bool | None = None
     evidence_starts_ok: bool | None = None
     sandwich_ok: bool | None = None
+    modes_ok: bool | None = None
 
     def failed(self) -> list[str]:
         """Return the names of the flags that do not hold."""
@@ -57,6 +58,7 @@ WARNINGS = {
     "ess_ok": "the evidence rests on few weights",
     "evidence_starts_ok": "annealing from the prior finds more",
     "sandwich_ok": "the evidence is not settled on simulated rows",
+    "modes_ok": "simulated rows do not vouch for the evidence",
 }
 
 
@@ -132,5 +134,12 @@ SENTENCES = (
         "sandwich_ok",
         "Bounds from both sides agree on simulated data.",
         "Bounds from both sides disagree on simulated data: the evidence is not settled.",
+    ),
+    Sentences(
+        "modes_ok",
+        "Told where z lies, which is known of simulated rows, the evidence finds no further mode.",
+        "Simulated rows do not vouch for the evidence: told where their z lies it finds a mode "
+        "that it had missed, or too many real rows are less likely than any of them. It may be too "
+        "low, and λ* may lie on a lesser hill.",
     ),
 )

@@ -185,6 +185,7 @@ def certificate(value, error=0.0, *, positive=True, saddle=False, **ends):
         saddle=saddle,
         saturated=ends.get("saturated", False),
         boundary=ends.get("boundary", False),
+        hidden=ends.get("hidden", 0.0),
     )
 
 
@@ -201,6 +202,9 @@ def certificate(value, error=0.0, *, positive=True, saddle=False, **ends):
         (certificate(0.0, positive=False, saddle=True), Ending.SADDLE),
         (certificate(0.0, saturated=True), Ending.SATURATED),
         (certificate(0.001, 0.001, boundary=True), Ending.BOUNDARY),
+        (certificate(0.001, 0.001, hidden=0.009), Ending.CERTIFIED),
+        (certificate(0.001, 0.001, hidden=0.011), Ending.JUMPS),
+        (certificate(0.001, 0.001, hidden=np.nan), Ending.JUMPS),
         (certificate(np.nan, np.nan), Ending.UNCERTIFIED),
     ],
 )
@@ -215,7 +219,8 @@ def test_a_search_is_done_when_it_is_certified_or_has_spent_its_budget():
     assert not is_done(found(1.0, spent=SETTINGS.budget - 1), SETTINGS.budget)
     assert is_done(found(1.0, spent=SETTINGS.budget), SETTINGS.budget)
     assert is_done(found(0.0, ending=Ending.CERTIFIED), SETTINGS.budget)
-    # Where the gradient is exactly zero no step leads anywhere.
+    # Where the gradient is exactly zero, or does not see the density, no step leads anywhere.
+    assert is_done(found(0.0, ending=Ending.JUMPS), SETTINGS.budget)
     assert is_done(found(0.0, ending=Ending.SATURATED), SETTINGS.budget)
     assert not is_done(found(0.0, ending=Ending.SADDLE), SETTINGS.budget)
 

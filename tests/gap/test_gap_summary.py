@@ -57,7 +57,7 @@ def measured(experiment, evidence, **changed):
         compiled=SimpleNamespace(certifies=True, knows_optimum=False),
     )
     known = {"sandwich": None, "frontiers": {}, "same_bounds": {}, "audit": AUDIT, "doublings": 0}
-    known |= {"precision_ok": True, "level": 0.95}
+    known |= {"precision_ok": True, "level": 0.95, "modes_ok": None}
     return Outcome(context, **known | changed)
 
 
