@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from avi.abilities import Bidirectional
 from avi.gap.compiled import Compiled, Shared
