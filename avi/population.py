@@ -1,7 +1,7 @@
 """The rows of a data set by split, number and id, and the choices among them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,3 +105,17 @@ def chosen(points: Points, of_split: Sequence[Split], split: Split, limit: int) 
 def rows_at(points: Points, index: np.ndarray) -> Points:
     """Return the points at some positions."""
     return Points(jax.tree.map(lambda leaf: leaf[index], points.rows), points.ids[index])
+
+
+def joined(parts: Sequence[Points]) -> Points:
+    """Return the points of all parts, one part after the other."""
+    rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(part.rows for part in parts))
+    return Points(rows, np.concatenate([part.ids for part in parts]))
+
+
+def in_turn(of_each: Mapping[Split, Points]) -> tuple[Points, list[Split]]:
+    """Return the points of all splits, one of each in turn, and the split of every one."""
+    of_split = [split for split, points in of_each.items() for _ in points.ids]
+    rank = np.concatenate([np.arange(len(points)) for points in of_each.values()])
+    order = np.argsort(rank, kind="stable")
+    return rows_at(joined(list(of_each.values())), order), [of_split[place] for place in order]

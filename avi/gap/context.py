@@ -14,7 +14,7 @@ from avi.gap.compiled import Compiled
 from avi.gap.ledger import Ledger
 from avi.gap.search import Job, Searcher
 from avi.gap.selection import Selection
-from avi.population import Points, sizes_of
+from avi.population import Points, choose, in_turn, sizes_of
 from avi.randomness import key_for
 from avi.settings import GapSettings, Split
 from avi.types import Params, Splits
@@ -93,6 +93,16 @@ class Context:
     def stands_for(self, split: Split) -> int:
         """Return how many rows a mean is of in the end: the split's, or those that are named."""
         return self.sizes[split] if self.named is None else len(self.named[split])
+
+    def points(self, first: int, last: int) -> tuple[Points, list[Split]]:
+        """Return the rows first..last-1 of every split, or all that are named, and their splits.
+
+        One of each split in turn: a report cut short has then looked at all.
+        """
+        if self.named is not None:
+            return in_turn(self.named)
+        splits = self.settings.splits
+        return in_turn({split: choose(self.splits, split, first, last) for split in splits})
 
     @property
     def score_key(self) -> Any:

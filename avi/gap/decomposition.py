@@ -1,16 +1,21 @@
 """From values on shared draws to the gaps of one datapoint."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
 
+from avi.abilities import Noisy
+from avi.gap.context import Context
 from avi.gap.endings import Ending
 from avi.gap.search import Found
 from avi.gap.statistics import khat_limit, mean_and_error
+from avi.population import Points
 from avi.results.points import LOW_ESS, NOT_FINITE, STARTS_APART, Decomposition
 from avi.settings import Split
 from avi.types import Estimate
+
+FEWEST_DRAWS = 100  # whose tail has a shape
 
 
 class Place(NamedTuple):
@@ -29,6 +34,17 @@ class Evidenced(NamedTuple):
     khat: float  # of q(z; lam*)
     num_draws: int  # S, of which that is the shape
     tolerance: float  # nats that evidence called exact may be wrong by
+
+
+def khats_at(context: Context, points: Points, lams: np.ndarray) -> np.ndarray:
+    """Return khat of q(z; lam), NaN for a family without smooth draws, too few draws.
+
+    The Dirichlet and the categorical are no proposals of importance weights here.
+    """
+    family, draws = context.experiment.problem.family, context.settings.num_draws
+    if not isinstance(family, Noisy) or draws < FEWEST_DRAWS:
+        return np.full(len(points), np.nan)
+    return cast(np.ndarray, context.compiled.khat(context.score_key, points.rows, points.ids, lams))
 
 
 def spacing_at(value: float) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from avi.gap.context import Context
 from avi.gap.statistics import mean_and_error, mean_of
-from avi.population import Points
+from avi.population import Points, chosen, rows_at
 from avi.results.gap import FrontierStep
 from avi.results.points import Decomposition
 from avi.settings import Split
@@ -16,7 +16,38 @@ from avi.settings import Split
 STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
-def frontier(
+def frontiers(
+    context: Context,
+    points: Points,
+    of_split: Sequence[Split],
+    lams: np.ndarray,
+    rows: Sequence[Decomposition],
+) -> dict[Split, tuple[FrontierStep, ...]]:
+    """Return the frontier of each split, of its first points; none where there is no time.
+
+    Args:
+        context: the report.
+        points: the rows.
+        of_split: the split of each.
+        lams: the mode's own lam of each, [n, P].
+        rows: what the report says of them.
+    """
+    if not context.settings.frontier:
+        return {}
+    if not context.clock.has_time():
+        context.notes.skip("the frontier: no time left.")
+        return {}
+    found: dict[Split, tuple[FrontierStep, ...]] = {}
+    for split in context.settings.splits:
+        index = chosen(points, of_split, split, context.settings.frontier)
+        curve = _frontier(context, rows_at(points, index), split, lams[index])
+        drawn = set(context.splits.origin.rows_of(points.ids[index]).tolist())
+        own = [row for row in rows if row.row in drawn]
+        found[split] = (*curve, *([_converged(own)] if own else []))
+    return found
+
+
+def _frontier(
     context: Context, points: Points, split: Split, lams: np.ndarray
 ) -> list[FrontierStep]:
     """Return, after each number of steps from the mode's own lam, what the bound has gained.
@@ -56,7 +87,7 @@ def _entry(
     return FrontierStep(steps, mean.mean, mean.se, milliseconds if steps else 0.0)
 
 
-def converged(rows: Sequence[Decomposition]) -> FrontierStep:
+def _converged(rows: Sequence[Decomposition]) -> FrontierStep:
     """Return the frontier's end: all of the gap, for the gradient evaluations that it took."""
     gaps = np.array([row.amortization_gap for row in rows])
     unknown = float("nan")

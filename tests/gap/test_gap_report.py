@@ -16,7 +16,7 @@ from avi.errors import NonFiniteError, ValidityError
 from avi.evidence.iwae import ImportanceSampling
 from avi.evidence.none import NoEvidence
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
-from avi.gap import context, measure, selection
+from avi.gap import context, doubling, selection
 from avi.objectives.iwae import ImportanceWeighted
 from avi.population import Points, choose
 from avi.randomness import key_for
@@ -309,7 +309,7 @@ def test_the_frontier_begins_at_nothing_and_ends_at_the_gap(weighted):
 @pytest.mark.parametrize(("num_points", "first"), [(10, 100), (50, 10)])
 def test_points_are_doubled_until_the_interval_is_narrow(num_points, first, tmp_path, monkeypatch):
     """Ten rows have no interval, nor have twenty; forty do, and it is narrower than asked for."""
-    monkeypatch.setattr(measure, "FIRST_POINTS", first)
+    monkeypatch.setattr(doubling, "FIRST_POINTS", first)
     case = make_case(DiagonalGaussian(LATENT), evidence=NoEvidence())
     settings = dataclasses.replace(
         SETTINGS, num_points=num_points, splits=("test",), half_width=50.0

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from avi.gap.measure import _level
+from avi.gap.doubling import level
 from avi.gap.statistics import (
     bootstrap_t,
     carried_by_few,
@@ -121,6 +121,6 @@ def test_intervals_cover_three_populations_or_are_withheld(name, draw, mean):
 def test_a_report_that_may_look_often_asks_for_wider_intervals():
     settings = SimpleNamespace(half_width=0.1, splits=("test",))
     context = SimpleNamespace(settings=settings, sizes={"test": 800})
-    assert _level(context) == pytest.approx(1 - 0.05 / 4)  # at 100, 200, 400 and 800 rows
+    assert level(context) == pytest.approx(1 - 0.05 / 4)  # at 100, 200, 400 and 800 rows
     settings.half_width = None
-    assert _level(context) == 0.95
+    assert level(context) == 0.95
