@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, PyTree
     from matplotlib.figure import Figure
 
+    from avi.comparison.runs import Row
     from avi.engine.evaluator import Evaluator
-    from avi.report.runs import Row
     from avi.results.gap import GapSummary
     from avi.results.run import Run as Record
     from avi.run.session import Session

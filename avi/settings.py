@@ -63,6 +63,17 @@ ADDED = frozenset(key.name for key in KEYS if key.added)
 WITHOUT_EFFECT = frozenset(key.name for key in KEYS if not key.effect)
 
 
+def override_key(word: str) -> str:
+    """Return the key of a command line word: `inference` for `+inference=svi`."""
+    return word.partition("=")[0].lstrip("+~").partition("@")[0]
+
+
+def is_incidental(word: str) -> bool:
+    """Say whether an override names a place or a moment and leaves the experiment as it is."""
+    key = override_key(word)
+    return key in WITHOUT_EFFECT or key.startswith("hydra.")
+
+
 def _refuse(condition: bool, sentence: str) -> None:
     if condition:
         raise ValueError(sentence)

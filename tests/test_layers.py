@@ -24,7 +24,7 @@ LAYERS = (
     ("launch", "verify"),
     ("run",),
     ("config", "gap", "report"),
-    ("contracts", "weights"),
+    ("contracts", "weights", "comparison"),
     ("experiment", "engine", "results"),
     ("problem",),
     COMPONENTS,
@@ -39,7 +39,7 @@ LAYERS = (
 DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 FILES = sorted(ROOT.rglob("*.py"))
 NO_JAX = (
-    *("cli", "launch", "config", "report", "results", "weights"),
+    *("cli", "launch", "config", "report", "comparison", "results", "weights"),
     *("rundir", "process", "errors", "settings"),
 )
 OF_JAX = {"jax", "jaxlib", "flax", "optax", "numpyro", "blackjax"}

@@ -12,7 +12,7 @@ def run(words: list[str]) -> int:
     flags, folders = flagged(words)
     if len(folders) != 2:
         raise ConfigError("Which two runs? For example: avi diff outputs/train/a outputs/train/b")
-    from avi.report.listing import differences
+    from avi.cli.differences import differences
 
     found = differences(*map(Path, folders))
     if "--json" in flags:

@@ -12,10 +12,10 @@ def run(words: list[str]) -> int:
     flags, folders = flagged(words, "--sort", "--where")
     from dataclasses import fields
 
+    from avi.cli.overview import Listed, listed, ordered
+    from avi.cli.overview import words as words_of
     from avi.config.schema import nearest
     from avi.launch.places import output_root
-    from avi.report.listing import Listed, listed, ordered
-    from avi.report.listing import words as words_of
 
     conditions = []
     for word in flags.get("--where", ()):

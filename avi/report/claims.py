@@ -4,8 +4,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from avi.report.pairs import FEWEST, comparable, pairs
-from avi.report.runs import Row
+from avi.comparison.comparable import apart, comparable
+from avi.comparison.pairs import FEWEST, pairs
+from avi.comparison.runs import Row
 from avi.report.wording import count, milliseconds, plural, plus_minus
 from avi.results.comparison import mean_and_deviation
 from avi.results.record import Value
@@ -166,29 +167,24 @@ def _unpaired(rows: Sequence[Row]) -> list[str]:
 
 
 def _caveats(rows: Sequence[Row]) -> list[str]:
-    caveats = []
-    bounds = {row.bound_name for row in rows}
-    if len(bounds) > 1:
-        several = sum(name.startswith("ELBO") for name in bounds) > 1
+    found, caveats = apart(rows), []
+    if found.bounds:
+        several = sum(name.startswith("ELBO") for name in found.bounds) > 1
         gaps = "nor can their gaps" if several else "their gaps (all ELBO) can"
         caveats.append(
-            f"Caution: these runs report different bounds ({', '.join(sorted(bounds))}); "
+            f"Caution: these runs report different bounds ({', '.join(found.bounds)}); "
             f"their bounds cannot be compared with one another, {gaps}."
         )
-    # An older run has recorded no identity of its rows: it is that of any other.
-    digests = {row.data_sha256 for row in rows} - {""}
-    sets = {(row.settings.get("dataset._target_"), row.num_data) for row in rows}
-    if len(digests) > 1 or len(sets) > 1:
+    if found.data:
         caveats.append(
             "Caution: these runs saw different data; nats per datapoint of one data set say "
             "nothing about another."
         )
-    likelihoods = sorted({row.likelihood for row in rows} - {""})
-    if len(likelihoods) > 1:
+    if found.likelihoods:
         caveats.append(
-            f"Caution: these runs have different likelihoods ({', '.join(likelihoods)}): log p of "
-            "a density and log p of a probability, or of data on different scales, cannot be "
-            "compared."
+            f"Caution: these runs have different likelihoods ({', '.join(found.likelihoods)}): "
+            "log p of a density and log p of a probability, or of data on different scales, cannot "
+            "be compared."
         )
     unfinished = [row for row in rows if row.status not in ("done", "")]
     if unfinished:

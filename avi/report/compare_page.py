@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from avi.comparison.pairs import pairs, ranked
+from avi.comparison.runs import Row, collect
 from avi.report import tables
 from avi.report.claims import claims
 from avi.report.figures import curves
 from avi.report.figures.style import png, svg
-from avi.report.pairs import pairs, ranked
 from avi.report.render import markup, page
-from avi.report.runs import Row, collect
 from avi.results import comparison
 from avi.results.store import write_atomically
 from avi.settings import Series

@@ -16,12 +16,12 @@ from avi.report.figures import gap as drawings
 from avi.report.figures.style import png, svg
 from avi.report.gap_page import GUIDE, GapView, point_gaps, stacks
 from avi.report.render import markup, page
-from avi.report.wording import growth, is_incidental, loser, plural, plus_minus
-from avi.results.record import UNKNOWN, Value, number
+from avi.report.wording import growth, loser, plural, plus_minus
+from avi.results.record import UNKNOWN, number
 from avi.results.run import Run, read
 from avi.results.store import write_atomically
 from avi.results.topics import Topic
-from avi.settings import SPLITS, Split
+from avi.settings import Split, is_incidental
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,18 +87,9 @@ def report(run: Run) -> str:
     return page("run.html", run=run, view=RunView(run), gap=GapView(run), topics=topics)
 
 
-def final_bound(run: Run) -> tuple[Split | None, Value]:
-    """Return the split and the value of the final bound: test, else valid, else train."""
-    for split in reversed(SPLITS):
-        last = run.curves[split].last
-        if last is not None and last.bound.known:
-            return split, last.bound
-    return None, UNKNOWN
-
-
 def headline(run: Run) -> str:
     """Return the result in one sentence, and what is not known in another."""
-    split, bound = final_bound(run)
+    split, bound = run.final_bound
     names = {"test": "Test", "valid": "Validation", "train": "Training"}
     if split:
         result = f"{names[split]} {run.bound_name} {plus_minus(bound)} nats per datapoint"

@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from avi.report.runs import Row
+from avi.comparison.runs import Row
 from avi.report.wording import (
     MINUS,
     MISSING,

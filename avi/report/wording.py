@@ -7,7 +7,6 @@ from typing import Protocol
 from avi.results.facts import Cost
 from avi.results.record import Interval
 from avi.results.run import Run
-from avi.settings import WITHOUT_EFFECT
 
 MISSING = "—"
 MINUS = "\N{MINUS SIGN}"
@@ -121,17 +120,6 @@ def in_markdown(words: str) -> str:
     for letter in "\\`*_[]|":
         words = words.replace(letter, f"\\{letter}")
     return printable(words.replace("\n", " ")).replace("&", "&amp;").replace("<", "&lt;")
-
-
-def override_key(word: str) -> str:
-    """Return the key of a command line word: `inference` for `+inference=svi`."""
-    return word.partition("=")[0].lstrip("+~").partition("@")[0]
-
-
-def is_incidental(word: str) -> bool:
-    """Say whether an override names a place or a moment and leaves the experiment as it is."""
-    key = override_key(word)
-    return key in WITHOUT_EFFECT or key.startswith("hydra.")
 
 
 def gap_command(run: Run) -> str:

@@ -14,7 +14,7 @@ from avi.results.ladder import Ladder
 from avi.results.metrics import Curve
 from avi.results.parts import Parts
 from avi.results.points import Decomposition, Observations
-from avi.results.record import NAN, number
+from avi.results.record import NAN, UNKNOWN, Value, number
 from avi.results.snapshot import Snapshot
 from avi.results.store import Files
 from avi.results.topics import Topics
@@ -56,6 +56,15 @@ class Run:
     def measured(self) -> bool:
         """Whether there is any bound."""
         return any(curve.points for curve in self.curves.values())
+
+    @property
+    def final_bound(self) -> tuple[Split | None, Value]:
+        """The split and the value of the final bound: test, else valid, else train."""
+        for split in reversed(SPLITS):
+            last = self.curves[split].last
+            if last is not None and last.bound.known:
+                return split, last.bound
+        return None, UNKNOWN
 
     @property
     def under_way(self) -> bool:

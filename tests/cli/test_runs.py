@@ -7,7 +7,7 @@ import pytest
 from report.conftest import write_run
 
 from avi.cli.main import run
-from avi.report.listing import listed
+from avi.cli.overview import listed
 from avi.rundir import RunDir
 from avi.rundir.lock import Lock, is_held
 

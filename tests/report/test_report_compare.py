@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
+from avi.comparison import pairs, runs
 from avi.errors import ConfigError
-from avi.report import pairs, runs
 from avi.report.claims import claims
 from avi.report.compare_page import write_comparison
 from avi.report.tables import terminal

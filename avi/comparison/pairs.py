@@ -5,22 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from avi.report.runs import Row
+from avi.comparison.comparable import comparable
+from avi.comparison.runs import Row
 from avi.results.comparison import Pair, held_out_split
 from avi.settings import Split
 
 RESAMPLES = 4000
 LEVEL = 0.95
 FEWEST = 30  # rows below which resampling says little
-
-
-def comparable(rows: Sequence[Row]) -> bool:
-    """Whether the bounds of all runs are of one kind and of the same data."""
-    digests = {row.data_sha256 for row in rows} - {""}
-    sizes = {(row.settings.get("dataset._target_"), row.num_data) for row in rows}
-    likelihoods = {row.likelihood for row in rows} - {""}
-    names = {row.bound_name for row in rows}
-    return max(len(names), len(digests), len(sizes), len(likelihoods)) == 1
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:

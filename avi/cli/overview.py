@@ -1,21 +1,17 @@
-"""The runs under a folder, a line each, and what tells two of them apart."""
+"""The runs under a folder: what `avi runs` says of each."""
 
-import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avi.report.run_page import final_bound
-from avi.report.runs import settings_of
+from avi.comparison.labels import as_typed
 from avi.report.wording import MISSING, plus_minus
-from avi.results.gap import Mean
 from avi.results.record import NAN, UNKNOWN, Value
 from avi.results.run import Run, is_run, read
-from avi.settings import SPLITS
 
 DAY = 86400.0
 
@@ -69,16 +65,11 @@ def _run_folders(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 def _has(run: Run, key: str, value: str) -> bool:
-    return value in (run.choice(key), _word(run.setting(key)))
-
-
-def _word(value: Any) -> str:
-    """Return a setting as one types it."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return value in (run.choice(key), as_typed(run.setting(key)))
 
 
 def _line(run: Run) -> Listed:
-    split, bound = final_bound(run)
+    split, bound = run.final_bound
     gap = run.splits[run.gap_split].amortization_gap if run.gap_split else UNKNOWN
     return Listed(
         run=str(run.folder),
@@ -124,15 +115,11 @@ def words(lines: Sequence[Listed], root: Path) -> list[str]:
     said = []
     for line in lines:
         made_of = ", ".join(name or MISSING for name in (line.model, line.inference, line.dataset))
-        bound = f"{line.split} {line.bound_name} {plus_minus(_known(line.bound_value))}"
-        gap = f"gap {plus_minus(_known(line.gap_value))}"
+        bound = f"{line.split} {line.bound_name} {plus_minus(line.bound_value)}"
+        gap = f"gap {plus_minus(line.gap_value)}"
         said.append(f"{os.path.relpath(line.run, root)}  {made_of}")
         said.append(f"  {line.state:12}{bound:30}{gap:24}{_ago(line.age)}".rstrip())
     return said
-
-
-def _known(value: Value) -> Value | None:
-    return value if value.known else None
 
 
 def _ago(seconds: float) -> str:
@@ -142,64 +129,3 @@ def _ago(seconds: float) -> str:
     units = ((DAY, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
     size, unit = next((one for one in units if seconds >= 2 * one[0]), units[-1])
     return f"{seconds / size:.0f} {unit}"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A setting or a number of two runs."""
-
-    what: str
-    first: str
-    other: str
-
-
-def differences(first: Path, other: Path) -> list[Difference]:
-    """Return the settings in which two runs differ, then the numbers of both.
-
-    Raises:
-        ConfigError: one of them is not a run folder.
-    """
-    runs = read(first), read(other)
-    choices, settings = _choices(*runs), [settings_of(run) for run in runs]
-    for run, own in zip(runs, settings, strict=True):
-        own["seed"] = run.setting("seed")
-    keys = [
-        key
-        for key in dict.fromkeys([*settings[0], *settings[1]])
-        if settings[0].get(key) != settings[1].get(key) and not _of_choice(key, choices, settings)
-    ]
-    return [
-        *(Difference(group, *chosen) for group, chosen in choices.items()),
-        *(Difference(key, *(_word(own.get(key)) for own in settings)) for key in keys),
-        *(Difference(name, *map(plus_minus, values)) for name, values in _numbers(*runs)),
-    ]
-
-
-def _choices(*runs: Run) -> dict[str, tuple[str, ...]]:
-    """Return the groups in which the runs chose otherwise, and what each chose."""
-    groups = dict.fromkeys(group for run in runs for group in run.facts.choices)
-    found = {group: tuple(run.choice(group) or MISSING for run in runs) for group in groups}
-    return {group: chosen for group, chosen in found.items() if len(set(chosen)) > 1}
-
-
-def _of_choice(key: str, choices: Iterable[str], settings: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a key comes with a choice that is shown already: its class, or a key of one alone."""
-    alone = not all(key in own for own in settings)
-    return key.endswith("_target_") or (alone and any(key.startswith(f"{g}.") for g in choices))
-
-
-def _numbers(*runs: Run) -> Iterator[tuple[str, list[Value | None]]]:
-    for split in SPLITS:
-        lasts = [run.curves[split].last for run in runs]
-        bounds = [_known(last.bound) if last is not None else None for last in lasts]
-        if any(bounds):
-            yield f"{split} {runs[0].bound_name}", bounds
-        found = [run.splits.get(split) for run in runs]
-        gaps = [Value(*_ends(one.amortization_gap)) if one else UNKNOWN for one in found]
-        if any(gap.known for gap in gaps):
-            names = dict.fromkeys(run.gap_name for run in runs)
-            yield f"{split} {' / '.join(names)}", [_known(gap) for gap in gaps]
-
-
-def _ends(mean: Mean) -> tuple[float, float]:
-    return mean.mean, mean.se
