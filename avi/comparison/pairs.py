@@ -1,6 +1,6 @@
 """Runs ranked, and what the first has over the others on the same rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -8,6 +8,7 @@ from jaxtyping import Float
 from avi.comparison.comparable import comparable
 from avi.comparison.runs import Row
 from avi.results.comparison import Pair, held_out_split
+from avi.results.record import grouped
 from avi.settings import Split
 
 RESAMPLES = 4000
@@ -28,7 +29,8 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
         mean = float(np.mean([row.bound(split).mean for row in group]))
         return -mean if np.isfinite(mean) else np.inf
 
-    return [row for group in sorted(_groups(rows).values(), key=place) for row in group]
+    groups = grouped(rows, lambda row: row.label)
+    return [row for group in sorted(groups.values(), key=place) for row in group]
 
 
 def pairs(rows: Sequence[Row]) -> list[Pair]:
@@ -37,7 +39,7 @@ def pairs(rows: Sequence[Row]) -> list[Pair]:
     The interval resamples rows, together for both, and, where a configuration has several seeds,
     its seeds above them: a hierarchical bootstrap.
     """
-    groups = _groups(rows)
+    groups = grouped(rows, lambda row: row.label)
     if not comparable(rows) or len(groups) < 2:
         return []
     # A table is about training rows: what it has over others is asked there.
@@ -80,10 +82,3 @@ def _resampled(values: Float[np.ndarray, "s n 2"], side: int) -> Float[np.ndarra
     weights = np.stack([np.bincount(one, minlength=number) for one in rows]) / number
     of_seeds = np.einsum("bn,snk->bsk", weights, values)
     return np.take_along_axis(of_seeds, drawn[:, :, None], axis=1).mean(1)
-
-
-def _groups(rows: Sequence[Row]) -> Mapping[str, list[Row]]:
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row.label, []).append(row)
-    return groups

@@ -9,7 +9,7 @@ from avi.comparison.pairs import FEWEST, pairs
 from avi.comparison.runs import Row
 from avi.report.wording import count, milliseconds, plural, plus_minus
 from avi.results.comparison import mean_and_deviation
-from avi.results.record import Value
+from avi.results.record import Value, grouped
 
 _WIDTH = re.compile(r"^inference\..*(width|hidden)")
 
@@ -137,23 +137,25 @@ def _with_spread(value: Value, group: Sequence[Row]) -> str:
 
 def _width_families(rows: Sequence[Row]) -> list[list[Row]]:
     """Return groups of encoder runs that share every setting but the encoder's width."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.amortized and row.gap_value.known:
-            rest = {key: value for key, value in row.settings.items() if not _WIDTH.match(key)}
-            groups.setdefault(repr(sorted(rest.items(), key=repr)), []).append(row)
-    return list(groups.values())
+
+    def others(row: Row) -> str:
+        rest = {key: value for key, value in row.settings.items() if not _WIDTH.match(key)}
+        return repr(sorted(rest.items(), key=repr))
+
+    measured = [row for row in rows if row.amortized and row.gap_value.known]
+    return list(grouped(measured, others).values())
 
 
 def _widths(family: Sequence[Row]) -> Mapping[str, list[Row]]:
     ordered = sorted(family, key=lambda row: row.num_variational_parameters)
-    groups: dict[str, list[Row]] = {}
     keys = [key for key in ordered[0].settings if _WIDTH.match(key)]
     differing = [key for key in keys if len({str(row.settings.get(key)) for row in family}) > 1]
-    for row in ordered:
-        width = [row.settings.get(key) for key in differing or keys]
-        groups.setdefault(" ".join(str(value) for value in width).replace(" ", ""), []).append(row)
-    return groups
+
+    def width(row: Row) -> str:
+        sizes = [row.settings.get(key) for key in differing or keys]
+        return " ".join(map(str, sizes)).replace(" ", "")
+
+    return grouped(ordered, width)
 
 
 def _unpaired(rows: Sequence[Row]) -> list[str]:
@@ -194,7 +196,4 @@ def _caveats(rows: Sequence[Row]) -> list[str]:
 
 
 def _by_mode(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row.inference or "this mode", []).append(row)
-    return list(groups.items())
+    return list(grouped(rows, lambda row: row.inference or "this mode").items())

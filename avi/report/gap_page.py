@@ -3,18 +3,19 @@
 import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from avi.report import images, validity
+from avi.report import images
 from avi.report.figures import gap as drawings
 from avi.report.figures.style import svg
-from avi.report.render import markup
-from avi.report.wording import count, gap_command, loser
+from avi.report.wording import gap_command, loser
 from avi.results.gap import FrontierStep, SplitSummary
 from avi.results.ladder import Rung
 from avi.results.points import Decomposition, worst_first
+from avi.results.record import grouped
 from avi.results.run import Run
 from avi.settings import Split
 
@@ -37,10 +38,12 @@ def stacks(run: Run) -> dict[Split, SplitSummary]:
 
 def point_gaps(run: Run) -> dict[Split, np.ndarray]:
     """Return the gap of every point, per split."""
-    found: dict[Split, list[float]] = {}
-    for row in run.points:
-        found.setdefault(row.split, []).append(row.amortization_gap)
-    return {split: np.array(gaps) for split, gaps in found.items() if split}
+    found = grouped(run.points, lambda row: row.split)
+    return {
+        split: np.array([row.amortization_gap for row in rows])
+        for split, rows in found.items()
+        if split
+    }
 
 
 class GapView:
@@ -88,7 +91,7 @@ class GapView:
     def decomposition(self) -> Any:
         """The stacked figure."""
         drawing = drawings.decomposition(stacks(self.run), self.run.gap_name)
-        return markup(svg(drawing, "Decomposition of gaps"))
+        return svg(drawing, "Decomposition of gaps")
 
     @property
     def histogram(self) -> Any:
@@ -97,7 +100,7 @@ class GapView:
         if not any(np.isfinite(values).any() for values in points.values()):
             return ""
         drawing = drawings.histogram(points, self.run.gap_name)
-        return markup(svg(drawing, "Distribution of the per-point gaps"))
+        return svg(drawing, "Distribution of the per-point gaps")
 
     @cached_property
     def frontiers(self) -> dict[Split, list[FrontierStep]]:
@@ -114,38 +117,32 @@ class GapView:
         found = {}
         for split, steps in self.frontiers.items():
             end = steps[-1].mean
-            for step in steps:
-                if end > 0 and math.isfinite(step.steps) and step.mean > TOLD * end:
-                    found[split] = Price(step, step.mean / end)
-                    break
+            enough = [one for one in steps if one.mean > TOLD * end and math.isfinite(one.steps)]
+            if end > 0 and enough:
+                found[split] = Price(enough[0], enough[0].mean / end)
         return found
 
     @property
     def frontier(self) -> Any:
         """Nats recovered against steps and time."""
-        return markup(svg(drawings.frontier(self.frontiers), "Amortization frontier"))
+        return svg(drawings.frontier(self.frontiers), "Amortization frontier")
 
     @property
-    def frontier_rows(self) -> Iterator[tuple[str, list[FrontierStep | None]]]:
-        """Yield the steps of all splits side by side."""
+    def frontier_rows(self) -> Iterator[tuple[FrontierStep, tuple[FrontierStep | None, ...]]]:
+        """Yield the steps of the longest frontier, and beside each those of all splits."""
         curves: list[list[FrontierStep]] = list(self.frontiers.values())
         longest = max(curves, key=len)
-        for place, step in enumerate(longest):
-            name = count(step.steps) if math.isfinite(step.steps) else "until certified"
-            yield name, [steps[place] if place < len(steps) else None for steps in curves]
+        yield from zip(longest, zip_longest(*curves), strict=True)
 
     @cached_property
     def ladders(self) -> dict[str, list[Rung]]:
         """The families that were compared, by split."""
-        found: dict[str, list[Rung]] = {}
-        for rung in self.run.ladder.rungs:
-            found.setdefault(rung.split, []).append(rung)
-        return found
+        return grouped(self.run.ladder.rungs, lambda rung: rung.split)
 
     @property
     def ladder(self) -> Any:
         """What each family reaches above the first."""
-        return markup(svg(drawings.ladder(self.ladders), "The ladder of families"))
+        return svg(drawings.ladder(self.ladders), "The ladder of families")
 
     @property
     def fallen(self) -> list[Rung]:
@@ -162,18 +159,6 @@ class GapView:
         """Those of them whose observation is an image that is at hand."""
         pictures = self._pictures()
         return [(row, pictures[row.row]) for row in self.worst if row.row in pictures]
-
-    @property
-    def checks(self) -> Iterator[validity.Entry]:
-        """What makes the numbers believable, or not."""
-        return validity.entries(self.run)
-
-    @property
-    def left_out(self) -> list[str]:
-        """What the report had to leave out."""
-        return (
-            [f"Left out: {sentence}" for sentence in self.run.gap.skipped] if self.run.gap else []
-        )
 
     def _pictures(self) -> Mapping[int, bytes]:
         """Return the images, by row id, of the observations that the run has kept."""

@@ -22,6 +22,7 @@ _FILTERS = (
     wording.milliseconds,
     wording.plural,
     wording.price,
+    wording.audited,
     wording.in_markdown,
 )
 
@@ -51,6 +52,7 @@ def _environment() -> "Environment":
         keep_trailing_newline=True,
     )
     environment.filters.update({each.__name__: each for each in _FILTERS})
+    environment.tests["known"] = _known
     environment.filters.update(png=_png, known=_known, heading=_heading, subject=_subject)
     environment.globals.update(style=markup((_FOLDER / "page.css").read_text("utf-8")))
     return environment

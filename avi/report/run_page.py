@@ -15,7 +15,7 @@ from avi.report.figures import curves, latent
 from avi.report.figures import gap as drawings
 from avi.report.figures.style import png, svg
 from avi.report.gap_page import GUIDE, GapView, point_gaps, stacks
-from avi.report.render import markup, page
+from avi.report.render import page
 from avi.report.wording import growth, loser, plural, plus_minus
 from avi.results.record import UNKNOWN, number
 from avi.results.run import Run, read
@@ -167,7 +167,7 @@ class RunView:
     def curves(self) -> Any:
         """The bounds of the run."""
         name = self.run.bound_name
-        return markup(svg(figure(self.run, "elbo"), f"{name} curves"))
+        return svg(figure(self.run, "elbo"), f"{name} curves")
 
     @cached_property
     def _stacks(self) -> list[np.ndarray]:
@@ -196,7 +196,7 @@ class RunView:
             return ""
         same = made is not None and made.shape == inputs.shape
         drawing = latent.profiles(inputs, made if same else None)
-        return markup(svg(drawing, "Observations and reconstructions"))
+        return svg(drawing, "Observations and reconstructions")
 
     @property
     def samples(self) -> bytes | None:
@@ -220,7 +220,7 @@ class RunView:
         if deviations is not None and deviations.shape != means.shape:
             deviations = None
         drawing = latent.latent_space(means, deviations, self.run.snapshot.named_labels)
-        return markup(svg(drawing, "Latent space"))
+        return svg(drawing, "Latent space")
 
     @property
     def labelled(self) -> bool:
@@ -254,4 +254,4 @@ class TopicsView:
     def curves(self) -> Any:
         """The bound against documents."""
         drawing = curves.elbo_curves(self._run.curves, self._run.bound_name, "documents")
-        return markup(svg(drawing, "The bound against documents seen and seconds"))
+        return svg(drawing, "The bound against documents seen and seconds")

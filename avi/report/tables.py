@@ -1,8 +1,10 @@
-"""A comparison as a table for the terminal, for Markdown and for programs."""
+"""The tables of a comparison, in words: for the page, for Markdown and for the terminal."""
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from avi.comparison.runs import Row
 from avi.report.wording import (
@@ -14,6 +16,7 @@ from avi.report.wording import (
     milliseconds,
     plus_minus,
     printable,
+    side,
     signed,
 )
 from avi.results.comparison import Pair, held_out_split, summaries
@@ -21,71 +24,103 @@ from avi.results.record import Interval
 from avi.settings import SPLITS, Split
 
 WIDTH = 80
-Cells = Sequence[Sequence[str]]
+T = TypeVar("T")
 
 
-def result_header(rows: Sequence[Row]) -> list[str]:
-    """Return the column names of `result_cells`."""
-    bounds = [f"{name} {bound_name(rows)}" for name in SPLITS if _shown(rows, name)]
-    return ["run", "seed", *bounds, "gap", "evidence"]
+class Table(NamedTuple):
+    """Cells as words under their header: a column of names, then numbers."""
+
+    header: Sequence[str]
+    cells: Sequence[Sequence[str]]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The class of each column."""
+        return ["", *["number"] * (len(self.header) - 1)]
 
 
-def result_cells(rows: Sequence[Row]) -> list[list[str]]:
-    """Return what every run reached, in words."""
-    return [
-        [
-            row.label,
-            count(row.seed),
-            *(plus_minus(row.bound(name)) for name in SPLITS if _shown(rows, name)),
-            _gap(row),
-            {"lower": "≥ ", "upper": "≤ "}.get(row.evidence_kind, "")
-            + plus_minus(row.evidence_value),
-        ]
-        for row in rows
-    ]
+def _table(lines: Sequence[T], columns: Mapping[str, Callable[[T], str]]) -> Table:
+    """Return a table of what each column says of each line."""
+    return Table(list(columns), [[say(line) for say in columns.values()] for line in lines])
 
 
-COST_HEADER = [
-    "run", "seed", "parameters φ", "N", "new x: gradients", "new x: time", "epochs", "time",
-    "gradients",
-]  # fmt: skip
+def _of_runs(rows: Sequence[Row], columns: Mapping[str, Callable[[Row], str]]) -> Table:
+    named = {"run": lambda row: row.label, "seed": lambda row: count(row.seed)}
+    return _table(rows, {**named, **columns})
 
 
-def cost_cells(rows: Sequence[Row]) -> list[list[str]]:
-    """Return what every run keeps and costs, in words, under `COST_HEADER`."""
-    return [
-        [
-            row.label,
-            count(row.seed),
-            count(row.num_variational_parameters),
-            count(row.num_data),
-            count(row.new_gradient_evaluations),
-            milliseconds(row.new_milliseconds_one),
-            f"{row.epochs:g}" if math.isfinite(row.epochs) else MISSING,
-            duration(row.seconds),
-            count(row.gradient_evaluations),
-        ]
-        for row in rows
-    ]
+def reached(rows: Sequence[Row]) -> Table:
+    """Return what every run reached."""
+    bounds = {
+        f"{split} {bound_name(rows)}": partial(_bound, split)
+        for split in SPLITS
+        if any(row.bound(split).known for row in rows)
+    }
+    return _of_runs(rows, {**bounds, "gap": _gap, "evidence": _evidence})
 
 
-PARTS_HEADER = ["run", "seed", "reconstruction", "KL", "latents in use"]
+def costs(rows: Sequence[Row]) -> Table:
+    """Return what every run keeps and costs."""
+    return _of_runs(
+        rows,
+        {
+            "parameters φ": lambda row: count(row.num_variational_parameters),
+            "N": lambda row: count(row.num_data),
+            "new x: gradients": lambda row: count(row.new_gradient_evaluations),
+            "new x: time": lambda row: milliseconds(row.new_milliseconds_one),
+            "epochs": lambda row: digits(row.epochs, "g"),
+            "time": lambda row: duration(row.seconds),
+            "gradients": lambda row: count(row.gradient_evaluations),
+        },
+    )
 
 
-def parts_cells(rows: Sequence[Row]) -> list[list[str]]:
-    """Return what the last held-out bound of every run is made of, none where none is known."""
-    if not any(math.isfinite(row.kl) for row in rows):
-        return []
-    return [
-        [
-            row.label,
-            count(row.seed),
-            digits(row.reconstruction, ".2f"),
-            digits(row.kl, ".2f"),
-            count(row.active),
-        ]
-        for row in rows
-    ]
+def parts(rows: Sequence[Row]) -> Table:
+    """Return what the last held-out bound of every run is made of; empty where none is known."""
+    return _of_runs(
+        rows if any(math.isfinite(row.kl) for row in rows) else [],
+        {
+            "reconstruction": lambda row: digits(row.reconstruction, ".2f"),
+            "KL": lambda row: digits(row.kl, ".2f"),
+            "latents in use": lambda row: count(row.active),
+        },
+    )
+
+
+def over_seeds(rows: Sequence[Row]) -> Table:
+    """Return every configuration that ran several times."""
+    return _table(
+        summaries(rows),
+        {
+            "mean ± sd over runs": lambda each: each.label,
+            "runs": lambda each: str(each.runs),
+            f"{held_out_split(rows)} {bound_name(rows)}": lambda each: plus_minus(each.bound),
+            "gap": lambda each: plus_minus(each.gap),
+        },
+    )
+
+
+def paired(pairs: Sequence[Pair]) -> Table:
+    """Return what the first configuration has over each other one."""
+    if not pairs:
+        return Table([], [])
+    return _table(
+        pairs,
+        {
+            f"{pairs[0].first} against": lambda pair: pair.other,
+            f"{pairs[0].split} ELBO higher by": lambda pair: _within(
+                pair.bound, pair.bound_interval
+            ),
+            "gap smaller by": lambda pair: _within(pair.gap, pair.gap_interval),
+            "rows": lambda pair: count(pair.rows),
+            "seeds": lambda pair: f"{count(pair.seeds_first)}, {count(pair.seeds_other)}",
+        },
+    )
+
+
+def _within(value: float, interval: Interval) -> str:
+    low, high = interval or (math.nan, math.nan)
+    return signed(f"{value:.2f} [{low:.2f}, {high:.2f}]")
 
 
 def bound_name(rows: Sequence[Row]) -> str:
@@ -94,8 +129,20 @@ def bound_name(rows: Sequence[Row]) -> str:
     return names.pop() if len(names) == 1 else "bound"
 
 
-def _shown(rows: Sequence[Row], name: Split) -> bool:
-    return any(row.bound(name).known for row in rows)
+def gap_names(rows: Sequence[Row]) -> str:
+    """Return what the column `gap` holds: each mode's own name for what it loses."""
+    names = list(dict.fromkeys(row.gap_name for row in rows))
+    if len(names) == 1:
+        return names[0]
+    return "amortization gap of encoders, optimisation gap of the other modes"
+
+
+def _bound(split: Split, row: Row) -> str:
+    return plus_minus(row.bound(split))
+
+
+def _evidence(row: Row) -> str:
+    return side(row.evidence_kind) + plus_minus(row.evidence_value)
 
 
 def _gap(row: Row) -> str:
@@ -103,94 +150,32 @@ def _gap(row: Row) -> str:
     return words if row.gap_split in ("test", "") else f"{words} ({row.gap_split})"
 
 
-def seed_header(rows: Sequence[Row]) -> list[str]:
-    """Return the column names of `seed_cells`."""
-    return ["mean ± sd over runs", "runs", f"{held_out_split(rows)} {bound_name(rows)}", "gap"]
-
-
-def seed_cells(rows: Sequence[Row]) -> list[list[str]]:
-    """Return every configuration that ran several times, as words."""
-    return [
-        [each.label, str(each.runs), plus_minus(each.bound), plus_minus(each.gap)]
-        for each in summaries(rows)
-    ]
-
-
-def pair_header(pairs: Sequence[Pair]) -> list[str]:
-    """Return the column names of `pair_cells`, empty where there are no pairs."""
-    if not pairs:
-        return []
-    first = pairs[0]
-    return [
-        f"{first.first} against",
-        f"{first.split} ELBO higher by",
-        "gap smaller by",
-        "rows",
-        "seeds",
-    ]
-
-
-def pair_cells(pairs: Sequence[Pair]) -> list[list[str]]:
-    """Return what the first configuration has over each other one, in words."""
-    return [
-        [
-            pair.other,
-            _with_interval(pair.bound, pair.bound_interval),
-            _with_interval(pair.gap, pair.gap_interval),
-            count(pair.rows),
-            f"{count(pair.seeds_first)}, {count(pair.seeds_other)}",
-        ]
-        for pair in pairs
-    ]
-
-
-def _with_interval(value: float, interval: Interval) -> str:
-    low, high = interval or (math.nan, math.nan)
-    return signed(f"{value:.2f} [{low:.2f}, {high:.2f}]")
-
-
 def terminal(
     rows: Sequence[Row], paragraphs: Sequence[str] = (), pairs: Sequence[Pair] = ()
 ) -> str:
     """Return the table in at most 80 columns, then what the runs say, as plain text."""
     split = held_out_split(rows)
-    body = [
-        [
-            _seeded(row, rows),
-            plus_minus(row.bound(split)),
-            _gap(row),
-            _short(row.num_variational_parameters),
-            _short(row.new_gradient_evaluations),
-            milliseconds(row.new_milliseconds_one),
-        ]
-        for row in rows
-    ]
-    names = ["run", f"{split} {bound_name(rows)}", "gap", "params", "grads/x", "time/x"]
-    parts = [_aligned(names, body)]
-    if pairs:
-        parts.append(_aligned(pair_header(pairs), pair_cells(pairs)))
-    several = seed_cells(rows)
-    if several:
-        parts.append(_aligned(seed_header(rows), several))
-    parts.append(
-        textwrap.fill(
-            "Bounds in nats per datapoint (higher is better), ± one standard error. "
-            f"gap: {gap_names(rows)}. params: variational parameters kept. "
-            "grads/x, time/x: cost of one new observation."
-            + (" Against: paired by row, [95 % interval], seeds of both." if pairs else ""),
-            WIDTH,
-        )
+    shown = _table(
+        rows,
+        {
+            "run": lambda row: _seeded(row, rows),
+            f"{split} {bound_name(rows)}": partial(_bound, split),
+            "gap": _gap,
+            "params": lambda row: _short(row.num_variational_parameters),
+            "grads/x": lambda row: _short(row.new_gradient_evaluations),
+            "time/x": lambda row: milliseconds(row.new_milliseconds_one),
+        },
     )
-    parts += [textwrap.fill(words, WIDTH, subsequent_indent="  ") for words in paragraphs]
-    return "\n\n".join(parts).replace(MINUS, "-").replace(MISSING, "-") + "\n"
-
-
-def gap_names(rows: Sequence[Row]) -> str:
-    """Return what the column `gap` holds: each mode's own name for what it loses."""
-    names = list(dict.fromkeys(row.gap_name for row in rows))
-    if len(names) == 1:
-        return names[0]
-    return "amortization gap of encoders, optimisation gap of the other modes"
+    tables = [shown, *(table for table in (paired(pairs), over_seeds(rows)) if table.cells)]
+    legend = (
+        "Bounds in nats per datapoint (higher is better), ± one standard error. "
+        f"gap: {gap_names(rows)}. params: variational parameters kept. "
+        "grads/x, time/x: cost of one new observation."
+        + (" Against: paired by row, [95 % interval], seeds of both." if pairs else "")
+    )
+    said = [textwrap.fill(words, WIDTH, subsequent_indent="  ") for words in paragraphs]
+    blocks = [*map(_aligned, tables), textwrap.fill(legend, WIDTH), *said]
+    return "\n\n".join(blocks).replace(MINUS, "-").replace(MISSING, "-") + "\n"
 
 
 def _seeded(row: Row, rows: Sequence[Row]) -> str:
@@ -205,15 +190,17 @@ def _short(value: float) -> str:
     return count(value)
 
 
-def _aligned(names: Sequence[str], body: Cells) -> str:
-    widths = [max(len(row[column]) for row in [names, *body]) for column in range(1, len(names))]
-    room = WIDTH - sum(widths) - 2 * len(widths)
-    longest = max(len(row[0]) for row in [names, *body])
-    first = max(8, min(room, longest))
-    lines = []
-    for row in [names, *body]:
-        label, *more = textwrap.wrap(printable(row[0]), first, subsequent_indent="  ") or [""]
-        numbers = "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths, strict=True))
-        lines += [(label.ljust(first) + numbers).rstrip(), *more]
-    rule = "-" * min(WIDTH, first + sum(widths) + 2 * len(widths))
-    return "\n".join([lines[0], rule, *lines[1:]])
+def _aligned(table: Table) -> str:
+    lines = [table.header, *table.cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    room = WIDTH - sum(widths[1:]) - 2 * len(widths[1:])
+    first = max(8, min(room, widths[0]))
+    shown = []
+    for line in lines:
+        label, *more = textwrap.wrap(printable(line[0]), first, subsequent_indent="  ") or [""]
+        numbers = "".join(
+            f"  {cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)
+        )
+        shown += [(label.ljust(first) + numbers).rstrip(), *more]
+    rule = "-" * min(WIDTH, first + WIDTH - room)
+    return "\n".join([shown[0], rule, *shown[1:]])

@@ -5,6 +5,7 @@ import shlex
 from typing import Protocol
 
 from avi.results.facts import Cost
+from avi.results.gap import AuditRecord
 from avi.results.record import Interval
 from avi.results.run import Run
 
@@ -76,6 +77,11 @@ def _decimals(standard_error: float) -> int:
     return min(max(0, second - exponent), 6)
 
 
+def side(kind: str) -> str:
+    """Return the sign before evidence of one kind: a bound from below is log p(x) or less."""
+    return {"lower": "≥ ", "upper": "≤ "}.get(kind, "")
+
+
 def count(value: float) -> str:
     """Return a whole number with thousands separated: 45,984."""
     return f"{round(value):,}" if math.isfinite(value) else MISSING
@@ -120,6 +126,21 @@ def in_markdown(words: str) -> str:
     for letter in "\\`*_[]|":
         words = words.replace(letter, f"\\{letter}")
     return printable(words.replace("\n", " ")).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def audited(audit: AuditRecord) -> str:
+    """Return how many points other starts led higher, and by how much; empty without any."""
+    if not audit.points > 0:
+        return ""
+    words = (
+        f"Other starts led higher for {count(audit.improved)} of {plural(audit.points, 'point')} "
+        "that were tried from several"
+    )
+    if audit.improved == 0:
+        return f"{words}: with 95 % confidence, fewer than {audit.may_gain:.0%} of all would gain."
+    most = f", by up to {audit.largest:.2g} nats" if math.isfinite(audit.largest) else ""
+    then = "; all points were then searched from all of them" if audit.all_points else ""
+    return f"{words}{most}{then}."
 
 
 def gap_command(run: Run) -> str:

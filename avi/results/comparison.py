@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avi.results.record import NAN, UNKNOWN, Count, Interval, Value, plain, restored, table
+from avi.results.record import NAN, UNKNOWN, Count, Interval, Value, grouped, plain, restored, table
 from avi.results.store import Files, write_atomically
 from avi.settings import SPLITS, Split
 
@@ -123,13 +123,12 @@ def held_out_split(rows: Sequence[Compared]) -> Split:
 def summaries(rows: Sequence[Compared]) -> list[Seeds]:
     """Return mean and standard deviation over the runs of every label that has several."""
     split = held_out_split(rows)
-    groups = [[row for row in rows if row.label == label] for label in _unique(rows)]
     found = []
-    for group in groups:
+    for label, group in grouped(rows, lambda row: row.label).items():
         if len(group) > 1:
             bound = mean_and_deviation([row.bound(split).mean for row in group])
             gap = mean_and_deviation([row.gap for row in group])
-            found.append(Seeds(group[0].label, len(group), split, *bound, *gap))
+            found.append(Seeds(label, len(group), split, *bound, *gap))
     return found
 
 
@@ -138,10 +137,6 @@ def mean_and_deviation(values: Sequence[float]) -> Value:
     if not np.isfinite(values).all():
         return UNKNOWN
     return Value(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else NAN)
-
-
-def _unique(rows: Sequence[Compared]) -> list[str]:
-    return list(dict.fromkeys(row.label for row in rows))
 
 
 def write(

@@ -1,5 +1,6 @@
 """The flags of a gap report, each with the sentences that say what it means."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -29,6 +30,15 @@ class Validity:
         trouble = {"negative_gap": True}
         names = [each.name for each in fields(self)]
         return [name for name in names if getattr(self, name) is trouble.get(name, False)]
+
+    def told(self) -> Iterator[tuple[bool | None, str]]:
+        """Yield of each flag whether it holds, None where that is open, and its sentence."""
+        failed = self.failed()
+        for name, holds, fails, unasked in SENTENCES:
+            if getattr(self, name) is not None:
+                yield name not in failed, fails if name in failed else holds
+            elif unasked:
+                yield None, unasked
 
     @property
     def verdict(self) -> str:

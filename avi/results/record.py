@@ -10,7 +10,7 @@ import io
 import math
 import numbers
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import (
@@ -27,6 +27,7 @@ from typing import (
 
 NAN = float("nan")
 T = TypeVar("T")
+K = TypeVar("K")
 
 Interval = tuple[float, float] | None  # both ends, None where it is not known
 Count = Annotated[float, "count"]  # a whole number, NaN where unknown
@@ -49,6 +50,14 @@ class Value(NamedTuple):
 
 
 UNKNOWN = Value(NAN)
+
+
+def grouped(records: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Return the records of every key, both in the order in which they are met."""
+    found: dict[K, list[T]] = {}
+    for record in records:
+        found.setdefault(key(record), []).append(record)
+    return found
 
 
 def shared(kind: type[T], record: Any) -> T:

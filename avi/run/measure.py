@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from avi.errors import ConfigError
 from avi.problem import fit, require_same_latent
 from avi.process.signals import Stop
 from avi.process.terminal import measured, say
-from avi.report.validity import audited
+from avi.report.wording import audited
 from avi.results import ladder
 from avi.results.gap import GapSummary
 from avi.results.ladder import Ladder
@@ -129,7 +128,7 @@ def lines(summary: GapSummary) -> list[str]:
             f"test - train amortization gap: {measured(lost.mean, lost.se).strip()}, "
             "the encoder's generalisation gap"
         )
-    shown += [sentence for _, sentence in islice(audited(summary.audit), 1)]
+    shown += [said] if (said := audited(summary.audit)) else []
     shown += [f"skipped: {sentence}" for sentence in summary.skipped]
     shown += [f"{verdict}."] if (verdict := summary.validity.verdict) else []
     return [*shown, *gap.not_finite(summary)]

@@ -13,6 +13,7 @@ import yaml
 from matplotlib.image import imread
 
 from avi.errors import ConfigError, ResourceError
+from avi.report.render import markup
 from avi.report.run_page import headline, report, write_report
 from avi.results.flags import WARNINGS, Validity
 from avi.results.gap import GapMean
@@ -64,7 +65,7 @@ def finished(tmp_path_factory, make_run) -> Path:
 def undrawn(monkeypatch) -> None:
     """Leave out the rendering of figures, which takes a second, where words are the question."""
     for module in ("avi.report.run_page", "avi.report.gap_page"):
-        monkeypatch.setattr(f"{module}.svg", lambda figure, title: f"<svg>{title}</svg>")
+        monkeypatch.setattr(f"{module}.svg", lambda figure, title: markup(f"<svg>{title}</svg>"))
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from avi.report.figures.style import (
     say_empty,
     style,
 )
-from avi.report.wording import count, plus_minus, signed
+from avi.report.wording import count, plus_minus, side, signed
 from avi.results.gap import FrontierStep, Mean, SplitSummary
 from avi.results.ladder import Rung
 from avi.settings import Split
@@ -153,9 +153,8 @@ def _label_stack(axes: "Axes", height: int, parts: SplitSummary, end: float, rea
         # Side by side where the first bar is too short to hold its own label.
         left = max(gap, 0.23 * reach)
         axes.text(left, height - 0.2, plus_minus(parts.approximation_gap), color=BLUE, **above)
-    sign = {"lower": "≥ ", "upper": "≤ "}.get(parts.evidence.kind, "")
     if parts.evidence.known:
-        words = f"evidence {sign}{plus_minus(parts.evidence)}"
+        words = f"evidence {side(parts.evidence.kind)}{plus_minus(parts.evidence)}"
         axes.text(end + 0.02 * reach, height, words, va="center", fontsize=8.5, color=INK)
 
 
@@ -234,8 +233,7 @@ def _draw_ladder(axes: "Axes", split: str, rungs: Sequence[Rung]) -> None:
     last = rungs[-1]
     if last.left_value.known:
         end = float(above[-1]) + last.left
-        sign = {"lower": "≥ ", "upper": "≤ "}.get(last.evidence_kind, "")
-        label = f"log p(x) {sign}here"
+        label = f"log p(x) {side(last.evidence_kind)}here"
         axes.axvline(end, color=INK, linewidth=1, linestyle=(0, (4, 3)), label=label)
         axes.legend(loc="upper right", bbox_to_anchor=(0.97, 0.99), fontsize=8.5)
     axes.set_title(f"{plain(split)}, n = {count(last.n)}")

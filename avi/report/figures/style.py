@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -81,13 +82,14 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def svg(figure: "Figure", title: str) -> str:
+def svg(figure: "Figure", title: str) -> "Markup":
     """Return `figure` as inline markup whose ink and paper follow the page's colours.
 
-    `title` is read out by screen readers; it also keeps the ids of several figures apart, so it
-    must differ between the figures of a page.
+    It is not to be escaped. `title` is read out by screen readers; it also keeps the ids of several
+    figures apart, so it must differ between the figures of a page.
     """
     import matplotlib as mpl
+    from markupsafe import Markup
 
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -102,7 +104,7 @@ def svg(figure: "Figure", title: str) -> str:
     markup = markup.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
     for colour, name in _THEMED.items():
         markup = markup.replace(colour, f"var(--{name})")
-    return markup
+    return Markup(markup)  # noqa: S704
 
 
 def finite(values: np.ndarray) -> np.ndarray:
