@@ -1,6 +1,7 @@
 """What every command that computes begins with: an experiment with its data, and its state."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from avi.settings import SPLITS, Split
 from avi.types import DataSpec, Params, PRNGKey, Scale, Splits
 
 FILES = {"dataset": ("path", "vocabulary"), "train": ("weights", "weights_map"), "gap": ("rows",)}
+OF_PLACE = ("output=", "overwrite=")
 Step = int | Literal["best"] | None  # of a checkpoint: best by validation, None: the newest
 
 
@@ -224,7 +226,7 @@ def _require_rows(session: Session) -> None:
     if drawn and (empty := [s for s in settings.splits if s not in filled]):
         raise ConfigError(
             f"gap.splits={_listed(settings.splits)}: the {empty[0]} split of this data set is "
-            f"empty. Try gap.splits={_listed(filled)}, or gap.num_points=0 for no report."
+            f"empty. Try gap.splits={_listed(filled)}, or gap.num_points=0 in its place: no report."
         )
 
 
@@ -250,8 +252,14 @@ def require_same_data(session: Session, run: RunDir) -> None:
             f"The rows of dataset {type(session.experiment.dataset).__name__} have changed since "
             f"{run.path} began (SHA-256 {str(before)[:12]}, now {now[:12]}): its numbers are of "
             "other rows. Put the data back as they were, or train on these: avi train "
-            "output=<another folder>."
+            f"{_words(run)}output=<another folder>."
         )
+
+
+def _words(run: RunDir) -> str:
+    """Return the words that a run was trained with, but for its place."""
+    words = [str(word) for word in run.read_run().get("overrides") or ()]
+    return "".join(f"{shlex.quote(w)} " for w in words if not w.startswith(OF_PLACE))
 
 
 def started(params: Params, folder: Path, step: Step = None) -> Params:
