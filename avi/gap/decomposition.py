@@ -31,6 +31,7 @@ class Evidenced(NamedTuple):
     estimate: Estimate
     kind: str
     num_weights: int | None  # K of the estimator, None where it has no weights
+    rests_on_q: bool  # the weights are those of draws from q
     khat: float  # of q(z; lam*)
     num_draws: int  # S, of which that is the shape
     tolerance: float  # nats that evidence called exact may be wrong by
@@ -108,11 +109,12 @@ def _proof(found: Found, tolerance: float) -> str:
 
 def _flags(found: Found, evidence: Evidenced, finite: bool) -> str:
     number, estimate = evidence.num_weights, evidence.estimate
+    own = number is not None and estimate.khat >= khat_limit(number)
     heavy = evidence.khat >= khat_limit(evidence.num_draws)
     raised = {
         "unconverged": not found.converged,
         str(found.ending): not found.converged,
-        "khat": heavy or (number is not None and estimate.khat >= khat_limit(number)),
+        "khat": evidence.rests_on_q and (heavy or own),
         "evidence-se": evidence.kind == "exact" and estimate.standard_error > evidence.tolerance,
         STARTS_APART: estimate.apart > evidence.tolerance,
         LOW_ESS: number is not None and estimate.ess < number / 4,

@@ -30,6 +30,11 @@ def usable_evidence(rows: Sequence[Decomposition], evidence: Any) -> bool:
     return _well_behaved(khats, evidence.num_weights) is not False
 
 
+def rests_on_q(evidence: Any) -> bool:
+    """Whether the evidence is a mean of weights of draws from q, which k̂ judges."""
+    return isinstance(evidence, Weighted) and not isinstance(evidence, Bidirectional)
+
+
 def khat_ok(
     rows: Sequence[Decomposition], evidence: Any, num_draws: int, usable: bool
 ) -> bool | None:
@@ -37,7 +42,7 @@ def khat_ok(
 
     None for evidence that does not rest on weights from q, such as that of annealing.
     """
-    if not isinstance(evidence, Weighted) or isinstance(evidence, Bidirectional):
+    if not rests_on_q(evidence):
         return None
     return _well_behaved([row.khat for row in rows], num_draws) if usable else False
 

@@ -14,7 +14,7 @@ from avi.gap.audit import Audit
 from avi.gap.context import Clock, Context, Progress
 from avi.gap.decomposition import Evidenced, Place, decompose, khats_at
 from avi.gap.evidence import Evidences, estimated_evidence, known_evidence
-from avi.gap.flags import usable_evidence
+from avi.gap.flags import rests_on_q, usable_evidence
 from avi.gap.folder import ledger, write
 from avi.gap.frontier import frontiers
 from avi.gap.ladder import climb
@@ -206,6 +206,7 @@ class _Measurement:
                     estimates[n],
                     by.kind,
                     number,
+                    rests_on_q(by),
                     khats[n],
                     settings.num_draws,
                     settings.tolerance,

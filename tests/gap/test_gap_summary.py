@@ -70,6 +70,7 @@ def point(
     evidence_khat=np.nan,
     ess=np.nan,
     num_weights=None,
+    rests_on_q=True,
     found=FOUND,
     error=0.01,
     kind="lower",
@@ -78,7 +79,7 @@ def point(
     bound = -10.0 + 0.01 * row
     values = np.full(10, bound), np.full(10, bound + gap) + 1e-3 * np.arange(10)
     estimate = Estimate(bound + gap + 1, error, ess, evidence_khat, np.nan)
-    evidence = Evidenced(estimate, kind, num_weights, khat, 400, 0.01)
+    evidence = Evidenced(estimate, kind, num_weights, rests_on_q, khat, 400, 0.01)
     return decompose(Place(row, split), values, ("mode", found), evidence)
 
 
@@ -154,6 +155,7 @@ def test_importance_weights_with_a_heavy_tail_are_no_evidence(experiment):
         ({"ess": 4.0, "num_weights": 16, "khat": 0.61}, ""),
         ({"ess": 3.9, "num_weights": 16}, "low-ess"),
         ({"khat": 0.62}, "khat"),  # the limit at S = 400 is 0.616
+        ({"khat": 0.62, "rests_on_q": False}, ""),  # of exact and of annealed evidence
         ({"khat": np.nan}, ""),
         ({"evidence_khat": 0.71, "ess": 4000.0, "num_weights": 5000}, "khat"),
         ({"evidence_khat": 0.71, "ess": 20.0, "num_weights": 5000}, "khat low-ess"),
