@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from avi.abilities import SharedWeights, draw_and_log_prob, given
 from avi.conjugate import LOG_TWO_PI
-from avi.families.gaussian import refuse_empty
+from avi.families.coordinates import refuse_empty
 from avi.networks.mlp import MLP
 from avi.types import Family, Lam, Latent, PRNGKey, Psi, Scalar, Z
 

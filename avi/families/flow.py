@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from avi.conjugate import LOG_TWO_PI
-from avi.families.gaussian import refuse_empty
+from avi.families.coordinates import refuse_empty
 from avi.families.localised import Localised
 from avi.types import Family, Lam, Latent, Model, PRNGKey, Psi, Scalar, Z
 

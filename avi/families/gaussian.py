@@ -9,42 +9,13 @@ from jaxtyping import Array, Float
 
 from avi.abilities import LocationScale
 from avi.conjugate import LOG_TWO_PI
+from avi.families.coordinates import Coordinates, refuse_empty
 from avi.types import Family, Lam, Latent, PRNGKey, Scalar, Z
 
 
-def refuse_empty(latent_size: int) -> None:
-    """Raise ValueError unless there is a latent."""
-    if latent_size < 1:
-        raise ValueError(f"latent_size must be 1 or more; got {latent_size}.")
-
-
 @dataclass(frozen=True)
-class DiagonalGaussian:
+class DiagonalGaussian(Coordinates):
     """N(mean, diag(s^2)) with lam = [mean, log s], float[2d]."""
-
-    latent_size: int  # d
-
-    def __post_init__(self) -> None:
-        refuse_empty(self.latent_size)
-
-    @property
-    def latent(self) -> Latent:
-        """R^d."""
-        return Latent("real", self.latent_size)
-
-    @property
-    def num_params(self) -> int:
-        """P = 2d."""
-        return 2 * self.latent_size
-
-    def init(self) -> Lam:
-        """Return lam of N(0, I)."""
-        return jnp.zeros(self.num_params)
-
-    def split(self, lam: Lam) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
-        """Return (mean, log s)."""
-        mean, log_scale = jnp.split(lam, 2)
-        return mean, log_scale
 
     def noise(self, key: PRNGKey) -> Float[Array, " d"]:
         """Draw eps ~ N(0, I)."""
@@ -70,10 +41,6 @@ class DiagonalGaussian:
         del z
         _, log_scale = self.split(lam)
         return jnp.sum(log_scale) + 0.5 * self.latent_size * (LOG_TWO_PI + 1)
-
-    def mean(self, lam: Lam) -> Float[Array, " d"]:
-        """Return E[z]."""
-        return self.split(lam)[0]
 
     def standard_deviation(self, lam: Lam) -> Float[Array, " d"]:
         """Return the marginal standard deviations."""

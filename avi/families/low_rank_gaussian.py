@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from avi.conjugate import LOG_TWO_PI
-from avi.families.gaussian import DiagonalGaussian, refuse_empty
+from avi.families.coordinates import refuse_empty
+from avi.families.gaussian import DiagonalGaussian
 from avi.types import Family, Lam, Latent, PRNGKey, Scalar, Z
 
 SPREAD = 0.1  # of the directions of the start: at 0 they are a saddle of every bound

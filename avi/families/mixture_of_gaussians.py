@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from avi.conjugate import LOG_TWO_PI
-from avi.families.gaussian import DiagonalGaussian, refuse_empty
+from avi.families.coordinates import refuse_empty
+from avi.families.gaussian import DiagonalGaussian
 from avi.types import Family, Lam, Latent, PRNGKey, Scalar, Z
 
 APART = 0.5  # standard deviations between the components of the start, which must differ to part

@@ -7,41 +7,26 @@ import jax.numpy as jnp
 from jax.scipy.special import betaln, digamma
 from jaxtyping import Array, Float
 
-from avi.families.gaussian import refuse_empty
-from avi.types import Lam, Latent, PRNGKey, Scalar, Z
+from avi.families.coordinates import Coordinates
+from avi.types import Lam, PRNGKey, Scalar, Z
 
 
 @dataclass(frozen=True)
-class StudentT:
+class StudentT(Coordinates):
     """z_i = mean_i + s_i t_i, t_i Student with `degrees` degrees of freedom, lam = [mean, log s].
 
     Noise is normal, two numbers for each t: a smooth and odd function of the first (Bailey 1994).
     """
 
-    latent_size: int  # d
     degrees: float
 
     def __post_init__(self) -> None:
-        refuse_empty(self.latent_size)
+        super().__post_init__()
         if not self.degrees > 2:
             raise ValueError(
                 f"degrees must be above 2, else q has no variance; got {self.degrees:g}. "
                 "Try family.degrees=5."
             )
-
-    @property
-    def latent(self) -> Latent:
-        """R^d."""
-        return Latent("real", self.latent_size)
-
-    @property
-    def num_params(self) -> int:
-        """P = 2d."""
-        return 2 * self.latent_size
-
-    def init(self) -> Lam:
-        """Return lam of mean 0 and s = 1."""
-        return jnp.zeros(self.num_params)
 
     def noise(self, key: PRNGKey) -> Float[Array, " 2d"]:
         """Draw eps ~ N(0, I), of twice the latent's size."""
@@ -49,7 +34,7 @@ class StudentT:
 
     def transport(self, lam: Lam, eps: Float[Array, " 2d"]) -> Z:
         """Return z = mean + s t, t = eps_1 sqrt(degrees (exp(r^2 / degrees) - 1)) / r."""
-        mean, log_scale = jnp.split(lam, 2)
+        mean, log_scale = self.split(lam)
         first, second = jnp.split(eps, 2)
         square = jnp.maximum(first**2 + second**2, 1e-12)  # the limit at 0 is 1
         stretch = jnp.sqrt(self.degrees * jnp.expm1(square / self.degrees) / square)
@@ -61,7 +46,7 @@ class StudentT:
 
     def log_prob(self, lam: Lam, z: Z) -> Scalar:
         """Return log q(z; lam) in nats."""
-        mean, log_scale = jnp.split(lam, 2)
+        mean, log_scale = self.split(lam)
         square = ((z - mean) * jnp.exp(-log_scale)) ** 2
         tails = -0.5 * (self.degrees + 1) * jnp.log1p(square / self.degrees)
         return jnp.sum(tails - log_scale) - self.latent_size * self._log_constant()
@@ -71,15 +56,11 @@ class StudentT:
         del z
         half = 0.5 * self.degrees
         each = (half + 0.5) * (digamma(half + 0.5) - digamma(half)) + self._log_constant()
-        return jnp.sum(jnp.split(lam, 2)[1]) + self.latent_size * each
-
-    def mean(self, lam: Lam) -> Float[Array, " d"]:
-        """Return E[z]."""
-        return jnp.split(lam, 2)[0]
+        return jnp.sum(self.split(lam)[1]) + self.latent_size * each
 
     def standard_deviation(self, lam: Lam) -> Float[Array, " d"]:
         """Return the marginal standard deviations, s sqrt(degrees / (degrees - 2))."""
-        return jnp.exp(jnp.split(lam, 2)[1]) * (self.degrees / (self.degrees - 2)) ** 0.5
+        return jnp.exp(self.split(lam)[1]) * (self.degrees / (self.degrees - 2)) ** 0.5
 
     def member(self, mean: Float[Array, " d"], deviation: Float[Array, " d"]) -> Lam:
         """Return lam with this mean and these standard deviations."""
@@ -92,8 +73,8 @@ class StudentT:
         It is (degrees + 1) / (degrees + 3) and 2 degrees / (degrees + 3) (Lange, Little & Taylor
         1989, appendix B).
         """
-        mean, log_scale = jnp.split(lam, 2)
-        mean_step, scale_step = jnp.split(step, 2)
+        mean, log_scale = self.split(lam)
+        mean_step, scale_step = self.split(step)
         of_mean = ((self.degrees + 3) / (self.degrees + 1)) ** 0.5
         of_scale = ((self.degrees + 3) / (2 * self.degrees)) ** 0.5
         moved = mean + of_mean * jnp.exp(log_scale) * mean_step

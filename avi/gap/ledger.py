@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from avi.errors import ConfigError
 from avi.gap.endings import Ending
@@ -25,18 +26,20 @@ FORMAT = 3  # of the lines: those of another are measured afresh
 
 def theta_sha256(params: Params) -> bytes:
     """Return a digest of theta and psi, which alone decide where lam* of a row is."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves((params.theta, params.psi)):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.digest()
+    return _digest((params.theta, params.psi)).digest()
 
 
 def identity_of(params: Params, description: str) -> str:
     """Return a digest of everything that determines the numbers: parameters and configuration."""
-    digest = hashlib.sha256(f"{FORMAT} {description}".encode())
-    for leaf in jax.tree.leaves(params):
+    return _digest(params, f"{FORMAT} {description}").hexdigest()
+
+
+def _digest(tree: PyTree, words: str = "") -> Any:
+    """Return the SHA-256 of words and the arrays of a tree."""
+    digest = hashlib.sha256(words.encode())
+    for leaf in jax.tree.leaves(tree):
         digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
+    return digest
 
 
 class LedgerFiles:
