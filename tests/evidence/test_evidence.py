@@ -1,6 +1,7 @@
 """Estimators of log p(x) where log p(x) is known."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 from oracles.statistics import assert_mean_is
 from plugins.coupling import CouplingFlow
 
+from avi.conjugate import LOG_TWO_PI
 from avi.errors import ConfigError
 from avi.evidence.ais import AnnealedImportanceSampling
 from avi.evidence.auto import FirstThatFits
@@ -122,6 +124,27 @@ def test_quadrature_is_exact_in_two_dimensions_even_from_a_wrong_lam():
     )
     np.testing.assert_allclose(found.value, model.log_evidence(theta, jnp.ones(5)), atol=1e-4)
     assert found.standard_error < 1e-4
+
+
+@pytest.mark.parametrize("waves", [12.0, 200.0])
+def test_quadrature_knows_a_comb_of_modes_or_that_it_does_not(waves):
+    """x = 0.4 of N(sin(waves z), 0.3^2), z ~ N(0, 1), against the trapezoid rule in numpy."""
+
+    def log_likelihood(xp, z):
+        return -0.5 * ((0.4 - xp.sin(waves * z)) / 0.3) ** 2 - np.log(0.3)
+
+    model = SimpleNamespace(
+        log_joint=lambda theta, x, z: log_likelihood(jnp, z[0]) - 0.5 * z[0] ** 2 - LOG_TWO_PI,
+        sample=lambda theta, key, like: (jax.random.normal(key, (1,)), like),
+    )
+    z = np.linspace(-9, 9, 400_001)
+    logs = log_likelihood(np, z) - 0.5 * z**2 - LOG_TWO_PI
+    exact = np.logaddexp.reduce(logs) + np.log(z[1] - z[0])
+    family = DiagonalGaussian(1)
+    target = Target(model, None, None)
+    found = jax.jit(lambda key: Quadrature(201)(target, family, family.init(), key))(KEY)
+    assert abs(found.value - exact) < found.standard_error + 1e-3
+    assert (found.standard_error < 0.01) == (waves < 100)
 
 
 def vae(latent_size):

@@ -244,6 +244,26 @@ def test_a_second_opinion_finds_the_better_of_two_hills(monkeypatch):
     assert summary.audit.winners == {"second": 6}
 
 
+def test_a_search_that_led_down_from_its_start_certifies_nothing(monkeypatch):
+    """Laplace's start is the best member here; all searches end away from it, and believe in it."""
+    case = make_case(DiagonalGaussian(LATENT), evidence=NoEvidence())
+    settings = dataclasses.replace(AUDITED, num_points=6, audit=1.0)
+    real = Context.search
+
+    def search(self, points, jobs, share, what):
+        real(self, points, jobs, share, what)
+        for job in jobs:
+            job.found = job.found._replace(lam=job.found.lam + 1.0)
+
+    monkeypatch.setattr(Context, "search", search)
+    monkeypatch.setattr(Audit, "second_opinions", lambda self, points, found: found)
+    summary = gap.report(*case, settings=settings, run=None)
+    assert summary.audit.winners == {"laplace": 6}
+    assert summary.validity.q_star_converged is False
+    (ended,) = {one.ending for split in summary.splits.values() for one in split.endings}
+    assert ended == Ending.JUMPS
+
+
 def test_starts_that_led_higher_are_no_green_report():
     audit = AuditRecord(0.1, 30, 1, 0.2, False, (), None)
     assert starts_ok(audit) is False
