@@ -90,7 +90,7 @@ class Run:
 
         Raises:
             ConfigError: draws or seed is no whole number.
-        DataError: x is not of the shape or the values of training.
+            DataError: x is not of the shape or the values of training.
         """
         import jax
 

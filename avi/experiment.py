@@ -8,7 +8,6 @@ from avi.problem import Problem, fit, pose, require_same_latent
 from avi.settings import Device, GapSettings, Precision, TrainSettings
 from avi.types import (
     Dataset,
-    DataSpec,
     Evidence,
     Family,
     Inference,
@@ -154,12 +153,3 @@ def _other_support(model: Model, dataset: Dataset) -> str:
     if model.support == "terms":
         return "Try dataset=ap, or dataset=corpus dataset.path=<file>."
     return f"Try {INSTEAD[dataset.support]}."
-
-
-def check_batch(batch_size: int, data: DataSpec) -> None:
-    """Raise ConfigError if a batch is larger than the training set: no row may be in it twice."""
-    if batch_size > data.num_data:
-        raise ConfigError(
-            f"train.batch_size={batch_size} is larger than the training set of {data.num_data} "
-            "rows. Try train.batch_size=null: all rows in every step."
-        )

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int, PyTree
 
 from avi.errors import ConfigError
+from avi.process.grammar import verb
 from avi.rundir.bounded import read_bounded
 from avi.settings import SPLITS, Split
 from avi.types import Splits
@@ -61,7 +62,8 @@ def named(splits: Splits, rows: str | int) -> dict[Split, Points]:
     if len(strange := np.setdiff1d(wanted, own)):
         raise ConfigError(
             f"gap.rows={rows}: there is no row {strange[0]} among these data, whose rows are "
-            f"{own.min()} to {own.max()}; {len(strange)} of {len(wanted)} are not there."
+            f"{own.min()} to {own.max()}; {len(strange)} of {len(wanted)} "
+            f"{verb(len(strange), 'are')} not there."
         )
     found, offset = {}, 0
     for split, size in sizes.items():

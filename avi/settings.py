@@ -84,7 +84,7 @@ class TrainSettings:
     """How long, in which batches, from where, and how often to write."""
 
     epochs: int  # visits to every training row
-    batch_size: int | None  # B, rows per step; None: all rows
+    batch_size: int | None  # B, rows per step; None, or more than there are: all
     start: str | None  # run folder whose theta (and phi where shapes fit) to start from
     freeze: Literal["theta"] | None  # what keeps its initial value
     log_every: int  # steps averaged in one line of metrics.jsonl

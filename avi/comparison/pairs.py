@@ -42,9 +42,7 @@ def pairs(rows: Sequence[Row]) -> list[Pair]:
     groups = grouped(rows, lambda row: row.label)
     if not comparable(rows) or len(groups) < 2:
         return []
-    # A table is about training rows: what it has over others is asked there.
-    of_a_table = any(row.gap_split == "train" for row in rows)
-    split: Split = "train" if of_a_table else held_out_split(rows)
+    split = paired_split(rows)
     common = sorted(set.intersection(*(set(row.points[split]) for row in rows)))
     if len(common) < FEWEST:
         return []
@@ -54,6 +52,12 @@ def pairs(rows: Sequence[Row]) -> list[Pair]:
     }
     first, *others = groups
     return [_pair(first, values[first], other, values[other], split) for other in others]
+
+
+def paired_split(rows: Sequence[Row]) -> Split:
+    """Return whose rows are compared: of a table, which is about training rows, those."""
+    of_a_table = any(row.gap_split == "train" for row in rows)
+    return "train" if of_a_table else held_out_split(rows)
 
 
 def _pair(first: str, own: np.ndarray, other: str, values: np.ndarray, split: str) -> Pair:

@@ -38,6 +38,7 @@ class Job(NamedTuple):
 
 def compose(words: list[str], multirun: bool = False) -> list[Job]:
     """Return the jobs that `words` ask for: one, or with `multirun` one per combination."""
+    _refuse_launchers(words)
     words = _spelled(words)
     with _composing():
         return [
@@ -195,15 +196,20 @@ def _compose_one(words: list[str], swept: list[str]) -> tuple[Job, dict[str, str
     return job, dict(hydra.sweeper.params or {})
 
 
-def _require_effect(words: list[str], tree: Mapping[str, Any]) -> None:
-    """Refuse words that would change nothing of the run."""
+def _refuse_launchers(words: list[str]) -> None:
+    """Refuse Hydra's own groups and keys, installed or not: they would change nothing."""
     for word in words:
-        key = word.partition("=")[0].lstrip("+~")
-        if re.match(r"hydra[./@]", key):
+        if re.match(r"[+~]*hydra[./@]", word):
             raise ConfigError(
                 f"{word} does nothing: avi starts its jobs by itself. Try -m for a sweep, jobs=2 "
                 "for two runs side by side, output=<folder> for where a run goes."
             )
+
+
+def _require_effect(words: list[str], tree: Mapping[str, Any]) -> None:
+    """Refuse words that would change nothing of the run."""
+    for word in words:
+        key = word.partition("=")[0].lstrip("+~")
         unmeasured = isinstance(tree["gap"], Mapping) and tree["gap"].get("num_points") == 0
         if unmeasured and re.match(r"(evidence|refine)\b", key):
             raise ConfigError(

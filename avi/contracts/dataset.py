@@ -10,6 +10,7 @@ import numpy as np
 
 from avi.contracts.claims import Claim
 from avi.experiment import HOLDS
+from avi.process.grammar import many
 from avi.settings import SPLITS
 from avi.types import Dataset, X
 
@@ -61,7 +62,7 @@ def _of_view(dataset: Dataset, rows: Any, number: int) -> Iterator[Claim]:
     steady = not still.redraws and _equal(seen(still, 0), seen(still, 1))
     yield Claim("fixed() is not redrawn", steady, f"redraws = {still.redraws}")
     finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(once))
-    yield Claim("what is scored is finite", finite, f"{number} rows")
+    yield Claim("what is scored is finite", finite, many(number, "row"))
     known = dataset.support in HOLDS
     yield Claim("support is one that avi knows", known, f"{dataset.support!r}")
     inside = {

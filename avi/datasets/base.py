@@ -11,6 +11,7 @@ from jaxtyping import Array, Int, PyTree
 
 from avi.datasets.binarize import RECORDED, Pixels
 from avi.errors import ConfigError
+from avi.process.grammar import many
 from avi.ragged import Ragged
 from avi.types import Dataset, DataSpec, Splits, Support, X
 
@@ -68,8 +69,8 @@ def sizes_of(num_rows: int, num_valid: int, num_test: int) -> Sizes:
     num_train = num_rows - num_valid - num_test
     if min(num_train, num_valid, num_test) < 1:
         raise ConfigError(
-            f"{num_rows} rows cannot be split into {num_valid} for validation, {num_test} for "
-            "testing and the rest for training: each of the three needs at least 1."
+            f"{many(num_rows, 'row')} cannot be split into {num_valid} for validation, "
+            f"{num_test} for testing and the rest for training: each of the three needs at least 1."
         )
     return num_train, num_valid, num_test
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from avi.datasets.formats import data_errors, decode, gunzip, read_file, unxz
 from avi.errors import DataError
+from avi.process.grammar import many
 from avi.types import Decimal, Separator
 
 MARKS: dict[Separator, str] = {"comma": ",", "semicolon": ";", "tab": "\t"}
@@ -170,8 +171,8 @@ def _columns(
         for place, words in enumerate(block):
             if len(words) != len(keep):
                 raise DataError(
-                    f"{source}, line {first_line + first + place}: expected {len(keep)} columns, "
-                    f"found {len(words)}."
+                    f"{source}, line {first_line + first + place}: expected "
+                    f"{many(len(keep), 'column')}, found {len(words)}."
                 )
         for number, cells in enumerate(zip(*block, strict=True)):
             blocks[number].append(reader.column(cells, first, keep=keep[number]))

@@ -14,6 +14,7 @@ import numpy as np
 
 from avi.datasets.cells import Column, Dress
 from avi.errors import ConfigError, DataError
+from avi.process.grammar import many
 from avi.types import Decimal, Layout, Separator
 
 Name = str | int | float  # of a column; a number from 0 where the columns have no names
@@ -121,7 +122,13 @@ def choose(raw: Raw, reading: Reading) -> Choice:
         else:
             left_out = {}  # nothing else is there
     if not kept.any():
-        raise ConfigError(f"{raw.source}: no column is left. Try dataset.columns=all.")
+        if reading.columns == ():
+            raise ConfigError(f"{raw.source}: no column is left. Try dataset.columns=all.")
+        known = listed([raw.name(place) for place in range(width)])
+        raise ConfigError(
+            f"{raw.source}: no column is left for x. It has {known}; name fewer of them in "
+            "dataset.drop, label and index."
+        )
     _require_numbers(raw, kept, reading)
     return Choice(kept, left_out, label, index)
 
@@ -188,8 +195,8 @@ def _require_numbers(raw: Raw, kept: np.ndarray, reading: Reading | None) -> Non
             )
         if one.truths and one.numbers:
             raise DataError(
-                f"{raw.source}: column {name} holds {one.numbers} numbers and {one.truths} times "
-                "True or False. Write one or the other."
+                f"{raw.source}: column {name} holds {many(one.numbers, 'number')} and "
+                f"{many(one.truths, 'time')} True or False. Write one or the other."
             )
 
 

@@ -11,6 +11,7 @@ from avi.datasets.documents import Bags, CountFormat, read_counts, read_vocabula
 from avi.datasets.formats import byte_limit, read_file
 from avi.datasets.texts import Vectorizer
 from avi.errors import ConfigError, DataError
+from avi.process.grammar import many, verb
 from avi.ragged import Document
 from avi.types import Dataset, Splits, Support
 
@@ -61,7 +62,10 @@ class Corpus:
         )
         num_train = number - num_valid - num_test
         if num_train < 1:
-            raise DataError(f"{self.path}: {number} documents are too few to split in three.")
+            raise DataError(
+                f"{self.path}: {many(number, 'document')} "
+                f"{verb(number, 'are')} too few to split in three."
+            )
         order = permutation(number, self.split_seed)
         found = splits(bags, order, (num_train, num_valid, num_test))
         return found._replace(remarks=self._remarks(bags))

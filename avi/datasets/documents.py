@@ -15,6 +15,7 @@ import numpy as np
 from avi.datasets.contract import LARGEST_COUNT
 from avi.datasets.formats import byte_limit, read_file
 from avi.errors import DataError
+from avi.process.grammar import many
 from avi.ragged import Document, Ragged
 from avi.types import Origin, Splits
 
@@ -159,7 +160,7 @@ def _lda_c(lines: list[str], source: str, first_id: int) -> Iterator[Bag]:
         if not promised.isdecimal() or len(promised) > 18 or int(promised) != len(ids):
             raise DataError(
                 f"{source}, line {number}: expected `M id:count ...` with M pairs; found M = "
-                f"{promised[:20] or 'nothing'!r} and {len(ids)} pairs. Other forms: "
+                f"{promised[:20] or 'nothing'!r} and {many(len(ids), 'pair')}. Other forms: "
                 "dataset.format=svmlight, matrix-market or text."
             )
         yield Bag(number, ids, counts)

@@ -16,6 +16,7 @@ from avi.datasets.columns import Columns, Name, Reading
 from avi.datasets.suspicions import suspicions
 from avi.datasets.tables import TEXTS, Missing, Table, kind_of, masked, read_again, read_table
 from avi.errors import DataError
+from avi.process.grammar import many
 from avi.settings import SPLITS
 from avi.types import Dataset, Decimal, Origin, Scale, Separator, Splits, Support, X
 
@@ -189,8 +190,9 @@ class File:
         size = table.rows.shape[1]
         if self.image_shape is not None and math.prod(self.image_shape) != size:
             raise DataError(
-                f"{table.source}: rows of {size} numbers are not images of shape "
-                f"{list(self.image_shape)}. Change dataset.image_shape, or say null."
+                f"{table.source}: rows of {many(size, 'number')} are not images of shape "
+                f"{list(self.image_shape)}. Change dataset.image_shape, or say "
+                "dataset.image_shape=null."
             )
         return table
 

@@ -22,6 +22,7 @@ from avi.datasets.columns import (
 from avi.datasets.contract import outside, require_finite, require_support
 from avi.datasets.formats import byte_limit, load_array
 from avi.errors import ConfigError, DataError
+from avi.process.grammar import many
 from avi.types import Layout, Support
 
 Missing = Literal["refuse", "mask"]  # what becomes of values that are missing
@@ -189,7 +190,7 @@ def observations(table: Table, support: Support, size: int, missing: Missing) ->
     """
     if table.rows.shape[1] != size:
         raise DataError(
-            f"{table.source}: expected rows of {size} numbers, as in training; found "
+            f"{table.source}: expected rows of {many(size, 'number')}, as in training; found "
             f"{table.rows.shape[1]}."
         )
     if missing == "mask":
@@ -253,7 +254,7 @@ def _table(raw: Raw, kept: np.ndarray) -> Table:
 def _understood(raw: Raw, choice: Choice, table: Table) -> tuple[str, ...]:
     """Return the lines that say how a file was read: its form, then its columns."""
     number, size = table.rows.shape
-    shape = f"{_many(number, 'row')} of {_many(size, 'number')}"
+    shape = f"{many(number, 'row')} of {many(size, 'number')}"
     form = f"{Path(raw.source).name}: {shape}; {', '.join(raw.dress)}."
     parts = _of_columns(raw, choice, table)
     text = "; ".join(parts)
@@ -268,19 +269,15 @@ def _of_columns(raw: Raw, choice: Choice, table: Table) -> list[str]:
         why = " or ".join(dict.fromkeys(choice.left_out.values()))
         parts.append(f"left out: {out} ({why}; dataset.columns=all keeps it)")
     if choice.label is not None:
-        many = len(np.unique(classes(raw, choice.label)))
-        parts.append(f"labels: {raw.name(choice.label)} ({many})")
+        found = len(np.unique(classes(raw, choice.label)))
+        parts.append(f"labels: {raw.name(choice.label)} ({found})")
     if choice.index is not None:
         parts.append(f"row names: {raw.name(choice.index)}")
     absent = np.isnan(rows) if rows.dtype.kind == "f" else np.zeros((1, 1), bool)
     if absent.any():
-        columns = _many(int(absent.any(axis=0).sum()), "column")
-        parts.append(f"missing: {_many(int(absent.sum()), 'value')} in {columns}")
+        columns = many(int(absent.any(axis=0).sum()), "column")
+        parts.append(f"missing: {many(int(absent.sum()), 'value')} in {columns}")
     constant = np.flatnonzero((rows == rows[:1]).all(axis=0))
     if len(rows) > 1 and constant.size:
         parts.append(f"constant: {listed([table.key(column) for column in constant.tolist()], 20)}")
     return parts
-
-
-def _many(number: int, one: str) -> str:
-    return f"{number} {one if number == 1 else f'{one}s'}"

@@ -27,6 +27,7 @@ class Evaluator:
         self, problem: Problem, view: Callable[..., X], num_data: int, num_draws: int | None = None
     ) -> None:
         self.num_data = num_data
+        self.view = view
         scoring = (
             problem.objective if num_draws is None else with_draws(problem.objective, num_draws)
         )

@@ -130,7 +130,7 @@ class _Streamed:
         least = min(num_bytes(rows), 2 * of_a_step * log_every)
         if not stretches:
             raise ConfigError(
-                f"dataset.device_budget={device_budget:.0f} bytes do not hold the rows of twice "
+                f"dataset.device_budget={device_budget:.0f} bytes cannot hold the rows of twice "
                 f"train.log_every={log_every} steps. Try dataset.device_budget="
                 f"{least:.0f}, or a smaller train.log_every."
             )

@@ -13,6 +13,7 @@ from avi.gap.search import Found, Job, is_done
 from avi.gap.selection import Lead, best_of, certain
 from avi.gap.starts import START_NAMES
 from avi.population import Points
+from avi.process.grammar import many, verb
 from avi.randomness import key_for
 from avi.results.gap import AuditRecord, Doubling, StartRecord
 from avi.settings import Split
@@ -54,7 +55,8 @@ class Audit:
             return found
         if not self.context.clock.has_time(AUDIT_SHARE):
             self.context.notes.skip(
-                f"other starts for {len(others)} more rows, where the audit gained: no time left."
+                f"other starts for {many(len(others), 'more row')}, where the audit gained: no "
+                "time left."
             )
             return found
         self.escalated = len(self._search(points, others, found)) == len(others)
@@ -78,7 +80,7 @@ class Audit:
             self._ask(points, asked, found, better, held)
             self.asked += len(asked)
         if waiting:
-            context.notes.skip(f"a second opinion on {len(waiting)} rows: no time left.")
+            context.notes.skip(f"a second opinion on {many(len(waiting), 'row')}: no time left.")
         if better:
             starts = _lams(better)
             context.search(points, better, AUDIT_SHARE, "lam* from second opinions")
@@ -219,8 +221,8 @@ class Audit:
                 found[job.point].append(job)
         if cut_off:
             context.notes.skip(
-                f"other starts of {len(cut_off)} of {len(chosen)} rows do not count: "
-                "there was no time to search to the end."
+                f"other starts of {len(cut_off)} of {len(chosen)} rows "
+                f"{verb(len(cut_off), 'do')} not count: there was no time to search to the end."
             )
         whole = [point for point in chosen if point not in cut_off]
         if not whole:

@@ -12,6 +12,7 @@ from avi.gap.precision import in_double
 from avi.gap.sandwich import settle
 from avi.gap.simulated import misses_no_mode
 from avi.population import Points, rows_at
+from avi.process.grammar import many
 from avi.results.gap import Sandwich
 from avi.types import Estimate, Evidence
 
@@ -107,4 +108,4 @@ def _of_rows(context: Context, evidence: Evidence, points: Points, lams: np.ndar
 def _note_lost(context: Context, estimates: list[Estimate]) -> None:
     made = [one for one in estimates if one is not UNKNOWN]
     if lost := sum(not np.isfinite(one.value) for one in made):
-        context.notes.drop(f"the evidence of {lost} rows: it is not a finite number.")
+        context.notes.drop(f"the evidence of {many(lost, 'row')}: it is not a finite number.")

@@ -22,6 +22,7 @@ from avi.gap.same_bound import reported_bound, same_bound
 from avi.gap.search import Found, Job
 from avi.gap.summary import Outcome, summarise
 from avi.population import Points, joined, named, rows_at
+from avi.process.grammar import verb
 from avi.results.gap import FrontierStep, GapSummary, SameBound
 from avi.results.ladder import Ladder, RowOfRung
 from avi.results.points import Decomposition
@@ -238,7 +239,7 @@ def _search(context: Context, points: Points, lams: np.ndarray) -> dict[int, lis
     found = {job.point: [job] for job in jobs if job.found is not None}
     if lost := len(points) - len(found):
         context.notes.drop(
-            f"{lost} of {len(points)} rows were not searched within "
+            f"{lost} of {len(points)} rows {verb(lost, 'were')} not searched within "
             f"{context.settings.seconds:g} seconds and are left out."
         )
     return found

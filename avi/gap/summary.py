@@ -20,6 +20,7 @@ from avi.gap.statistics import (
 )
 from avi.phi import is_amortized
 from avi.problem import Problem
+from avi.process.grammar import many
 from avi.results import flags as flag_words
 from avi.results.flags import Validity
 from avi.results.gap import (
@@ -147,7 +148,7 @@ def not_finite(summary: GapSummary) -> list[str]:
         return []
     splits = [name for name, one in summary.splits.items() if one.not_finite]
     return [
-        f"The bound of {len(rows)} rows is not a finite number (rows "
+        f"The bound of {many(len(rows), 'row')} is not a finite number (rows "
         f"{', '.join(map(str, rows[:5]))}{', ...' if len(rows) > 5 else ''}): gap/points.csv flags "
         f"them, and there are no means over the {' and '.join(splits)} rows."
     ]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from avi.conjugate import LOG_TWO_PI
+from avi.process.grammar import many, verb
 from avi.types import DataSpec, Latent, PRNGKey, Scalar, Support, Theta, X, Z
 
 
@@ -113,7 +114,10 @@ class LinearGaussian:
         held = int(jnp.sum(theta["log_scale"] <= jnp.log(self.floor)))
         if not held:
             return []
-        return [f"{held} scales of the noise are at the floor {self.floor}, which sets the bound."]
+        return [
+            f"{many(held, 'scale')} of the noise {verb(held, 'are')} at the floor {self.floor}, "
+            "which sets the bound."
+        ]
 
 
 def _like(value: Float[Array, " size"], like: X) -> X:

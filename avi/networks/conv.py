@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from avi.errors import ConfigError
 from avi.networks.mlp import ACTIVATIONS, Activation
+from avi.process.grammar import many, verb
 from avi.types import PRNGKey, X
 
 KERNEL = (3, 3)
@@ -45,7 +46,8 @@ class _Images:
             shape = (*self.image_shape, 1)[:3]  # type: ignore[assignment]
         if size % prod(shape):
             raise ConfigError(
-                f"{size} numbers are no image of shape {list(self.image_shape or shape[:2])}. "
+                f"{many(size, 'number')} {verb(size, 'are')} no image of shape "
+                f"{list(self.image_shape or shape[:2])}. "
                 f"Try {self.place}.image_shape=[height,width], or {self.place}=mlp."
             )
         return shape

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from avi.comparison.comparable import apart, comparable
-from avi.comparison.pairs import FEWEST, pairs
+from avi.comparison.pairs import FEWEST, paired_split, pairs
 from avi.comparison.runs import Row
 from avi.report.wording import count, milliseconds, plural, plus_minus
 from avi.results.comparison import mean_and_deviation
@@ -164,7 +164,7 @@ def _unpaired(rows: Sequence[Row]) -> list[str]:
         return []
     return [
         f"Differences on the same rows, with their intervals: not shown by these runs. It takes a "
-        f"gap report of each with {FEWEST} rows in common: avi gap run=<run>."
+        f"gap report of each with {FEWEST} {paired_split(rows)} rows in common: avi gap run=<run>."
     ]
 
 

@@ -179,5 +179,7 @@ def read(folder: Path) -> Run:
 def _pace(known: Facts, config: Mapping[str, Any]) -> metrics.Pace:
     train = config.get("train")
     batch = train.get("batch_size") if isinstance(train, Mapping) else None
-    rows = known.num_data if batch is None else number(batch)  # None: all rows in every step
+    rows = known.num_data
+    if batch is not None and not number(batch) > rows > 0:
+        rows = number(batch)  # None, or more than there are: all rows in every step
     return metrics.Pace(known.steps_per_epoch, rows)

@@ -15,12 +15,14 @@ from avi.engine.evaluator import Evaluator, moments
 from avi.engine.step import View
 from avi.errors import ConfigError, DataError, NonFiniteError
 from avi.population import Points
+from avi.process.grammar import many, verb
 from avi.process.terminal import measured, say
 from avi.ragged import Document
 from avi.randomness import key_for
 from avi.results.facts import Cost
 from avi.results.posterior import Posterior, write
 from avi.run.cost import measure
+from avi.run.searches import in_words, left_to_gain
 from avi.run.session import Session, open_for_others, open_session, require_same_data, restored
 from avi.rundir import RunDir, make_folder
 from avi.rundir.bounded import read_tree
@@ -81,7 +83,11 @@ def main(
     title = "name" if session.splits.vocabulary is None else "document"
     table = write(out, written, named, title)
     cost = measure(session, state.params, evaluator, points)
-    _tell(session.experiment.problem.bound_name, found, step, cost)
+    ending = ""
+    if not (points.ids < session.spec.num_data).all():
+        left = left_to_gain(session, state.params, points, found.lam, evaluator.view)
+        ending = in_words(session, left)
+    _tell(session.experiment.problem.bound_name, found, step, cost, ending)
     say(str(table))
     _require_finite(found.bound, rows, table)
     return written
@@ -93,7 +99,8 @@ def _require_finite(bound: np.ndarray, rows: np.ndarray, table: Path) -> None:
         return
     named = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
     raise NonFiniteError(
-        f"The bound of {len(bad)} of {len(rows)} rows is not a finite number (rows {named}). "
+        f"The bound of {len(bad)} of {len(rows)} rows is not a finite number (row"
+        f"{'s' if len(bad) > 1 else ''} {named}). "
         f"{table} has what was found of all. Look at the values of these rows."
     )
 
@@ -135,7 +142,10 @@ def _documents(session: Session, data: Path, limit: int | None) -> tuple[Any, Vi
     unknown[trained.values[trained.positions()]] = False
     known = replace(bags.without(unknown), vocabulary=vocabulary)
     if left := bags.tokens() - known.tokens():
-        say(f"{left} of {bags.tokens()} words are not among the terms of training: left out.")
+        say(
+            f"{left} of {bags.tokens()} words {verb(left, 'are')} not among the terms of training: "
+            "left out."
+        )
     if not known.tokens():
         raise DataError(f"{data}: no word of these documents was seen in training.")
     return known, dataset.view
@@ -162,7 +172,7 @@ def _plain_rows(
         size = session.splits.train.shape[1]
         if table.rows.shape[1] != size:
             raise DataError(
-                f"{data}: expected rows of {size} numbers, as in training; found "
+                f"{data}: expected rows of {many(size, 'number')}, as in training; found "
                 f"{table.rows.shape[1]}."
             )
         return dataset.rows_of(table)[:limit], dataset.view, names
@@ -214,7 +224,9 @@ def rows_of(session: Session, x: PyTree) -> PyTree[np.ndarray]:
     except (TypeError, ValueError) as error:
         raise DataError(f"x: expected numbers, [n, {size}] or [{size}].") from error
     if rows.shape[1] != size:
-        raise DataError(f"x: expected {size} numbers a row, as in training; got {rows.shape[1]}.")
+        raise DataError(
+            f"x: expected {many(size, 'number')} a row, as in training; got {rows.shape[1]}."
+        )
     table = Table(rows, "x")
     (table.without_missing() if masks else table).require(session.spec.support)
     return masked(rows) if masks else rows
@@ -250,12 +262,15 @@ def posteriors(session: Session, evaluator: Evaluator, params: Params, points: P
     )
 
 
-def _tell(name: str, found: Posterior, step: int, cost: Cost) -> None:
+def _tell(name: str, found: Posterior, step: int, cost: Cost, ending: str) -> None:
     bound = found.bound
     error = bound.std(ddof=1) / np.sqrt(len(bound)) if len(bound) > 1 else np.nan
-    say(f"{len(bound)} posteriors from step {step}")
+    say(f"{many(len(bound), 'posterior')} from step {step}")
     if np.isfinite(bound).all():
-        say(f"{name} {measured(bound.mean(), error).strip()} per datapoint, {DRAWS} draws each")
+        say(
+            f"{name} {measured(bound.mean(), error).strip()} per datapoint, {DRAWS} draws each"
+            f"{ending}"
+        )
     say(
         f"one new observation is {_article(cost.kind)}: {cost.milliseconds_one:.3g} ms alone, "
         f"{cost.milliseconds_batch:.3g} ms in a batch of 1000"

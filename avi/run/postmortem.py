@@ -9,6 +9,7 @@ import numpy as np
 from avi.engine.loop import Chunk
 from avi.errors import NonFiniteError
 from avi.population import Points
+from avi.process.grammar import many
 from avi.randomness import key_for
 from avi.results.store import npz
 from avi.run.session import Session
@@ -52,7 +53,7 @@ class Postmortem:
         key = np.asarray(jax.random.key_data(key_for(self.session.experiment.seed, "evaluate")))
         path = self._dump(params, step, split, bad, key, bounds)
         return NonFiniteError(
-            f"The bound of {len(bad)} {split} rows is not finite "
+            f"The bound of {many(len(bad), f'{split} row')} is not finite "
             f"({self._listed(bad)}). {path} holds all rows and the norms of the "
             f"parameters. {self._last_good()} {self._advice()}"
         )
@@ -79,7 +80,7 @@ class Postmortem:
         key = key_for(session.experiment.seed, "evaluate")
         bad = ~np.isfinite(session.evaluator().bounds(params, Points(rows, ids), key))
         alone = bad.any() and not bad.all()
-        return self._listed(ids[bad]) if alone else f"the {len(ids)} rows of that step"
+        return self._listed(ids[bad]) if alone else f"the {many(len(ids), 'row')} of that step"
 
     def _listed(self, ids: np.ndarray) -> str:
         rows = self.session.splits.origin.rows_of(ids)

@@ -21,6 +21,7 @@ from avi.results import facts, metrics
 from avi.results.metrics import MetricsLine
 from avi.results.record import UNKNOWN, Value
 from avi.run.form import keep
+from avi.run.searches import in_words
 from avi.run.session import Session
 from avi.rundir import RunDir, instruction_set, versions
 from avi.settings import SPLITS, Series, Split
@@ -153,13 +154,9 @@ class Recorder:
 
     def _search(self, line: MetricsLine) -> str:
         """Return how far the searches for rows outside a table fell short, where they did."""
-        if line.split == "train" or not self.session.experiment.problem.inference.per_datapoint:
+        if line.split == "train":
             return ""
-        left = Value(line.certificate, line.certificate_se)
-        if not left.known:
-            return "; search end unknown"
-        short = left.exceeds(self.session.experiment.gap.tolerance)
-        return f"; search {left.mean:.2g} short" if short else ""
+        return in_words(self.session, Value(line.certificate, line.certificate_se))
 
     def _line(
         self, step: int, split: Series, value: float, error: float, number: int

@@ -6,6 +6,7 @@ from avi.abilities import Conjugate, Remarkable, Standardising, TrainsAnother
 from avi.datasets.base import repeated_rows
 from avi.engine.step import TrainState
 from avi.phi import is_amortized
+from avi.process.grammar import many, verb
 from avi.results import metrics
 from avi.run.session import Session
 from avi.rundir import RunDir
@@ -53,23 +54,29 @@ def of_objective(session: Session) -> list[str]:
 def of_data(session: Session) -> list[str]:
     """Return what a person should know of the rows, and of those that a run does not look at."""
     of_words = [
-        f"{left} of {words} words ({100 * left / words:.2g} %) of the {split} documents are in no "
-        "training document and left out: the bounds are of the others."
+        f"{left} of {words} words ({100 * left / words:.2g} %) of the {split} documents "
+        f"{verb(left, 'are')} in no training document and left out: the bounds are of the others."
         for split, (left, words) in session.splits.unseen.items()
         if left
     ]
     num_data, size = session.spec.num_data, session.batch_size
     left_out = num_data % size if session.experiment.train.epochs else 0
     of_batches = [
-        f"{left_out} of {num_data} training rows are in no batch of an epoch, others in each: "
-        f"train.batch_size={size} does not divide them. Try train.batch_size="
-        f"{_even(num_data, size)}."
+        f"{left_out} of {num_data} training rows {verb(left_out, 'are')} in no batch of an epoch, "
+        f"others in each: train.batch_size={size} does not divide them. Try "
+        f"train.batch_size={_even(num_data, size)}."
+    ]
+    asked = session.experiment.train.batch_size or size
+    of_all = [
+        f"Every step has the whole training set, {many(num_data, 'row')}: train.batch_size={asked} "
+        "is more."
     ]
     return [
         *session.splits.remarks,
         *_scored_as_real(session),
         *of_words,
         *(of_batches if left_out > num_data / 100 else []),
+        *(of_all if asked > size else []),
     ]
 
 
@@ -95,6 +102,11 @@ def _even(num_data: int, size: int) -> int:
         range(1, num_data + 1),
         key=lambda batch: (num_data % batch > num_data / 100, abs(batch - size)),
     )
+
+
+def ending(run: RunDir, epochs: int) -> list[str]:
+    """Return what the record says of the end: a run that fell is not told to go on."""
+    return fallen(run) or rising(run, epochs)
 
 
 def fallen(run: RunDir) -> list[str]:
@@ -141,7 +153,8 @@ def rising(run: RunDir, epochs: int) -> list[str]:
 def repeated(session: Session) -> list[str]:
     """Return how many test rows were seen in training, where any were."""
     found, of_all = repeated_rows(session.splits), len(session.points("test"))
-    return [f"{found} of the {of_all} test rows are also training rows."] if found else []
+    also = "also a training row" if found == 1 else "also training rows"
+    return [f"{found} of the {of_all} test rows {verb(found, 'are')} {also}."] if found else []
 
 
 def cold_start(session: Session, state: TrainState) -> list[str]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from avi.engine import devices
 from avi.errors import ConfigError, ValidityError
+from avi.process.grammar import many, verb
 from avi.process.terminal import measured, say
 from avi.results import facts, metrics
 from avi.results.metrics import MetricsLine
@@ -79,8 +80,8 @@ def paired(before: list[MetricsLine], now: list[MetricsLine]) -> list[Again]:
     if strange := sorted(old.keys() ^ new.keys()):
         step, split = strange[0]
         raise ValidityError(
-            f"{len(strange)} lines of metrics.jsonl are in one of the two only, first {split} at "
-            f"step {step:g}."
+            f"{many(len(strange), 'line')} of metrics.jsonl {verb(len(strange), 'are')} in one of "
+            f"the two only, first {split} at step {step:g}."
         )
     return [Again(old[place], new[place]) for place in old]
 
@@ -94,7 +95,7 @@ def _promised(run: RunDir, known: facts.Facts) -> bool:
 
 def _judge(lines: list[Again], promised: bool) -> None:
     same = sum(line.same for line in lines)
-    say(f"{same} of {len(lines)} lines of metrics.jsonl are the same to the bit")
+    say(f"{same} of {len(lines)} lines of metrics.jsonl {verb(same, 'are')} the same to the bit")
     if same == len(lines):
         return
     last = {line.before.split: line for line in lines}

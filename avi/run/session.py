@@ -19,7 +19,7 @@ from avi.engine.evaluator import Evaluator
 from avi.engine.feed import mapped, num_bytes
 from avi.engine.step import TrainState, init_state
 from avi.errors import CheckpointError, ConfigError, DataError
-from avi.experiment import Experiment, check_batch
+from avi.experiment import Experiment
 from avi.models.standardised import standardised
 from avi.population import Points
 from avi.problem import require_shapes
@@ -50,8 +50,8 @@ class Session(NamedTuple):
 
     @property
     def batch_size(self) -> int:
-        """B, rows per step."""
-        return self.experiment.train.batch_size or self.spec.num_data
+        """B, rows per step: no more than there are, as no row may be in a step twice."""
+        return min(self.experiment.train.batch_size or self.spec.num_data, self.spec.num_data)
 
     def evaluator(self, num_draws: int | None = None) -> Evaluator:
         """Return the views of the problem on the recorded data, with `num_draws` per bound."""
@@ -154,7 +154,6 @@ def open_session(tree: Mapping[str, Any], run: RunDir | None = None) -> Session:
     experiment = _scaled(experiment, splits.scale)
     spec = describe(experiment.dataset, splits)
     session = Session(experiment, splits, spec)
-    check_batch(session.batch_size, spec)
     _require_rows(session)
     require_shapes(experiment.problem, spec)
     return session

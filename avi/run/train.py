@@ -16,6 +16,7 @@ from avi.engine import devices
 from avi.engine.loop import Chunk, Loop
 from avi.engine.step import TrainState
 from avi.errors import ConfigError, Preempted, ResourceError, ValidityError
+from avi.process.grammar import many, verb
 from avi.process.signals import Stop
 from avi.process.terminal import Progress, say
 from avi.randomness import key_for
@@ -27,7 +28,7 @@ from avi.run.postmortem import Postmortem
 from avi.run.product import End
 from avi.run.products import PRODUCTS
 from avi.run.recorder import Recorder
-from avi.run.remarks import cold_start, fallen, of_data, remarks, rising, understood
+from avi.run.remarks import cold_start, ending, of_data, remarks, understood
 from avi.run.searches import left_to_gain
 from avi.run.session import Session, open_session, require_same_data
 from avi.rundir import RunDir, checkpoints
@@ -159,8 +160,9 @@ class _Training:
         require_same_data(self.session, self.run_dir)
         if checkpoint.step > self.num_steps:
             raise ConfigError(
-                f"{self.run_dir.path} has trained {checkpoint.step // self.steps_per_epoch} epochs "
-                f"already: train.epochs={self.settings.epochs} would not take them back. Try a new "
+                f"{self.run_dir.path} has trained "
+                f"{many(checkpoint.step // self.steps_per_epoch, 'epoch')} already: "
+                f"train.epochs={self.settings.epochs} would not take them back. Try a new "
                 "run, or `avi gap` with checkpoint=<step> for an earlier state of this one."
             )
         state = self.session.restore(checkpoint)
@@ -221,7 +223,7 @@ class _Training:
         due = tuple(split for split in SPLITS if (self.num_steps, split) not in done)
         self.recorder.log(self._evaluate(state, self.num_steps, due))
         self.stop.check()
-        said = [*remarks(session, state), *fallen(run), *rising(run, self.settings.epochs)]
+        said = [*remarks(session, state), *ending(run, self.settings.epochs)]
         said += self._stopped_early()
         facts.record(run, remarks=said)
         self.recorder.theta_term(state.params)
@@ -231,10 +233,13 @@ class _Training:
             if product.due(session):
                 made.append(product.make(end))
         self.stop.check()
-        facts.record(run, remarks=[*said, *(words for one in made for words in one.remarks)])
+        said += [words for one in made for words in one.remarks]
+        facts.record(run, remarks=said)
         page = self._page()
         self.recorder.ended("done")
-        for line in [*self.recorder.summary(), *(line for one in made for line in one.lines)]:
+        lines = [*self.recorder.summary(), *(line for one in made for line in one.lines)]
+        before = {*lines, *of_data(session), *cold_start(session, state)}
+        for line in [*lines, *(words for words in said if words not in before)]:
             say(line)
         say(str(page))
         for one in made:
@@ -247,8 +252,9 @@ class _Training:
             return []
         return [
             f"Training ended after {epochs} of {self.settings.epochs} epochs: "
-            f"{self.patience.since} held-out bounds in a row were no better than the best before "
-            "them (train.patience). checkpoint=best takes that one."
+            f"{many(self.patience.since, 'held-out bound')} in a row "
+            f"{verb(self.patience.since, 'were')} no better than the best before "
+            "(train.patience). checkpoint=best takes that one."
         ]
 
     def _page(self) -> Path:

@@ -155,7 +155,7 @@ CASES = [
          "+ model.latent_size=2"),
     case("Missing: {missing[1]}", "train -cd conf model=linked dataset=linear_gaussian",
          "+ model.latent_size=2"),
-    case("avi starts its jobs by itself", "train hydra.job.num=3", "train -m", "train jobs=2",
+    case("avi starts its jobs by itself", "train hydra/launcher=joblib", "train -m", "train jobs=2",
          "train output=elsewhere"),
     case("has a likelihood of its own", f"train {LINEAR} likelihood=bernoulli",
          "train likelihood=bernoulli", "+ model=vae dataset=digits"),
@@ -217,7 +217,7 @@ CASES = [
     case("All are in this column", f"{VAE}bits.csv dataset.support=binary", "+ dataset.drop=[kind]",
          "+ dataset.label=kind"),
     # engine/, experiment.py, settings.py
-    case("do not hold the rows of twice", f"train {LINEAR} dataset.device_budget=9",
+    case("cannot hold the rows of twice", f"train {LINEAR} dataset.device_budget=9",
          "+ dataset.device_budget=40000", "+ train.log_every=1 dataset.device_budget=9000"),
     case("likelihood=continuous_bernoulli, likelihood=gaussian", "train dataset.binarize=none",
          "+ likelihood=continuous_bernoulli", "+ likelihood=gaussian", "+ dataset.binarize=fixed"),
@@ -237,8 +237,6 @@ CASES = [
          "+ dataset.binarize=fixed", "+ inference=amortized"),
     case("has no density of the others alone", f"{VAE}missing.csv dataset.missing=mask",
          "+ model=linear_gaussian"),
-    case("is larger than the training set", "train model=linear_gaussian dataset=file "
-         "dataset.path=rows.csv train.batch_size=99", "+ train.batch_size=null"),
     case("there are none during training", "train train.patience=2 train.eval_every=0",
          "+ train.eval_every=5 train.eval_points=1000"),
     case("go together: which tensor", "train train.weights=vae.npz",
@@ -470,10 +468,7 @@ def advanced(training, state):
 
 def ended(training, state):
     """Stand in for all that is measured at the end, but for the remarks on the record."""
-    for sentence in [
-        *train.fallen(training.run_dir),
-        *train.rising(training.run_dir, training.settings.epochs),
-    ]:
+    for sentence in train.ending(training.run_dir, training.settings.epochs):
         train.say(sentence)
     training.recorder.ended("done")
 

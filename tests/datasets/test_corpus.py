@@ -82,7 +82,7 @@ def test_a_folder_of_texts_is_counted_term_by_term(tmp_path):
         ("1 0:nan\n", "lda-c", 1, "expected whole counts .* found nan"),
         ("1 0:x\n", "lda-c", 1, "expected whole counts .* found x"),
         ("1 0:99999999999\n", "lda-c", 1, "expected whole counts"),
-        ("2 0:1\n", "lda-c", 1, "M = '2' and 1 pairs"),
+        ("2 0:1\n", "lda-c", 1, "M = '2' and 1 pair"),
         ("1 0-1\n", "lda-c", 1, "expected id:count, found '0-1'"),
         ("2 0:1 0:1\n", "lda-c", 1, "a term id occurs twice"),
         ("1 0:1\n1\n", "svmlight", 2, "the document is empty"),

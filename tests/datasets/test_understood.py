@@ -156,7 +156,7 @@ def test_truth_values_are_one_and_zero_and_do_not_mix_with_measurements():
     np.testing.assert_array_equal(table.rows, [[1, 1.5], [0, 2.5], [1, np.nan]])
     assert "True/False as 1/0" in table.understood[0]
     assert "Missing: 1 value in 1 column" in table.understood[1]
-    with pytest.raises(DataError, match="column 'a' holds 2 numbers and 1 times True or False"):
+    with pytest.raises(DataError, match="column 'a' holds 2 numbers and 1 time True or False"):
         read("a,b\nTrue,1\n2,2\n3,2\n")
 
 

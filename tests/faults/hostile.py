@@ -138,7 +138,6 @@ CHANGES = {
     "optimizer missing": ("optimizer", {}),
     "device unknown": ("device", "/dev/zero"),
     "precision unknown": ("precision", "int8"),
-    "batch larger than data": ("train.batch_size", 10**9),
 }
 
 

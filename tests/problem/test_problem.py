@@ -11,7 +11,6 @@ from avi.errors import ConfigError
 from avi.evidence.auto import FirstThatFits
 from avi.evidence.exact import Exact
 from avi.evidence.none import NoEvidence
-from avi.experiment import check_batch
 from avi.families.categorical import Categorical
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
 from avi.inference.amortized import Amortized
@@ -119,13 +118,6 @@ def test_evidence_is_the_first_that_fits():
         fit(FirstThatFits((Exact(),)), DECODER, GAUSSIAN)
     with pytest.raises(ConfigError, match="Try evidence=auto"):
         fit(Exact(), DECODER, GAUSSIAN)
-
-
-def test_a_batch_larger_than_the_data_is_refused():
-    spec = DataSpec(jnp.zeros(2), jnp.zeros(2), "real", 50)
-    check_batch(50, spec)
-    with pytest.raises(ConfigError, match=r"Try train\.batch_size=null"):
-        check_batch(51, spec)
 
 
 def test_draws_of_a_bound_change_only_where_it_draws():

@@ -58,9 +58,12 @@ def test_a_run_that_gets_no_better_ends_and_says_so(small, capsys):
     words.append("optimizer.theta.learning_rate=0.03")
     whole = [*words, "train.epochs=3000", "train.patience=2", "output=whole"]
     assert avi(["train", *whole]) == 0
+    shown = capsys.readouterr().out.splitlines()
     record = json.loads((small / "whole" / "run.json").read_text())
     ended = [words for words in record["remarks"] if "train.patience" in words]
     assert len(ended) == 1
+    assert ended[0] in shown
+    assert [shown.count(words) for words in record["remarks"]] == [1] * len(record["remarks"])
     last = json.loads(lines(small / "whole")[-1])
     assert last["epoch"] < 3000
     assert f"Training ended after {last['epoch']} of 3000" in ended[0]

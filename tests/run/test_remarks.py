@@ -8,7 +8,8 @@ import pytest
 from avi.results import metrics
 from avi.results.metrics import MetricsLine
 from avi.run.measure import _short
-from avi.run.remarks import _even, fallen, of_data, rising
+from avi.run.remarks import _even, ending, fallen, of_data, rising
+from avi.run.session import Session
 from avi.rundir import RunDir
 from avi.types import Splits
 
@@ -22,7 +23,7 @@ def session(num_data, batch_size, data="real", scored="real", *, epochs=1, **of_
         experiment=SimpleNamespace(
             dataset=SimpleNamespace(support=data),
             problem=SimpleNamespace(model=model),
-            train=SimpleNamespace(epochs=epochs),
+            train=SimpleNamespace(epochs=epochs, batch_size=batch_size),
         ),
     )
 
@@ -57,6 +58,32 @@ def test_the_size_that_is_offered_leaves_no_more_than_one_in_a_hundred_out(num_d
     offered = _even(num_data, size)
     assert 1 <= offered <= num_data
     assert num_data % offered <= num_data / 100
+
+
+@pytest.mark.parametrize(("asked", "size"), [(None, 3), (2, 2), (3, 3), (64, 3)])
+def test_a_batch_is_no_larger_than_the_training_set(asked, size):
+    found = Session(session(3, asked).experiment, None, session(3, asked).spec)
+    assert found.batch_size == size
+    words = session(3, size)
+    words.experiment.train.batch_size = asked
+    said = [line for line in of_data(words) if "the whole training set, 3 rows" in line]
+    assert len(said) == (asked == 64)
+
+
+@pytest.mark.parametrize(("left", "verb"), [(1, "is"), (2, "are")])
+def test_a_row_that_is_left_out_is_one(left, verb):
+    (words,) = of_data(session(64 + left, 64))
+    assert words.startswith(f"{left} of {64 + left} training rows {verb} in no batch")
+
+
+def test_a_run_that_fell_is_not_told_to_go_on(tmp_path):
+    run, batches = RunDir(tmp_path), np.arange(100.0)
+    lines = [MetricsLine(n, n, "batches", 0, batches[n], 0.1, 64) for n in range(100)]
+    metrics.append(run, lines, 1.0)
+    assert ending(run, 30) == rising(run, 30) != []
+    fall = [MetricsLine(100 + n, n, "valid", 0, -20.0 - 9 * n, 0.1, 6) for n in range(2)]
+    metrics.append(run, fall, 1.0)
+    assert ending(run, 30) == fallen(run) != []
 
 
 def test_words_that_were_left_out_stand_beside_the_bound():

@@ -67,5 +67,5 @@ def test_an_unfinished_run_is_refused_with_what_to_type(finished, capsys):
 
 def test_a_line_that_only_one_of_the_two_has_is_no_match():
     line = MetricsLine(1, 1, "test", 1, -1.0, 0.1, 10)
-    with pytest.raises(ValidityError, match="1 lines .* first test at step 1"):
+    with pytest.raises(ValidityError, match="1 line .* is in one .* first test at step 1"):
         replay.paired([line], [])

@@ -8,6 +8,7 @@ import optax
 import pytest
 from gap.gaussian_case import LATENT, make_case, truth
 
+from avi.cli.main import run as avi
 from avi.families.gaussian import DiagonalGaussian
 from avi.inference.free_form import FreeForm
 from avi.population import Points
@@ -95,3 +96,22 @@ def test_a_search_that_fell_short_is_said_in_the_line_of_its_bound(left, said, m
     assert of_train.endswith("n = 2")
     assert of_test.endswith(f"n = 2{said}")
     assert max(map(len, (of_train, of_test))) <= 80
+
+
+def test_infer_says_how_far_its_searches_fell_short(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = (
+        "model=linear_gaussian dataset=linear_gaussian dataset.num_train=40 dataset.num_valid=10 "
+        "dataset.num_test=10 train.epochs=2 train.report=false gap.num_points=0 output=run "
+        "inference=free_form inference.refine.steps=2"
+    )
+    assert avi(["train", *words.split()]) == 0
+    np.save("far.npy", np.full((4, 10), 100.0))
+    said = {}
+    for word in ("data=far.npy", "split=test", "split=train"):
+        capsys.readouterr()
+        assert avi(["infer", "run=run", word]) == 0
+        said[word] = next(x for x in capsys.readouterr().out.splitlines() if "draws each" in x)
+    assert said["split=train"].endswith("draws each")  # a table has searched for nothing
+    short = [float(said[word].split("; search ")[1].split()[0]) for word in list(said)[:2]]
+    assert short[0] > short[1] > 0.01
