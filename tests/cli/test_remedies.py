@@ -55,7 +55,7 @@ OFFERS = (
 )
 WORD = r"(?:[a-z_]\w*(?:\.\w+)*=(?![=\s])|\{word\(|\{drop\})"
 OFFER = re.compile(
-    rf"\b(?:[Tt]ry [^a]|Type\b|[Ss]ay \{{)|{VERBS}[^.;]*?(?<![\w{{.\[]){WORD}"
+    rf"\b(?:[Tt]ry [^a]|Type\b|[Ss]ay (?:\{{|$))|{VERBS}[^.;]*?(?<![\w{{.\[]){WORD}"
     rf"|\bavi (?:{'|'.join(COMMANDS)}|\{{command\}})\b"
 )
 
@@ -175,6 +175,10 @@ CASES = [
     case("say dataset.header=true", f"{FILE}years.csv", "+ dataset.header=true",
          "+ dataset.header=false"),
     case("text. Say {drop}", f"{FILE}sorts.csv", "+ dataset.drop=[sort]", "+ dataset.label=sort"),
+    case("of dataset.columns hold text", f"{FILE}sorts.csv dataset.columns=[a,sort]",
+         "+ dataset.columns=[a]"),
+    case("are not images of shape", f"{FILE}rows.csv dataset.image_shape=[2,2]",
+         "+ dataset.image_shape=[1,3]", "+ dataset.image_shape=null"),
     case("as class labels", f"{FILE}twosorts.csv", "+ dataset.drop=[sort,place]",
          "+ dataset.label=sort dataset.drop=[place]"),
     case("no column is left", f"{FILE}rows.csv dataset.columns=[]", "+ dataset.columns=all"),
@@ -262,7 +266,7 @@ CASES = [
     case("measures nothing", "gap run=outputs/train/a gap.num_points=0", "+ gap.num_points=100"),
     case("split of this data set is empty. Try split", f"{MINE} infer run=novalid split=valid",
          "+ split=train"),
-    case("training rows are in no batch of an epoch", f"train {LINEAR} train.batch_size=700",
+    case("in no batch of an epoch", f"train {LINEAR} train.batch_size=700",
          "+ train.batch_size=500"),
     case("scored by a density of real numbers", f"{VAE}counts.csv dataset.support=count "
          "likelihood=gaussian", "+ likelihood=poisson", "+ likelihood=negative_binomial"),
@@ -284,7 +288,7 @@ CASES = [
          "dataset=novalid gap.num_points=0"),
     case("have changed since {run.path} began", "gap run=moved",
          f"{FILE}changed.csv output=elsewhere"),
-    case("epochs already: train.epochs", "train resume=outputs/train/a train.epochs=1",
+    case("would not take them back", "train resume=outputs/train/a train.epochs=1",
          "gap run=outputs/train/a checkpoint=0"),
     case("has no checkpoint with a validation bound", "gap run=unscored checkpoint=best",
          "gap run=unscored"),
