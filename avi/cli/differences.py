@@ -29,7 +29,7 @@ def differences(first: Path, other: Path) -> list[Difference]:
         ConfigError: one of them is not a run folder.
     """
     runs = read(first), read(other)
-    choices, settings = _choices(*runs), [settings_of(run) for run in runs]
+    choices, settings = _choices(*runs), settings_of(runs)
     for run, own in zip(runs, settings, strict=True):
         own["seed"] = run.setting("seed")
     keys = [

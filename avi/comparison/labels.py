@@ -11,21 +11,32 @@ from avi.settings import WITHOUT_EFFECT, is_incidental, override_key
 _GROUPS = ("model", "inference", "family", "objective", "dataset")
 
 
-def settings_of(run: Run) -> dict[str, Any]:
-    """Return the flat configuration of a run, without its seed and what has no effect."""
+def settings_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the flat configuration of each run, without its seed and what has no effect.
+
+    A component that is given the run's seed makes no other experiment of it: one whose seed is that
+    of each run. Data of seed 0 are the same data in a run of seed 0 and in one of seed 1.
+    """
     apart = {*WITHOUT_EFFECT, "seed"}
-    kept = {key: value for key, value in run.config.items() if key not in apart}
-    # A component that was given the run's seed does not make another experiment of it.
-    seed = run.setting("seed")
-    flat = {
-        key: value
-        for key, value in _leaves(kept, "")
-        if not (key.endswith(".seed") and value == seed)
+    found = [
+        dict(_leaves({key: value for key, value in run.config.items() if key not in apart}, ""))
+        for run in runs
+    ]
+    seeds = [run.setting("seed") for run in runs]
+    of_the_run = {
+        key
+        for key in {key for flat in found for key in flat if key.endswith(".seed")}
+        if all(flat.get(key, seed) == seed for flat, seed in zip(found, seeds, strict=True))
     }
-    # A configuration that cannot be read is taken by its words: better told apart too often.
-    if not flat:
-        flat = {"overrides": [word for word in run.facts.overrides if not word.startswith("seed=")]}
-    return flat
+    return [
+        {key: value for key, value in flat.items() if key not in of_the_run} or _typed(run)
+        for run, flat in zip(runs, found, strict=True)
+    ]
+
+
+def _typed(run: Run) -> dict[str, Any]:
+    """Return the words of a run whose configuration cannot be read: told apart too often."""
+    return {"overrides": [word for word in run.facts.overrides if not word.startswith("seed=")]}
 
 
 def _leaves(tree: Any, path: str) -> Iterable[tuple[str, Any]]:

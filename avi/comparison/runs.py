@@ -42,7 +42,7 @@ def collect(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
         raise ConfigError(lacking[0])
     runs, again = _once(runs)
     lacking += again
-    settings = [settings_of(run) for run in runs]
+    settings = settings_of(runs)
     labels = labels_of(runs, settings)
     rows = [_row(*each) for each in zip(runs, settings, labels, strict=True)]
     return rows, [f"Left out: {sentence}" for sentence in lacking]
@@ -70,10 +70,11 @@ def _once(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     The same run again says nothing of how another seed would have ended.
     """
     kept: dict[str, Run] = {}
-    for run in sorted(runs, key=lambda run: run.facts.status != "done"):
+    in_order = sorted(runs, key=lambda run: run.facts.status != "done")
+    for run, settings in zip(in_order, settings_of(in_order), strict=True):
         facts = run.facts
         what = facts.data_sha256, facts.num_data, run.bound_name, run.setting("seed")
-        key = repr((*what, sorted(settings_of(run).items())))
+        key = repr((*what, sorted(settings.items())))
         kept.setdefault(key if facts.data_sha256 else str(run.folder), run)
     left = [run for run in runs if all(run is not one for one in kept.values())]
     words = [

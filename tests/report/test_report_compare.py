@@ -119,6 +119,18 @@ def test_labels_name_only_what_differs(modes, widths):
     }
 
 
+@pytest.mark.parametrize(("of_data", "labels"), [((0, 0, 0), 1), ((0, 1, 2), 1), ((0, 0, 5), 2)])
+def test_seeds_of_one_experiment_are_one_whatever_the_seed_of_its_data(
+    tmp_path, make_run, of_data, labels
+):
+    folders = [
+        make_run(tmp_path / str(seed), seed=seed, config={"dataset.seed": data}, overrides=[])
+        for seed, data in enumerate(of_data)
+    ]
+    rows = collect(folders)
+    assert len({row.label for row in rows}) == labels
+
+
 def test_runs_that_differ_in_the_config_alone_are_not_taken_for_seeds(tmp_path, make_run):
     folders = [
         make_run(tmp_path / str(size), config={"train.batch_size": size}, overrides=[])
