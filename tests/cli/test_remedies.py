@@ -101,8 +101,8 @@ def literal(node):
 OF_HELP = ("cli/help.py", "cli/completion.py", "report/figures/style.py")
 # Components and reports: what they offer are settings of this file's second kind.
 SETTINGS_ALONE = (
-    "abilities.py", "evidence/", "families/", "gap/", "inference/", "likelihoods/", "models/",
-    "networks/", "objectives/", "optimizers/", "priors/", "report/", "results/flags.py",
+    "abilities", "comparison/", "evidence/", "families/", "gap/", "inference/", "likelihoods/",
+    "models/", "networks/", "objectives/", "optimizers/", "priors/", "report/", "results/flags.py",
 )  # fmt: skip
 
 
