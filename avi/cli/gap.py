@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avi.cli.command import Command, Line, work_on
-from avi.cli.words import checkpoint, halves, own_keys, own_words, run_folder
+from avi.cli.words import checkpoint, data_file, halves, own_keys, own_words, run_folder
 from avi.config import catalog
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ def prepared(words: list[str]) -> tuple[Path, Callable[[], "GapSummary"]]:
     tree = override(tree, [word for word in others if halves(word)[0] not in chosen])
     sound = checked(tree)
     require_effect(typed, sound)
+    against = data_file(own, "against")
     families = {name: replace_groups(tree, {"family": name})["family"] for name in names}
 
     from avi.run import measure
 
-    return folder, lambda: measure.main(folder, sound, step, families)
+    return folder, lambda: measure.main(folder, sound, step, families, against)
 
 
 def offer(line: Line) -> list[str]:
@@ -80,6 +81,7 @@ COMMAND = Command(
   avi gap run=<folder> evidence=iwae evidence.num_samples=5000
   avi gap run=<folder> family=[diagonal_gaussian,coupling_flow]
                                             what a richer family would buy
+  avi gap run=<folder> against=other.npy    do its rows belong to the run's own?
 """,
     run=run,
     offer=offer,

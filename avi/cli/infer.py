@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avi.cli.command import Command, Line, work_on
-from avi.cli.words import checkpoint, own_keys, own_words, path, run_folder, whole
-from avi.errors import ConfigError
+from avi.cli.words import checkpoint, data_file, own_keys, own_words, path, run_folder, whole
 
 if TYPE_CHECKING:
     from avi.results.posterior import Posterior
@@ -25,10 +24,8 @@ def prepared(words: list[str]) -> tuple[Path, Callable[[], "Posterior"]]:
     own, _ = own_words("infer", words)
     folder = run_folder(own, "infer")
     split: Split = check(own.get("split", "test"), Split, "split")
-    data, out, limit = path(own, "data"), path(own, "out"), whole(own, "limit")
+    data, out, limit = data_file(own, "data"), path(own, "out"), whole(own, "limit")
     step = checkpoint(own)
-    if data is not None and not data.exists():
-        raise ConfigError(f"data={data}: there is no such file or folder.")
 
     from avi.run import posterior
 

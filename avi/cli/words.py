@@ -105,6 +105,14 @@ def checkpoint(own: Mapping[str, str]) -> int | Literal["best"] | None:
     return None if value is None else int(value)
 
 
+def data_file(own: Mapping[str, str], key: str) -> Path | None:
+    """Return the file or folder of a person's own rows that `key` names, None where none is."""
+    data = path(own, key)
+    if data is not None and not data.exists():
+        raise ConfigError(f"{key}={data}: there is no such file or folder.")
+    return data
+
+
 def path(own: Mapping[str, str], key: str) -> Path | None:
     """Return the path that `key` holds, None where it is not given."""
     return Path(own[key]) if key in own else None

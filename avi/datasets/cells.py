@@ -90,7 +90,7 @@ def read_sheet(
             raise DataError(f"{path} holds no rows.")
         decimal = dress.decimal or _decimal(head[1:] or head, known, str(path))
         reader = Reader(decimal, thousands=dress.decimal is not None)
-        names = _names(head, reader, dress.header, str(path))
+        names = _names(head, reader, dress, known, str(path))
         first_line = 1 if names is None else 2
         keep = [
             key in wanted or (names is not None and names[key] in wanted)
@@ -250,12 +250,13 @@ def _decimal(head: list[list[str]], known: Dress, source: str) -> Decimal:
 
 
 def _names(
-    head: list[list[str]], reader: Reader, header: bool | None, source: str
+    head: list[list[str]], reader: Reader, dress: Dress, known: Dress, source: str
 ) -> tuple[str, ...] | None:
     """Return the names in the first line, if it holds names; nameless ones as pandas has them."""
-    first, body = head[0], head[1:]
+    first, body, header = head[0], head[1:], dress.header
     if header is None:
         header = _is_header(first, [line for line in body if len(line) == len(first)], reader)
+    header = known.header if header is None else header
     if header is None:
         shown = ", ".join(first[:3]) + (", ..." if len(first) > 3 else "")
         raise DataError(

@@ -160,7 +160,7 @@ def read_again(
         ConfigError, DataError: as in `read_table`; or the columns are not those of training.
     """
     layout = layout or Layout(np.ones(0, bool))
-    known = Dress(None, layout.separator, layout.decimal)
+    known = Dress(columns is not None, layout.separator, layout.decimal)
     raw = _raw(path, replace(reading, label=None), known)
     kept = places_of(raw, layout, columns)
     require_numbers(raw, kept)

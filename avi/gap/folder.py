@@ -11,6 +11,7 @@ import numpy as np
 from avi.experiment import Experiment
 from avi.gap.context import Context
 from avi.gap.ledger import Ledger, LedgerFiles, identity_of, theta_sha256
+from avi.results import against
 from avi.results import gap as summaries
 from avi.results import ladder as ladders
 from avi.results import lams as optima
@@ -60,7 +61,8 @@ def write(
     rows: Sequence[Decomposition],
     climbed: tuple[Ladder, list[RowOfRung]] | None,
 ) -> None:
-    """Write a report and its ladder, if it has one."""
+    """Write a report and its ladder, if it has one; what was of another report goes."""
+    against.remove(folder)
     if climbed is None:
         ladders.remove(folder)  # which was of other rows or parameters
     else:

@@ -12,6 +12,7 @@ from avi.report import images
 from avi.report.figures import gap as drawings
 from avi.report.figures.style import svg
 from avi.report.wording import gap_command, loser
+from avi.results.against import OtherRow
 from avi.results.gap import FrontierStep, SplitSummary
 from avi.results.ladder import Rung
 from avi.results.points import Decomposition, worst_first
@@ -133,6 +134,33 @@ class GapView:
         curves: list[list[FrontierStep]] = list(self.frontiers.values())
         longest = max(curves, key=len)
         yield from zip(longest, zip_longest(*curves), strict=True)
+
+    @property
+    def against(self) -> Any:
+        """The picture of other rows beside the run's own."""
+        run, beside = self.run, self.run.against
+        assert beside is not None
+        own = [row for row in run.points if row.split == beside.split]
+        names = (f"{beside.split} rows", beside.data)
+
+        def two(own_values: list[float], other_values: list[float]) -> dict[str, np.ndarray]:
+            return dict(zip(names, map(np.array, (own_values, other_values)), strict=True))
+
+        sides = {
+            "ELBO at λ*": two(
+                [row.bound_star for row in own], [row.bound_star for row in run.other_rows]
+            ),
+            run.gap_name: two(
+                [row.amortization_gap for row in own], [row.regret for row in run.other_rows]
+            ),
+        }
+        return svg(drawings.against(sides, names), "Other rows beside the run's own")
+
+    @property
+    def strangest(self) -> list[OtherRow]:
+        """The other rows with the largest gaps."""
+        known = [row for row in self.run.other_rows if math.isfinite(row.regret)]
+        return sorted(known, key=lambda row: -row.regret)[:WORST_SHOWN]
 
     @cached_property
     def ladders(self) -> dict[str, list[Rung]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from avi.errors import ConfigError
-from avi.results import facts, gap, ladder, metrics, parts, points, snapshot, topics
+from avi.results import against, facts, gap, ladder, metrics, parts, points, snapshot, topics
+from avi.results.against import Against, OtherRow
 from avi.results.facts import Facts
 from avi.results.gap import GapSummary, SplitSummary
 from avi.results.ladder import Ladder
@@ -35,6 +36,8 @@ class Run:
     parts: Parts | None  # of the ELBO
     gap: GapSummary | None
     ladder: Ladder  # of families
+    against: Against | None  # other rows beside its own
+    other_rows: tuple[OtherRow, ...]
     points: tuple[Decomposition, ...]
     worst: Observations
     snapshot: Snapshot
@@ -168,6 +171,8 @@ def read(folder: Path) -> Run:
         parts=parts.read(files),
         gap=gap.read(files),
         ladder=ladder.read(files),
+        against=against.read(files),
+        other_rows=against.read_rows(files),
         points=points.read(files),
         worst=points.read_worst(files),
         snapshot=snapshot.read(files),

@@ -18,6 +18,7 @@ from avi.results import ladder
 from avi.results.gap import GapSummary
 from avi.results.ladder import Ladder
 from avi.results.store import Files
+from avi.run.against import measure_against, read_others
 from avi.run.product import End, Made, Product
 from avi.run.session import Session, open_session, require_same_data, restored
 from avi.rundir import RunDir, instruction_set, versions
@@ -33,6 +34,7 @@ def main(
     tree: Mapping[str, Any],
     checkpoint: int | Literal["best"] | None = None,
     families: Mapping[str, Any] = MappingProxyType({}),
+    against: Path | None = None,
 ) -> GapSummary:
     """Write gap/ and the page of `run`, and return the report; one that was killed goes on.
 
@@ -41,6 +43,7 @@ def main(
         tree: its configuration, changed where the words of the command said so.
         checkpoint: step of the checkpoint, or the best on validation; None: the newest.
         families: the configuration of each family to compare on the same rows, by name.
+        against: a file of other rows, measured beside the run's own.
 
     Raises:
         DataError: the rows are not those that the run began with.
@@ -55,6 +58,7 @@ def main(
         require_same_data(session, folder)
         state, step = restored(session, folder, checkpoint)
         say(f"Measuring {run} at step {step}.")
+        others = None if against is None else read_others(session, against)
         summary = gap.report(
             session.experiment,
             state.params,
@@ -66,10 +70,20 @@ def main(
             families=_built(session, families),
         )
         climbed = ladder.read(Files(folder.path)) if families else None
+        parted: list[str] = []
+        if others is not None:
+            parted = measure_against(
+                session,
+                state.params,
+                others,
+                folder=folder.path,
+                summary=summary,
+                on_progress=lambda *_: stop.check(),
+            )
         from avi.report.run_page import write_report
 
         report = write_report(run)
-    for line in [*lines(summary), *(ladder_lines(climbed) if climbed else [])]:
+    for line in [*lines(summary), *(ladder_lines(climbed) if climbed else []), *parted]:
         say(line)
     say(str(report))
     gap.require_finite(summary)

@@ -71,7 +71,7 @@ def main(
         evaluator, points = session.evaluator(DRAWS), session.points(split, limit)
         rows, names = origin.rows_of(points.ids), origin.documents
     else:
-        evaluator, points, name, names = _of_file(session, data, limit)
+        evaluator, points, name, names = of_file(session, data, limit)
         rows = np.arange(len(points))
     if not len(points):
         raise ConfigError(f"the {name} split of this data set is empty. Try split=train.")
@@ -105,9 +105,10 @@ def _require_finite(bound: np.ndarray, rows: np.ndarray, table: Path) -> None:
     )
 
 
-def _of_file(
+def of_file(
     session: Session, data: Path, limit: int | None
 ) -> tuple[Evaluator, Points, str, Sequence[str] | None]:
+    """Return what scores the rows of a person's own file, these rows, its name and theirs."""
     problem, num_data = session.experiment.problem, session.spec.num_data
     names = None
     if (documents := _documents(session, data, limit)) is not None:

@@ -8,7 +8,7 @@ from conjugate.corpora import NUM_TERMS, corpus, seen
 from avi.config.compose import compose
 from avi.results import form
 from avi.run.form import keep, kept
-from avi.run.posterior import _of_file
+from avi.run.posterior import of_file
 from avi.run.session import open_session
 
 MODES = {
@@ -41,7 +41,7 @@ def test_documents_of_a_file_get_the_posteriors_of_the_same_held_out_rows(tmp_pa
     own, points = session.evaluator(1), session.points("test")
     padded = jax.tree.map(lambda column: column[np.arange(len(column))], points.rows)
     (tmp_path / "mine.dat").write_text("".join(lines(padded)))
-    evaluator, brought, name, _ = _of_file(session, tmp_path / "mine.dat", None)
+    evaluator, brought, name, _ = of_file(session, tmp_path / "mine.dat", None)
     params, key = session.initial_state().params, jax.random.key(0)
     found, expected = (e.lams(params, p, key) for e, p in ((evaluator, brought), (own, points)))
     assert name == "mine"
@@ -50,7 +50,7 @@ def test_documents_of_a_file_get_the_posteriors_of_the_same_held_out_rows(tmp_pa
     keep(tmp_path, session.splits)
     stands = kept(tmp_path, None)
     assert stands.vocabulary == session.splits.vocabulary
-    alone, again, _, _ = _of_file(session._replace(splits=stands), tmp_path / "mine.dat", None)
+    alone, again, _, _ = of_file(session._replace(splits=stands), tmp_path / "mine.dat", None)
     np.testing.assert_array_equal(alone.lams(params, again, key), found)
 
 

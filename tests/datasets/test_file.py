@@ -290,3 +290,13 @@ def test_missing_values_become_a_mask_and_nothing_else_changes():
         data.load()
     with pytest.raises(ValueError, match="dataset.missing=refuse"):
         replace(data, support="binary", binarize="fixed")
+
+
+def test_a_first_line_that_may_be_names_is_what_it_was_in_training(tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text("1,2,3\n" + "0.25,0.5,0.125\n" * 4)
+    with pytest.raises(DataError, match="dataset.header"):
+        read_table(path)
+    assert read_again(path, PLAINLY, None, None).rows.shape == (5, 3)
+    with pytest.raises(DataError, match="a, b, c"):
+        read_again(path, PLAINLY, None, ("a", "b", "c"))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avi.results import facts, ladder, metrics, parts, points, snapshot
+from avi.results import against, facts, ladder, metrics, parts, points, snapshot
 from avi.results import gap as summaries
 from avi.results.facts import Cost
 from avi.results.flags import Validity
@@ -279,6 +279,14 @@ def _write_gap(folder, rng, gap, final, amortized, objective) -> None:
     points.write(folder, lines, points.Observations())
     summaries.write(folder, summary)
     ladder.write(folder, _ladder(), [])
+    others = [
+        against.OtherRow(n, -31.0 - n, -29.5 - n, 0.03, 1.5, 0.001, True, "") for n in range(12)
+    ]
+    beside = against.Against("elsewhere", "test", 12, 100, 12, (_SCORE,))
+    against.write(folder, beside, others)
+
+
+_SCORE = against.Score("likelihood regret", 0.97, (0.9, 0.99))
 
 
 def _ladder() -> ladder.Ladder:

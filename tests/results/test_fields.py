@@ -13,6 +13,7 @@ from report.conftest import write_run
 from avi.report.compare_page import write_comparison
 from avi.report.run_page import report
 from avi.results import (
+    against,
     comparison,
     facts,
     flags,
@@ -34,6 +35,7 @@ from avi.results.store import Files
 from avi.rundir import RunDir
 
 MODULES = (
+    against,
     comparison,
     facts,
     flags,
@@ -112,7 +114,16 @@ def test_every_field_is_shown_or_documented(runs, read_fields, tmp_path, monkeyp
 
 @pytest.mark.parametrize(
     "kept",
-    ["run.json", gap.SUMMARY, points.POINTS, "metrics.jsonl", "topics", parts.PARTS, ladder.LADDER],
+    [
+        "run.json",
+        gap.SUMMARY,
+        points.POINTS,
+        "metrics.jsonl",
+        "topics",
+        parts.PARTS,
+        ladder.LADDER,
+        against.AGAINST,
+    ],
 )
 def test_what_is_read_and_written_again_is_the_same_file(kept, runs, tmp_path):
     """Of a record's own fields nothing is lost or changed on the way, to the last digit."""
@@ -130,6 +141,8 @@ def test_what_is_read_and_written_again_is_the_same_file(kept, runs, tmp_path):
         parts.write(folder, parts.read(files))
     elif kept == ladder.LADDER:
         ladder.write(folder, ladder.read(files), [])
+    elif kept == against.AGAINST:
+        against.write(folder, against.read(files), against.read_rows(files))
     elif kept == "metrics.jsonl":
         lines = metrics.measured(run)
         path.unlink()

@@ -174,14 +174,52 @@ def draw_histogram(axes: "Axes", points: PointGaps, name: str) -> None:
     for split, values in cleaned.items():
         colour = SPLIT_COLOURS.get(split, GREEN)
         label = f"{plain(split)}: mean {values.mean():.2g}, median {np.median(values):.2g}"
-        axes.hist(values, edges, histtype="stepfilled", color=colour, alpha=0.22)
-        axes.hist(values, edges, histtype="step", color=colour, linewidth=1.4, label=signed(label))
+        _draw_steps(axes, values, edges, colour, signed(label))
         axes.axvline(values.mean(), color=colour, linewidth=1.1, linestyle=(0, (3, 2)))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("datapoints")
     axes.set_xlabel("nats")
     axes.grid(visible=False, axis="x")
     axes.legend(loc="upper right", fontsize=8.5)
+
+
+def against(sides: Mapping[str, Mapping[str, np.ndarray]], names: tuple[str, str]) -> "Figure":
+    """Draw how each number is distributed over the run's own rows and over others, over all bins.
+
+    Args:
+        sides: of each number, what the own and the other rows have, by `names`.
+        names: of the own rows, of the others.
+    """
+    with style():
+        figure = blank(8.6, 2.7)
+        panels = figure.subplots(1, len(sides), squeeze=False)[0]
+        for axes, (title, values) in zip(panels, sides.items(), strict=True):
+            axes.set_title(f"{signed(title)}, nats")
+            together = np.concatenate([finite(values[name]) for name in names])
+            if together.size:
+                edges = np.linspace(together.min(), max(together.max(), together.min() + 1e-3), 31)
+            for name, colour in zip(names, (INK, VERMILLION), strict=True):
+                seen = finite(values[name])
+                if seen.size:
+                    _draw_steps(axes, seen, edges.tolist(), colour, plain(name), density=True)
+            axes.set_yticks([])
+        panels[0].legend(loc="upper left", fontsize=8.5)
+    return figure
+
+
+def _draw_steps(
+    axes: "Axes",
+    values: np.ndarray,
+    edges: Sequence[float],
+    colour: str,
+    label: str,
+    *,
+    density: bool = False,
+) -> None:
+    axes.hist(values, edges, density=density, histtype="stepfilled", color=colour, alpha=0.22)
+    axes.hist(
+        values, edges, density=density, histtype="step", color=colour, linewidth=1.4, label=label
+    )
 
 
 def frontier(curves: Mapping[Split, Sequence[FrontierStep]]) -> "Figure":
