@@ -24,6 +24,7 @@ from avi.models.standardised import standardised
 from avi.population import Points
 from avi.problem import require_shapes
 from avi.randomness import key_for
+from avi.report.wording import printable
 from avi.run.form import kept
 from avi.run.weights import Brought, bring
 from avi.rundir import RunDir, checkpoints
@@ -258,7 +259,7 @@ def require_same_data(session: Session, run: RunDir) -> None:
 def _words(run: RunDir) -> str:
     """Return the words that a run was trained with, but for its place."""
     words = [str(word) for word in run.read_run().get("overrides") or ()]
-    return "".join(f"{shlex.quote(w)} " for w in words if not w.startswith(OF_PLACE))
+    return printable("".join(f"{shlex.quote(w)} " for w in words if not w.startswith(OF_PLACE)))
 
 
 def started(params: Params, folder: Path, step: Step = None) -> Params:

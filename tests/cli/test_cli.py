@@ -507,8 +507,8 @@ def test_gap_reads_the_runs_own_config_and_changes_what_it_may(trainer, calls):
     main.run(["train", "output=here", "seed=4"])
     before = yaml.safe_load(Path("here/config.yaml").read_text())
     assert main.run(["gap", "run=here", "checkpoint=10", "gap.num_points=7", "evidence=none"]) == 0
-    ((name, (run, tree, checkpoint, families)),) = calls
-    assert (name, run, checkpoint, families) == ("gap", Path("here"), 10, {})
+    ((name, (run, tree, checkpoint, families, against)),) = calls
+    assert (name, run, checkpoint, families, against) == ("gap", Path("here"), 10, {}, None)
     full = yaml.safe_load(catalog.command_file("gap").read_text())["gap"]
     assert tree["gap"] == before["gap"] | full | {"num_points": 7}
     assert tree["evidence"] != before["evidence"]
@@ -517,6 +517,7 @@ def test_gap_reads_the_runs_own_config_and_changes_what_it_may(trainer, calls):
     assert main.run(["gap", "run=here", "gap.num_points=-1"]) == 2
     assert main.run(["gap", "run=here", "model=vae"]) == 2
     assert main.run(["gap", "run=here", "evidence=mnist"]) == 2
+    assert main.run(["gap", "run=here", "against=nowhere.csv"]) == 2
     assert main.run(["gap", "run=here", "family=[full_rank_gaussian,gaussian]"]) == 2
     calls.clear()
     assert main.run(["gap", "run=here", "family=[full_rank_gaussian,coupling_flow]"]) == 0

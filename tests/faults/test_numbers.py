@@ -122,7 +122,7 @@ def test_a_held_out_bound_that_is_not_finite_is_dumped(rows, tmp_path):
     with np.load(tmp_path / "run" / "nan_dump.npz", allow_pickle=False) as dump:
         (row,) = dump["rows"]
         assert str(dump["split"]) == "valid"
-        assert f"The bound of 1 valid rows is not finite (row {row})" in ended.output
+        assert f"The bound of 1 valid row is not finite (row {row})" in ended.output
         assert (dump["key"] == jax.random.key_data(key_for(0, "evaluate"))).all()
         assert np.isfinite(dump["norms"]).all()
         assert np.flatnonzero(~np.isfinite(dump["value"])).tolist() == [1]
