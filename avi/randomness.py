@@ -30,6 +30,7 @@ Purpose = Literal[
     "figures",
     "audit",
     "simulate",
+    "calibrate",
 ]
 # The numbers are part of every recorded result: append, never reorder.
 PURPOSES: tuple[Purpose, ...] = (
@@ -45,6 +46,7 @@ PURPOSES: tuple[Purpose, ...] = (
     "figures",
     "audit",
     "simulate",
+    "calibrate",
 )
 
 

@@ -195,3 +195,28 @@ class GapSettings:
         others = [each.name for each in fields(self) if each.name != "num_points"]
         why = "there is no report with gap.num_points=0."
         return {} if self.num_points else dict.fromkeys(others, why)
+
+
+@dataclass(frozen=True)
+class CalibrateSettings:
+    """How many rows the model draws, and what their true z is ranked among."""
+
+    num_points: int  # rows
+    num_draws: int  # L of q for each
+    search: bool  # lam* of every row too
+    failure_rate: float  # of each test of uniformity
+
+    def __post_init__(self) -> None:
+        _refuse(
+            self.num_points < 20,
+            f"calibrate.num_points must be 20 or more; got {self.num_points}.",
+        )
+        _refuse(
+            self.num_draws < 19,
+            "calibrate.num_draws must be 19 or more, or no draws leave a tenth of q outside; got "
+            f"{self.num_draws}.",
+        )
+        _refuse(
+            not 0 < self.failure_rate < 1,
+            f"calibrate.failure_rate is a probability, 0 to 1; got {self.failure_rate}.",
+        )

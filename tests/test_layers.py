@@ -23,6 +23,7 @@ LAYERS = (
     ("cli",),
     ("launch", "verify"),
     ("run",),
+    ("calibrate",),
     ("config", "gap", "report"),
     ("contracts", "weights", "comparison"),
     ("experiment", "engine", "results"),

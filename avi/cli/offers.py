@@ -9,13 +9,14 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from avi.cli.command import Command, Line
 from avi.config import catalog
-from avi.settings import KEYS, GapSettings, TrainSettings
+from avi.settings import KEYS, CalibrateSettings, GapSettings, TrainSettings
 
 PATHS = {key.name: key.path for key in KEYS if key.path is not None}
 ANNOTATIONS: dict[str, Any] = {
     **{key.name: key.annotation for key in KEYS},
     **{f"train.{field.name}": field.type for field in fields(TrainSettings)},
     **{f"gap.{field.name}": field.type for field in fields(GapSettings)},
+    **{f"calibrate.{field.name}": field.type for field in fields(CalibrateSettings)},
 }
 SPELLED = {bool: ("true", "false"), NoneType: ("null",)}
 

@@ -10,8 +10,7 @@ from jaxtyping import Array, PyTree
 from avi.abilities import Bidirectional
 from avi.gap.compiled import Compiled, Shared
 from avi.gap.context import Context
-from avi.gap.search import Job
-from avi.gap.simulated import INSIDE, REAL, bounds, draw
+from avi.gap.simulated import INSIDE, REAL, bounds, draw, search
 from avi.gap.statistics import mean_of
 from avi.population import Points
 from avi.results.gap import Sandwich, SandwichStep
@@ -108,12 +107,8 @@ def _half(compiled: Compiled, evidence: Any, arguments: tuple) -> Estimate:
 def _simulated(context: Context) -> Simulated:
     """Return simulated rows, their true latents and their lam*."""
     points, latents = draw(context)
-    compiled = context.compiled_for_simulated
-    lams = context.lams(points, compiled)
-    jobs = [Job(number, 0, lam) for number, lam in enumerate(lams)]
-    context.on_progress("lam* of simulated data", 0.0)
-    context.searcher(points, compiled=compiled).run(jobs, lambda job: None)
-    best = [job.lam if job.found is None else job.found.lam for job in jobs]
+    lams = context.lams(points, context.compiled_for_simulated)
+    best = [found.lam for found in search(context, points, lams)]
     return Simulated(points, latents, np.stack(best))
 
 

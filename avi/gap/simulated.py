@@ -11,6 +11,7 @@ from avi.abilities import Tellable
 from avi.gap.compiled import Shared
 from avi.gap.context import Context
 from avi.gap.decomposition import spacing_at
+from avi.gap.search import Found, Job
 from avi.population import Points, rows_at
 from avi.randomness import key_for
 from avi.types import Estimate, Evidence, Lam
@@ -39,6 +40,19 @@ def draw(context: Context) -> tuple[Points, np.ndarray]:
     key = key_for(experiment.seed, "simulate")
     latents, rows = compiled.over_rows(one, keyed=True)(key, templates, ids)
     return Points(rows, ids), latents
+
+
+def search(context: Context, points: Points, lams: np.ndarray) -> list[Found]:
+    """Return lam* of simulated rows, each searched from the mode's own lam."""
+    jobs = [Job(number, 0, lam) for number, lam in enumerate(lams)]
+
+    def may_go_on() -> bool:
+        done = sum(job.found is not None for job in jobs)
+        context.on_progress("lam* of simulated data", done / len(jobs))
+        return True
+
+    context.searcher(points, may_go_on, context.compiled_for_simulated).run(jobs, lambda job: None)
+    return [job.found for job in jobs if job.found is not None]  # all of them: no clock runs
 
 
 def bounds(

@@ -17,6 +17,7 @@ _FILTERS = (
     wording.digits,
     wording.three_digits,
     wording.percent,
+    wording.probability,
     wording.count,
     wording.duration,
     wording.milliseconds,

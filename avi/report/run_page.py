@@ -11,6 +11,7 @@ import numpy as np
 
 from avi.errors import ConfigError
 from avi.report import images
+from avi.report.calibration_page import CalibrationView
 from avi.report.figures import curves, latent
 from avi.report.figures import gap as drawings
 from avi.report.figures.style import png, svg
@@ -84,7 +85,9 @@ def figure(run: Run, name: str) -> "Figure":
 def report(run: Run) -> str:
     """Return the page."""
     topics = TopicsView(run) if run.topics and run.topics.topics else None
-    return page("run.html", run=run, view=RunView(run), gap=GapView(run), topics=topics)
+    calibrated = CalibrationView(run.calibration) if run.calibration else None
+    views = {"view": RunView(run), "gap": GapView(run), "calibrated": calibrated, "topics": topics}
+    return page("run.html", run=run, **views)
 
 
 def headline(run: Run) -> str:

@@ -10,6 +10,7 @@ from avi.results.record import Interval
 from avi.results.run import Run
 
 MISSING = "—"
+SMALLEST_P = 1e-9
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -66,6 +67,13 @@ def three_digits(value: float) -> str:
 def percent(share: float) -> str:
     """Return a share of one in per cent."""
     return f"{100 * share:.1f} %" if math.isfinite(share) else ""
+
+
+def probability(p: float) -> str:
+    """Return a p-value with two digits; one too small to be computed as a limit."""
+    if not math.isfinite(p):
+        return MISSING
+    return f"<{SMALLEST_P:g}" if p < SMALLEST_P else f"{p:.2g}"
 
 
 def _decimals(standard_error: float) -> int:

@@ -7,8 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from avi.errors import ConfigError
-from avi.results import against, facts, gap, ladder, metrics, parts, points, snapshot, topics
+from avi.results import (
+    against,
+    calibration,
+    facts,
+    gap,
+    ladder,
+    metrics,
+    parts,
+    points,
+    snapshot,
+    topics,
+)
 from avi.results.against import Against, OtherRow
+from avi.results.calibration import Calibration
 from avi.results.facts import Facts
 from avi.results.gap import GapSummary, SplitSummary
 from avi.results.ladder import Ladder
@@ -38,6 +50,7 @@ class Run:
     ladder: Ladder  # of families
     against: Against | None  # other rows beside its own
     other_rows: tuple[OtherRow, ...]
+    calibration: Calibration | None
     points: tuple[Decomposition, ...]
     worst: Observations
     snapshot: Snapshot
@@ -173,6 +186,7 @@ def read(folder: Path) -> Run:
         ladder=ladder.read(files),
         against=against.read(files),
         other_rows=against.read_rows(files),
+        calibration=calibration.read(files),
         points=points.read(files),
         worst=points.read_worst(files),
         snapshot=snapshot.read(files),

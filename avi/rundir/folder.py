@@ -28,8 +28,8 @@ from avi.rundir.names import config_digest
 # Everything a run writes: what `overwrite=true` deletes. Anything else in the folder is not ours.
 CONTENTS = (
     "config.yaml run.json metrics.jsonl timing.jsonl checkpoints elbo.png snapshot.npz gap"
-    " form.npz parts.json topics.json topics.csv proportions.csv report.html infer log.txt"
-    " nan_dump.npz"
+    " form.npz parts.json calibration.json topics.json topics.csv proportions.csv report.html"
+    " infer log.txt nan_dump.npz"
 ).split()
 
 # What we read back from run.json, and its type.
