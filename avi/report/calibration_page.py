@@ -26,7 +26,7 @@ class CalibrationView:
     def __init__(self, found: Calibration) -> None:
         """Look at a calibration; the figure is drawn when it is asked for."""
         self.found = found
-        self.sides = [Side("the mode's own q", found.own)]
+        self.sides = [Side("The mode's own q", found.own)]
         if found.best is not None:
             self.sides.append(Side("q at λ*", found.best))
 
@@ -48,8 +48,20 @@ class CalibrationView:
 
     @property
     def rows(self) -> list[tuple[str, list[Quantity | None]]]:
-        """Yield every quantity under each q."""
+        """Every quantity under each q."""
         return rows(self.found)
+
+    @staticmethod
+    def covered(one: Quantity, place: int) -> str:
+        """Return how many true z an interval holds, and the interval of that share."""
+        if place >= len(one.coverage):
+            return ""
+        found = one.coverage[place]
+        share = f"{100 * found.share:.0f} %"
+        if found.interval is None:
+            return share
+        low, high = found.interval
+        return f"{share} ({100 * low:.0f}–{100 * high:.0f})"
 
 
 def levels(found: Calibration) -> list[float]:

@@ -10,7 +10,7 @@ from avi.results.record import Interval
 from avi.results.run import Run
 
 MISSING = "—"
-SMALLEST_P = 1e-9
+SMALLEST_P = 1e-9  # below it the rounding of a sum of ones says more
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -73,7 +73,7 @@ def probability(p: float) -> str:
     """Return a p-value with two digits; one too small to be computed as a limit."""
     if not math.isfinite(p):
         return MISSING
-    return f"<{SMALLEST_P:g}" if p < SMALLEST_P else f"{p:.2g}"
+    return "<1e-9" if p < SMALLEST_P else f"{p:.2g}"
 
 
 def _decimals(standard_error: float) -> int:

@@ -42,7 +42,9 @@ from avi.verify import components, suite
 prepared_import = import_module("avi.cli.import").prepared  # a name that Python keeps
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = "train import gap infer compare runs diff replay verify list completion".split()
+COMMANDS = (
+    "train import gap calibrate infer compare runs diff replay verify list completion".split()
+)
 
 # --- which messages offer something to type -------------------------------------------------------
 
@@ -148,6 +150,7 @@ CASES = [
          "verify only=missing"),
     case("Which run? For example", "gap", "gap run=outputs/train/a"),
     case("Which run? For example", "infer", "infer run=outputs/train/a"),
+    case("Which run? For example", "calibrate", "calibrate run=outputs/train/a"),
     case("Which run? For example", "replay", "replay run=outputs/train/a"),
     # config/
     case(", which has it.", "train evidence.num_chains=4", "+ evidence=ais"),
@@ -682,7 +685,9 @@ def require_accepted(file, key, value):
 
 
 NEEDED = {"numpyro": ("model.function=mine.factors", "model.latent_size=2")}  # no default has them
-KEYS_OF_COMMANDS = {key for command in ("gap", "infer", "replay") for key in own_keys(command)}
+KEYS_OF_COMMANDS = {
+    key for command in ("gap", "calibrate", "infer", "replay") for key in own_keys(command)
+}
 
 
 def test_a_device_that_is_not_there_is_refused_with_one_that_is():

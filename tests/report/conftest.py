@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avi.results import against, facts, ladder, metrics, parts, points, snapshot
+from avi.results import against, calibration, facts, ladder, metrics, parts, points, snapshot
 from avi.results import gap as summaries
+from avi.results.calibration import Calibration, Coverage, OfQ, Quantity
 from avi.results.facts import Cost
 from avi.results.flags import Validity
 from avi.results.gap import (
@@ -67,6 +68,7 @@ def write_run(
     )
     _write_snapshot(folder, rng)
     _write_gap(folder, rng, gap, final, amortized, objective)
+    calibration.write(folder, _calibration())
     return folder
 
 
@@ -346,4 +348,29 @@ def _point(row, split, bound, gap, rest) -> points.Decomposition:
         bound_se=0.02,
         bound_star_se=0.02,
         guarantee=unknown,
+    )
+
+
+def _calibration() -> Calibration:
+    """Return that of an encoder whose q is too narrow where the best of its family is not."""
+    share = Coverage(0.8, 0.5, (0.36, 0.64))
+    narrow = Quantity("z[0]", "latent", 1e-5, 0.5, 2.0, (share,), (20, 5, 5, 5, 15))
+    low = Quantity("z[1]", "latent", 0.01, 0.6, 1.0, (share,), (2, 8, 10, 15, 15))
+    even = Quantity("z[0]", "latent", 0.7, 0.5, 1.0, (share,), (10, 10, 10, 10, 10))
+    density = Quantity("log p(x, z)", "log_joint", 0.04, 0.55, 1.0, (), (8, 8, 9, 10, 15))
+    joint = Quantity("joint (TARP)", "joint", 0.6, 0.5, 1.0, (), (9, 11, 10, 10, 10))
+    return Calibration(
+        n=50,
+        num_draws=4,
+        step=600,
+        seed=0,
+        failure_rate=0.05,
+        band_rate=0.047,
+        band_low=(-0.14, -0.18, -0.18, -0.14),
+        band_high=(0.14, 0.18, 0.18, 0.14),
+        own=OfQ((narrow, low, density, joint)),
+        best=OfQ((even, joint)),
+        certified=49,
+        seconds=9.5,
+        remarks=("The globals are uncertain.",),
     )

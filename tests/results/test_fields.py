@@ -14,6 +14,7 @@ from avi.report.compare_page import write_comparison
 from avi.report.run_page import report
 from avi.results import (
     against,
+    calibration,
     comparison,
     facts,
     flags,
@@ -36,6 +37,7 @@ from avi.rundir import RunDir
 
 MODULES = (
     against,
+    calibration,
     comparison,
     facts,
     flags,
@@ -123,6 +125,7 @@ def test_every_field_is_shown_or_documented(runs, read_fields, tmp_path, monkeyp
         parts.PARTS,
         ladder.LADDER,
         against.AGAINST,
+        calibration.CALIBRATION,
     ],
 )
 def test_what_is_read_and_written_again_is_the_same_file(kept, runs, tmp_path):
@@ -139,6 +142,8 @@ def test_what_is_read_and_written_again_is_the_same_file(kept, runs, tmp_path):
         points.write(folder, points.read(files), points.Observations())
     elif kept == parts.PARTS:
         parts.write(folder, parts.read(files))
+    elif kept == calibration.CALIBRATION:
+        calibration.write(folder, calibration.read(files))
     elif kept == ladder.LADDER:
         ladder.write(folder, ladder.read(files), [])
     elif kept == against.AGAINST:

@@ -37,7 +37,7 @@ def differences(found: Calibration, sides: Sequence[Any]) -> "Figure":
         figure = blank(8.6, 3.3)
         panels = figure.subplots(1, len(sides), sharey=True, squeeze=False)[0]
         for axes, (name, q) in zip(panels, sides, strict=True):
-            axes.set_title(name[:1].upper() + name[1:])
+            axes.set_title(name)
             _draw_band(axes, found)
             for quantity in q.quantities:
                 _draw(axes, quantity, found.failure_rate)
