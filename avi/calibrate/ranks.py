@@ -39,8 +39,8 @@ def simulated(context: Context, points: Points, latents: np.ndarray) -> Simulate
     model, latent = context.experiment.problem.model, context.experiment.problem.model.latent
     if np.ndim(latents) != (1 if _is_category(latent) else 2):
         raise ConfigError(
-            f"avi calibrate ranks the coordinates of a vector z, or a category; the z of "
-            f"{type(model).__name__} is neither. Let its sample return z as one vector."
+            f"Ranks are of the coordinates of a vector z, or of a category, but the z that "
+            f"{type(model).__name__} draws is neither. Let its sample return z as one vector."
         )
 
     def one(shared: Shared, row: X, number: Array) -> Z:
