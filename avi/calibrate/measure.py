@@ -58,21 +58,19 @@ def calibration(context: Context, settings: CalibrateSettings, step: int) -> Cal
 
 def _of_q(test: Uniformity, model: Model, found: Ranks) -> OfQ:
     latent = model.latent
-    ordered = latent.space != "category"
-    of_all = {-2: "log_joint", -1: "joint"}
-    kinds = [of_all.get(place, "latent") for place in range(-found.shape[1], 0)]
+    part = "category" if latent.space == "category" else "coordinate"
+    kinds = [part] * latent.size + ["log_joint", "joint"]
     return OfQ(
         tuple(
-            _quantity(test, name, kind, column, covers=ordered and kind == "latent")
+            _quantity(test, name, kind, column)
             for name, kind, column in zip(names(latent), kinds, found.T, strict=True)
         )
     )
 
 
-def _quantity(
-    test: Uniformity, name: str, kind: str, found: Int[np.ndarray, " n"], *, covers: bool
-) -> Quantity:
+def _quantity(test: Uniformity, name: str, kind: str, found: Int[np.ndarray, " n"]) -> Quantity:
     ends = test.draws + 1
+    levels = LEVELS if kind == "coordinate" else ()
     place = (found + 0.5) / ends
     uniform = (1 - 1 / ends**2) / 12
     return Quantity(
@@ -81,7 +79,7 @@ def _quantity(
         p=test.p_value(found),
         mean_rank=float(place.mean()),
         spread=float(np.mean((place - 0.5) ** 2) / uniform),
-        coverage=tuple(coverage(found, test.draws, level) for level in LEVELS) if covers else (),
+        coverage=tuple(coverage(found, test.draws, level) for level in levels),
         counts=tuple(np.bincount(found, minlength=ends).tolist()),
     )
 

@@ -37,7 +37,7 @@ def simulated(context: Context, points: Points, latents: np.ndarray) -> Simulate
         ConfigError: z is neither a vector nor a category.
     """
     model, latent = context.experiment.problem.model, context.experiment.problem.model.latent
-    if np.ndim(latents) != (1 if _is_category(latent) else 2):
+    if getattr(latents, "ndim", None) != (1 if _is_category(latent) else 2):
         raise ConfigError(
             f"Ranks are of the coordinates of a vector z, or of a category, but the z that "
             f"{type(model).__name__} draws is neither. Let its sample return z as one vector."

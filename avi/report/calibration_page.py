@@ -125,7 +125,7 @@ def _listed(found: Calibration) -> tuple[list[tuple[str, list[Quantity | None]]]
     def smallest(row: tuple[str, list[Quantity | None]]) -> float:
         return min((one.p for one in row[1] if one and math.isfinite(one.p)), default=1.0)
 
-    latents = [row for row in every if (one := row[1][0]) and one.kind == "latent"]
+    latents = [row for row in every if (one := row[1][0]) and not one.of_all]
     kept = sorted(latents, key=smallest)[:LISTED]
     listed = [row for row in every if row in kept or row not in latents]
     return listed, len(every) - len(listed)

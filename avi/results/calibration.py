@@ -25,7 +25,7 @@ class Quantity:
     """The ranks of one quantity at the true z among its values at draws of q."""
 
     name: str  # "z[0]", "log p(x, z)", "joint (TARP)"
-    kind: str  # latent, log_joint or joint
+    kind: str  # coordinate, category, log_joint or joint
     p: float  # of ranks that are uniform: the probability to look as uneven, or more
     mean_rank: float  # as a share: 0.5 where q is calibrated
     spread: float  # of the ranks around the middle: 1, above it where q is too narrow
@@ -38,11 +38,19 @@ class Quantity:
         stretch = (self.spread - 1) * math.sqrt(number / 0.8)  # 0.8: of a uniform rank's square
         if self.kind == "log_joint":
             return "too likely" if shift < 0 else "too unlikely"
-        if self.kind == "joint":
+        shifted = abs(shift) > abs(stretch)
+        if self.kind == "category" and shifted:
+            return "too rare" if shift > 0 else "too often"
+        if self.kind != "coordinate":
             return "off"
-        if abs(shift) > abs(stretch):
+        if shifted:
             return "too low" if shift > 0 else "too high"
         return "too narrow" if stretch > 0 else "too wide"
+
+    @property
+    def of_all(self) -> bool:
+        """Whether it looks at all of z, not at one part."""
+        return self.kind in ("log_joint", "joint")
 
 
 @dataclass(frozen=True)

@@ -354,9 +354,9 @@ def _point(row, split, bound, gap, rest) -> points.Decomposition:
 def _calibration() -> Calibration:
     """Return that of an encoder whose q is too narrow where the best of its family is not."""
     share = Coverage(0.8, 0.5, (0.36, 0.64))
-    narrow = Quantity("z[0]", "latent", 1e-5, 0.5, 2.0, (share,), (20, 5, 5, 5, 15))
-    low = Quantity("z[1]", "latent", 0.01, 0.6, 1.0, (share,), (2, 8, 10, 15, 15))
-    even = Quantity("z[0]", "latent", 0.7, 0.5, 1.0, (share,), (10, 10, 10, 10, 10))
+    narrow = Quantity("z[0]", "coordinate", 1e-5, 0.5, 2.0, (share,), (20, 5, 5, 5, 15))
+    low = Quantity("z[1]", "coordinate", 0.01, 0.6, 1.0, (share,), (2, 8, 10, 15, 15))
+    even = Quantity("z[0]", "coordinate", 0.7, 0.5, 1.0, (share,), (10, 10, 10, 10, 10))
     density = Quantity("log p(x, z)", "log_joint", 0.04, 0.55, 1.0, (), (8, 8, 9, 10, 15))
     joint = Quantity("joint (TARP)", "joint", 0.6, 0.5, 1.0, (), (9, 11, 10, 10, 10))
     return Calibration(

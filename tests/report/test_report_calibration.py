@@ -58,7 +58,7 @@ def test_a_run_without_a_calibration_has_no_section(run):
 )
 def test_the_verdict_splits_the_fault(written, own, best, words):
     def q(p):
-        return None if p is None else OfQ((Quantity("z[0]", "latent", p, 0.5, 1.0),))
+        return None if p is None else OfQ((Quantity("z[0]", "coordinate", p, 0.5, 1.0),))
 
     found = replace(read(written).calibration, own=q(own), best=q(best))
     assert words in found.verdict
@@ -67,7 +67,7 @@ def test_the_verdict_splits_the_fault(written, own, best, words):
 def test_all_quantities_together_fail_no_more_often_than_one(written):
     """Bonferroni: twenty p-values of 0.01 are a q-wide p of 0.2."""
     found = read(written).calibration
-    q = OfQ((Quantity("z", "latent", 0.01, 0.5, 1.0),) * 20)
+    q = OfQ((Quantity("z", "coordinate", 0.01, 0.5, 1.0),) * 20)
     assert q.smallest_p == pytest.approx(0.2)
     assert found.holds(q)
     assert len(q.outside(0.05)) == 20
@@ -76,7 +76,7 @@ def test_all_quantities_together_fail_no_more_often_than_one(written):
 def test_the_table_of_the_terminal_fits_and_lists_the_worst_of_many(written):
     found = read(written).calibration
     assert max(map(len, lines(found))) <= WIDTH
-    latents = tuple(Quantity(f"z[{d}]", "latent", 1 / (d + 2), 0.5, 1.0) for d in range(50))
+    latents = tuple(Quantity(f"z[{d}]", "coordinate", 1 / (d + 2), 0.5, 1.0) for d in range(50))
     density = found.own.quantities[-2]
     told = lines(replace(found, own=OfQ((*latents, density)), best=None))
     shown = [line.split()[0] for line in told if line.startswith("z[")]
@@ -86,13 +86,13 @@ def test_the_table_of_the_terminal_fits_and_lists_the_worst_of_many(written):
 
 
 def test_the_curve_of_uniform_ranks_is_the_line_itself():
-    at, above = difference(Quantity("z", "latent", 1.0, 0.5, 1.0, counts=(7,) * 10))
+    at, above = difference(Quantity("z", "coordinate", 1.0, 0.5, 1.0, counts=(7,) * 10))
     np.testing.assert_allclose(above, 0, atol=1e-15)
     assert at.tolist() == (np.arange(11) / 10).tolist()
 
 
 def test_the_curve_of_a_narrow_q_is_above_the_line_and_then_below_it():
-    _, above = difference(Quantity("z", "latent", 0.0, 0.5, 2.0, counts=(5, 1, 0, 1, 5)))
+    _, above = difference(Quantity("z", "coordinate", 0.0, 0.5, 2.0, counts=(5, 1, 0, 1, 5)))
     assert above[1] > 0 > above[-2]
     assert above[[0, -1]].tolist() == [0, 0]
 
@@ -124,3 +124,21 @@ def test_what_is_written_is_read(written, tmp_path):
     found = read(written).calibration
     write(tmp_path, found)
     assert (tmp_path / CALIBRATION).read_bytes() == (written / CALIBRATION).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "mean_rank", "spread", "words"),
+    [
+        ("coordinate", 0.6, 1.0, "too low"),
+        ("coordinate", 0.4, 1.0, "too high"),
+        ("coordinate", 0.5, 1.5, "too narrow"),
+        ("coordinate", 0.5, 0.6, "too wide"),
+        ("category", 0.6, 1.0, "too rare"),
+        ("category", 0.4, 1.0, "too often"),
+        ("log_joint", 0.6, 1.0, "too unlikely"),
+        ("log_joint", 0.4, 1.0, "too likely"),
+        ("joint", 0.4, 1.0, "off"),
+    ],
+)
+def test_a_fault_is_where_the_draws_are_seen_from_the_truth(kind, mean_rank, spread, words):
+    assert Quantity("z", kind, 0.0, mean_rank, spread).fault(100) == words

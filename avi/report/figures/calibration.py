@@ -68,8 +68,7 @@ def difference(quantity: Quantity) -> tuple[np.ndarray, np.ndarray]:
 
 def _draw(axes: "Axes", quantity: Quantity, failure_rate: float) -> None:
     colour = COLOURS.get(quantity.kind) or _colour(quantity, failure_rate)
-    strong = quantity.kind != "latent"
-    thick, layer = (1.8, 3) if strong else (0.9, 2)
+    thick, layer = (1.8, 3) if quantity.of_all else (0.9, 2)
     axes.plot(*difference(quantity), color=colour, linewidth=thick, zorder=layer)
 
 
@@ -79,7 +78,7 @@ def _colour(quantity: Quantity, failure_rate: float) -> str:
 
 def _name(axes: "Axes", quantities: Sequence[Quantity], failure_rate: float) -> None:
     """Put a legend of what is there."""
-    latents = [one for one in quantities if one.kind == "latent"]
+    latents = [one for one in quantities if not one.of_all]
     outside = [one for one in latents if one.p <= failure_rate]
     some = ", ".join(one.name for one in sorted(outside, key=lambda one: one.p)[:NAMED])
     more = f" and {len(outside) - NAMED} more" if len(outside) > NAMED else ""
