@@ -93,7 +93,7 @@ def lines(found: Calibration) -> list[str]:
         shown.append(f"and {left} more, whose p is larger: calibration.json has all")
     if math.isfinite(found.certified):
         shown.append(f"lam* converged for {found.certified:g} of {found.n:g} rows")
-    rate = f"{found.band_rate:.2g}"
+    rate = f"{found.band_rate:.3g}"
     shown.append(f"* ranks outside their band, which uniform ones leave with probability {rate}")
     if shares:
         shown.append("%: rows whose true z the central interval of q holds")

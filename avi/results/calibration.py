@@ -103,8 +103,8 @@ class Calibration:
             return f"The mode's own q and the best of its family are calibrated {told}"
         if best:
             return (
-                "The mode's own q is not calibrated, but the best of its family is "
-                f"{told}: the fault is the mode's"
+                "The mode's own q is not calibrated, but the best of its family is: the fault is "
+                f"the mode's, {told}"
             )
         if own:
             return (
