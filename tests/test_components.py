@@ -1,5 +1,6 @@
 """Every component that a yaml offers: it builds, it is a value, and it fits or says why."""
 
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -66,16 +67,27 @@ def experiment_of(model, corpus, *words):
     return load_experiment({key: job.tree[key] for key in job.tree})
 
 
+@cache
+def loaded(dataset):
+    """Return the splits of a data set and what a model may know of them."""
+    splits = dataset.load()
+    return splits, describe(dataset, splits)
+
+
+def start_of(experiment):
+    """Return the parameters that training begins with."""
+    _, spec = loaded(experiment.dataset)
+    return experiment.problem.init(key_for(0, "init"), spec)
+
+
 def check_step(experiment):
     """Trace one training step without running it: shapes and types come back as they went in."""
-    splits = experiment.dataset.load()
-    spec = describe(experiment.dataset, splits)
-    problem = experiment.problem
-    params = problem.init(key_for(0, "init"), spec)
-    state = init_state(problem, experiment.optimizers, params)
-    step = make_step(problem, experiment.optimizers, experiment.dataset.view, spec.num_data)
+    splits, spec = loaded(experiment.dataset)
+    problem, optimizers = experiment.problem, experiment.optimizers
+    state = jax.eval_shape(lambda: init_state(problem, optimizers, start_of(experiment)))
+    step = make_step(problem, optimizers, experiment.dataset.view, spec.num_data)
     rows = jax.tree.map(jnp.asarray, splits.train)
-    index = jnp.arange(BATCH, dtype=jnp.int32)
+    index = np.arange(BATCH, dtype=np.int32)
     after, metrics = jax.eval_shape(step, state, rows, index, key_for(0, "train"))
 
     def types(tree):
@@ -84,7 +96,6 @@ def check_step(experiment):
     assert types(after) == types(state)
     assert not any(weak for _, _, weak in types(state))
     assert metrics.value.shape == ()
-    return problem, spec, params
 
 
 def refusal(model, corpus, *words):
@@ -117,20 +128,29 @@ def test_every_model_has_data_to_be_checked_on():
 @pytest.mark.parametrize("model", DATA)
 def test_a_model_simulates_scores_and_differentiates_what_it_is_given(model, corpus):
     experiment = experiment_of(model, corpus)
-    problem, spec, params = check_step(experiment)
+    problem, (_, spec) = experiment.problem, loaded(experiment.dataset)
+    check_step(experiment)
     assert hash(problem) == hash(experiment_of(model, corpus).problem)
-    lam = problem.family.init()
+
+    @jax.jit
+    def looked_at():
+        params, lam = start_of(experiment), problem.family.init()
+        family = given(problem.family, params.psi)
+
+        def value(theta):
+            local = problem.local(theta, spec.example, params.psi)
+            return local.bound(lam, jax.random.key(0)).value
+
+        scored = jax.value_and_grad(value)(params.theta)
+        moments = family.mean(lam), family.standard_deviation(lam)
+        return lam, scored, problem.model.log_prior(params.theta), moments
+
+    lam, (bound, gradient), log_prior, (mean, deviation) = looked_at()
     assert lam.shape == (problem.family.num_params,)
-
-    def value(theta):
-        return problem.local(theta, spec.example, params.psi).bound(lam, jax.random.key(0)).value
-
-    bound, gradient = jax.value_and_grad(value)(params.theta)
     assert np.isfinite(bound)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-    assert problem.model.log_prior(params.theta).shape == ()
-    family = given(problem.family, params.psi)
-    assert family.mean(lam).shape == family.standard_deviation(lam).shape
+    assert log_prior.shape == ()
+    assert mean.shape == deviation.shape
 
 
 @pytest.mark.slow
