@@ -66,11 +66,15 @@ def problem_of(mode):
 
 
 def start_of(problem, optimizers, number=N):
-    spec = DataSpec(jnp.zeros(SIZE), jnp.zeros(SIZE), "real", number)
-    params = problem.init(jax.random.key(1), spec)
-    # Away from the start, where some gradients vanish.
-    shifted = jax.tree.map(lambda leaf: leaf + 0.1, params)
-    return init_state(problem, optimizers, shifted)
+    @jax.jit
+    def start():
+        spec = DataSpec(jnp.zeros(SIZE), jnp.zeros(SIZE), "real", number)
+        params = problem.init(jax.random.key(1), spec)
+        # Away from the start, where some gradients vanish.
+        shifted = jax.tree.map(lambda leaf: leaf + 0.1, params)
+        return init_state(problem, optimizers, shifted)
+
+    return start()
 
 
 def flat(tree):
@@ -122,7 +126,8 @@ def test_a_gradient_step_ascends_the_mean_bound_plus_the_prior_per_datapoint():
         return sum(bounds) / N + problem.model.log_prior(params.theta) / N
 
     value, gradient = jax.jit(jax.value_and_grad(total))(state.params)
-    after, metrics = make_step(problem, sgd, view, N)(state, rows(), jnp.arange(N), KEY)
+    step = jax.jit(make_step(problem, sgd, view, N))
+    after, metrics = step(state, rows(), jnp.arange(N), KEY)
     np.testing.assert_allclose(flat(after.params) - flat(state.params), flat(gradient), atol=1e-13)
     np.testing.assert_allclose(metrics.value + metrics.prior, value, rtol=1e-13)
 
@@ -274,14 +279,15 @@ def test_every_row_is_visited_once_in_an_epoch_and_in_another_order_in_the_next(
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_one_number_that_is_not_finite_is_found_wherever_it_is(shape, bad):
     good = np.linspace(-1e30, 1e30, math.prod(shape), dtype=np.float32).reshape(shape)
-    assert _all_finite({"a": good, "b": np.zeros(2)})
+    all_finite = jax.jit(_all_finite)
+    assert all_finite({"a": good, "b": np.zeros(2)})
     for place in np.ndindex(shape):
         spoiled = good.copy()
         spoiled[place] = bad
-        assert not _all_finite({"a": spoiled, "b": np.zeros(2)})
+        assert not all_finite({"a": spoiled, "b": np.zeros(2)})
     if shape and bad == np.inf:
         both = np.array([np.inf, -np.inf] * math.prod(shape), np.float32)
-        assert not _all_finite(both.reshape(-1, *shape))
+        assert not all_finite(both.reshape(-1, *shape))
 
 
 def test_a_number_that_is_not_finite_stops_the_run_at_its_step():
@@ -314,7 +320,7 @@ def test_the_step_hands_the_view_the_row_its_id_and_the_visit():
     spec = DataSpec(jnp.zeros(SIZE), jnp.zeros(SIZE), "real", N)
     state = init_state(problem, sgd, problem.init(KEY, spec))
     state = state._replace(step=jnp.full((), 7, jnp.int32))
-    step = make_step(problem, sgd, recording, N)
+    step = jax.jit(make_step(problem, sgd, recording, N))
     after, _ = step(state, rows(), jnp.array([4, 2], jnp.int32), KEY)
     # The gradient of -|x - mean|^2 at mean 0, averaged and halved, is the mean x itself.
     expected = [3.0, 7.0, rows()[[4, 2], 0].mean()]
@@ -332,14 +338,19 @@ def test_natural_rows_solve_a_conjugate_bound_in_one_visit():
         )
         optimizers = Params(optax.set_to_zero(), NaturalGradient(1.0, 1.0, 0.0))
         spec = DataSpec(jnp.zeros(SIZE), jnp.zeros(SIZE), "real", N)
-        params = problem.init(jax.random.key(1), spec)
-        state = init_state(problem, optimizers, params)
-        state, _ = make_step(problem, optimizers, view, N)(state, rows(), jnp.arange(N), KEY)
-        for row, lam in zip(rows(), state.params.phi, strict=True):
-            mean, precision = problem.model.posterior(params.theta, row)
+
+        @jax.jit
+        def visited():
+            params = problem.init(jax.random.key(1), spec)
+            state = init_state(problem, optimizers, params)
+            state, _ = make_step(problem, optimizers, view, N)(state, rows(), jnp.arange(N), KEY)
+            posterior = jax.vmap(problem.model.posterior, (None, 0))(params.theta, rows())
+            return state.params.phi, *posterior
+
+        for lam, mean, precision in zip(*map(np.asarray, visited()), strict=True):
             # The two mirrored draws give the gradient in the mean without noise, that in the scale
             # with theirs, so only the ratio of mean and variance is exact.
-            information = lam[0] * jnp.exp(-2 * lam[1])
+            information = lam[0] * np.exp(-2 * lam[1])
             np.testing.assert_allclose(information, (precision @ mean)[0], rtol=1e-10)
 
 
@@ -357,10 +368,12 @@ def test_the_draws_differ_between_steps():
 def test_the_bound_and_inference_use_keys_of_their_own():
     problem = problem_of("svi")
     params = start_of(problem, Params(optax.sgd(0.1), optax.sgd(0.1))).params
+    x = rows()[0]
     infer_key, bound_key = jax.random.split(KEY)
-    lam = problem.infer(params, rows()[0], infer_key)
-    expected = problem.local(params.theta, rows()[0]).bound(lam, bound_key).value
-    np.testing.assert_allclose(problem.bound(params, rows()[0], KEY).value, expected, rtol=1e-6)
+    lam = jax.jit(problem.infer)(params, x, infer_key)
+    expected = problem.local(params.theta, x).bound(lam, bound_key).value
+    found = jax.jit(lambda: problem.bound(params, x, KEY).value)()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 @every_mode
@@ -410,7 +423,7 @@ def test_weights_of_a_family_climb_the_mean_bound_and_leave_other_rows_alone(mod
 
         return jax.vmap(bound)(batch, keys).mean()
 
-    expected = flat(jax.grad(mean)(state.params.psi))
+    expected = flat(jax.jit(jax.grad(mean))(state.params.psi))
     np.testing.assert_allclose(
         flat(after.params.psi) - flat(state.params.psi), expected, atol=1e-12
     )
