@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from scipy.stats import t as student
 
 from avi.abilities import SharedWeights
-from avi.types import Family, PRNGKey
+from avi.types import Family, PRNGKey, Psi
 
 FALSE_ALARM = 1e-6  # of one claim that draws
 GROUPS = 50  # whose means are compared: near normal, even where single draws are heavy-tailed
@@ -78,8 +78,23 @@ def _within(
 
 def drawn(function: Callable[[PRNGKey], Any], number: int, seed: int = 0) -> Any:
     """Return `number` values of a function of a key, leading axis."""
-    keys = jax.random.split(jax.random.key(seed), number)
-    return jax.jit(lambda keys: jax.lax.map(function, keys, batch_size=100))(keys)
+    return drawing(function)(number, seed)
+
+
+def drawing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function from (number, seed, what else `function` is given) to values of it.
+
+    Compiled once for all seeds and all that is given.
+    """
+
+    @jax.jit
+    def over(keys: PRNGKey, *given: Any) -> Any:
+        return jax.lax.map(lambda key: function(key, *given), keys, batch_size=100)
+
+    def draw(number: int, seed: int, *given: Any) -> Any:
+        return over(jax.random.split(jax.random.key(seed), number), *given)
+
+    return draw
 
 
 def projected(tree: Any) -> Float[Array, " m"]:
@@ -104,8 +119,14 @@ def with_weights(family: Family) -> Family:
     """Return the family at weights that are not those of its start, if it has any."""
     if not isinstance(family, SharedWeights):
         return family
-    flat, unravel = ravel_pytree(family.init_psi(jax.random.key(10)))
-    return family.given(unravel(flat + 0.3 * jax.random.normal(jax.random.key(11), flat.shape)))
+    of_start = family.init_psi
+
+    @jax.jit
+    def shaken() -> Psi:
+        flat, unravel = ravel_pytree(of_start(jax.random.key(10)))
+        return unravel(flat + 0.3 * jax.random.normal(jax.random.key(11), flat.shape))
+
+    return family.given(shaken())
 
 
 def broken(claims: Iterable[Claim]) -> list[Claim]:

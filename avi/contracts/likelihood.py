@@ -52,9 +52,13 @@ def claims(likelihood: Likelihood, draws: int = 20_000) -> Iterator[Claim]:
     def log_prob(outputs: Array, x: Array) -> Array:
         return likelihood.log_prob(params, outputs, x)
 
-    slopes = jax.vmap(lambda x: jax.jvp(lambda out: log_prob(out, x), (outputs,), (way,))[1])(x)
-    moved = outputs + length_of(slopes) * way
-    ratios = jax.vmap(lambda x: jnp.exp(log_prob(moved, x) - log_prob(outputs, x)))(x)
+    @jax.jit
+    def moved_over_unmoved(x: Array) -> Array:
+        slopes = jax.vmap(lambda x: jax.jvp(lambda out: log_prob(out, x), (outputs,), (way,))[1])(x)
+        moved = outputs + length_of(slopes) * way
+        return jax.vmap(lambda x: jnp.exp(log_prob(moved, x) - log_prob(outputs, x)))(x)
+
+    ratios = moved_over_unmoved(x)
     yield mean_is("total probability stays 1 as the outputs move", ratios, 1.0)
     yield mean_is("mean is that of the draws", x, likelihood.mean(params, outputs))
     few = jax.tree.map(lambda leaf: leaf[:2] if leaf.ndim else leaf, params)

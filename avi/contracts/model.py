@@ -29,6 +29,7 @@ from avi.conjugate import LOG_TWO_PI
 from avi.contracts.claims import (
     MOVE,
     Claim,
+    drawing,
     drawn,
     exactly,
     length_of,
@@ -118,8 +119,8 @@ def _of_densities(model: Model, data: DataSpec, draws: int) -> Iterator[Claim]:
     if isinstance(model, ManyAtOnce):
         yield _of_rows(model, theta, z, x)
     if isinstance(model, StandardNormalPrior) and is_standard(model):
-        likelihood = jax.vmap(lambda z, x: model.log_likelihood(theta, x, z))(z, x)
-        prior = -0.5 * jnp.sum(z**2 + LOG_TWO_PI, axis=-1)
+        likelihood = jax.jit(jax.vmap(lambda z, x: model.log_likelihood(theta, x, z)))(z, x)
+        prior = -0.5 * np.sum(np.square(z) + LOG_TWO_PI, axis=-1)
         name = "log_joint is log_likelihood and log N(z; 0, I)"
         yield exactly(name, joint, likelihood + prior, ROUNDING)
     if not isinstance(model, Conjugate):  # whose theta is a distribution, averaged over in p(x, z)
@@ -127,9 +128,10 @@ def _of_densities(model: Model, data: DataSpec, draws: int) -> Iterator[Claim]:
 
 
 def _of_rows(model: ManyAtOnce, theta: Theta, z: Any, x: X) -> Claim:
-    together = model.of_rows(theta, x, z)
-    alone = jax.vmap(lambda z, x: model.of_rows(theta, x[None], z[None]))(z, x)
-    expected = jnp.stack([alone[:, 0].sum(), alone[0, 1]])
+    together = jax.jit(model.of_rows)(theta, x, z)
+    one = jax.vmap(lambda z, x: model.of_rows(theta, x[None], z[None]))
+    alone = np.asarray(jax.jit(one)(z, x))
+    expected = np.stack([alone[:, 0].sum(), alone[0, 1]])
     name = "a row is scored alike alone and among others (no mean over rows, no len(x))"
     return exactly(name, together, expected, ROUNDING)
 
@@ -167,11 +169,11 @@ def _of_simulator(model: Model, theta: Theta, like: X, draws: int) -> Iterator[C
 
     scores = drawn(score, draws)
     yield mean_is("the simulator draws from the density (its score has mean 0)", scores)
-    ratios = []
+    slopes_of, ratios_of, ratios = drawing(slope), drawing(ratio), []
     for number, way in enumerate(_ways(jax.eval_shape(lambda: at(jax.random.key(0))[0]))):
-        length = length_of(drawn(partial(slope, way=way), 100))
+        length = length_of(slopes_of(100, 0, way))
         way = jax.tree.map(lambda leaf, length=length: length * leaf, way)
-        ratios.append(drawn(partial(ratio, way=way), draws, seed=number + 1))
+        ratios.append(ratios_of(draws, number + 1, way))
     moved = jnp.stack(ratios, axis=1) if ratios else jnp.ones((draws, 0))
     yield mean_is("total probability stays 1 as theta, z or x move", moved, 1.0)
     if real_z:
@@ -235,7 +237,7 @@ def _of_evidence(model: Any, family: Family, theta: Theta, x: X) -> Iterator[Cla
 
 
 def _of_closed_form(model: Any, family: Any, theta: Theta, x: X, lam: Array, draws: int) -> Claim:
-    closed = model.elbo(theta, x, family, lam)
+    closed = jax.jit(lambda: model.elbo(theta, x, family, lam))()
 
     def one(key: PRNGKey) -> Array:
         z = family.sample(lam, key)
@@ -247,12 +249,14 @@ def _of_closed_form(model: Any, family: Any, theta: Theta, x: X, lam: Array, dra
 def _of_concavity(model: Any, theta: Theta, x: X) -> Claim:
     ends = 2 * jax.random.normal(jax.random.key(5), (2, POINTS, model.latent.size))
 
-    def at(z: Array) -> Array:
-        return jax.vmap(lambda x, z: model.concave_log_likelihood(theta, x, z))(x, z)
+    @jax.jit
+    @jax.vmap
+    def dent(x: X, left: Array, right: Array) -> Array:
+        along = jnp.stack([left, (left + right) / 2, right])
+        at = jax.vmap(lambda z: model.concave_log_likelihood(theta, x, z))(along)
+        return ((at[0] + at[2]) / 2 - at[1]) / (1 + jnp.abs(at[1]))
 
-    left, middle, right = at(ends[0]), at(ends.mean(0)), at(ends[1])
-    dent = (left + right) / 2 - middle
-    worst = float(jnp.max(dent / (1 + jnp.abs(middle))))
+    worst = float(dent(x, *ends).max())
     return Claim(
         "concave_log_likelihood is concave in z", worst <= ROUNDING, f"largest dent {worst:.1e}"
     )
@@ -273,9 +277,13 @@ def _simulated(model: Model, data: DataSpec, number: int) -> tuple[Theta, tuple[
     Initial parameters are moved a little, as their symmetries hide faults, unless they are a
     distribution's.
     """
-    theta = model.init(jax.random.key(0), data)
-    if not isinstance(model, Conjugate):
-        theta = jax.tree.map(_moved, theta)
+
+    @jax.jit
+    def start() -> Theta:
+        theta = model.init(jax.random.key(0), data)
+        return theta if isinstance(model, Conjugate) else jax.tree.map(_moved, theta)
+
+    theta = start()
     keys = jax.random.split(jax.random.key(1), number)
     return theta, jax.jit(jax.vmap(lambda key: model.sample(theta, key, data.example)))(keys)
 
