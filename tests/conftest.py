@@ -10,6 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what is slow: what is left for two workers to share in the end is quick."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """Work in an empty folder, with runs going to a folder in it."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from avi.gap.context import Context
 from avi.gap.search import Found, Job, is_done
-from avi.gap.selection import Lead, best_of, certain
+from avi.gap.selection import Lead, best_of, certain, leads_over
 from avi.gap.starts import START_NAMES
 from avi.population import Points
 from avi.process.grammar import many, verb
@@ -77,7 +77,8 @@ class Audit:
             context.on_progress("second opinions", 1 - len(waiting) / len(found))
             asked = waiting[: context.settings.width]
             waiting = waiting[context.settings.width :]
-            self._ask(points, asked, found, better, held)
+            climbing, stayed = self._ask(points, asked, found)
+            better, held = better + climbing, held + stayed
             self.asked += len(asked)
         if waiting:
             context.notes.skip(f"a second opinion on {many(len(waiting), 'row')}: no time left.")
@@ -92,14 +93,9 @@ class Audit:
         return found
 
     def _ask(
-        self,
-        points: Points,
-        asked: Sequence[int],
-        found: dict[int, list[Job]],
-        better: list[Job],
-        held: list[Job],
-    ) -> None:
-        """Add the searches worth going on with, and the starts from which one round led down."""
+        self, points: Points, asked: Sequence[int], found: dict[int, list[Job]]
+    ) -> tuple[list[Job], list[Job]]:
+        """Return the searches worth going on with, and the starts above the tops found so far."""
         compiled, index = self.context.compiled, np.array(asked)
         rows = jax.tree.map(lambda leaf: leaf[index], points.rows)
         ids = points.ids[index]
@@ -109,14 +105,14 @@ class Audit:
         _, ends = compiled.advance(rows, ids, number, np.zeros(len(asked), int), state)
         tops = np.stack([_end(found[point][0]) for point in asked])
         selection = self.context.selection(points)
-        leads = selection.lead(asked, ends, tops)
+        at_top = selection.values(asked, tops)
+        leads = leads_over(selection.values(asked, ends), at_top)
         pays = [certain(lead) > 0 for lead in leads]
-        better += [
-            Job(p, SECOND, end) for p, end, yes in zip(asked, ends, pays, strict=True) if yes
-        ]
+        better = [Job(p, SECOND, end) for p, end, yes in zip(asked, ends, pays, strict=True) if yes]
         rest = [place for place, yes in enumerate(pays) if not yes]
         jobs = [Job(asked[place], SECOND, starts[place]) for place in rest]
-        held += selection.held(jobs, starts[rest], tops[rest])
+        above = leads_over(selection.values(asked, starts), at_top)
+        return better, selection.held(jobs, starts[rest], [above[place] for place in rest])
 
     def search_again(
         self, points: Points, of_split: Sequence[Split], winners: dict[int, tuple[str, Found]]
@@ -234,10 +230,13 @@ class Audit:
     def _held(self, points: Points, jobs: Sequence[Job], starts: np.ndarray) -> list[Job]:
         """Return the starts whose searches ended below them."""
         ended = [place for place, job in enumerate(jobs) if job.found is not None]
-        chosen = [jobs[place] for place in ended]
-        return self.context.selection(points).held(
-            chosen, starts[ended], np.stack([_end(job) for job in chosen]) if chosen else starts[:0]
-        )
+        if not ended:
+            return []
+        chosen, begun = [jobs[place] for place in ended], starts[ended]
+        selection = self.context.selection(points)
+        ends = np.stack([_end(job) for job in chosen])
+        leads = selection.lead([job.point for job in chosen], begun, ends)
+        return selection.held(chosen, begun, leads)
 
 
 def _lams(jobs: Sequence[Job]) -> np.ndarray:

@@ -35,8 +35,7 @@ class Selection:
 
     def lead(self, chosen: Sequence[int], lams: np.ndarray, others: np.ndarray) -> list[Lead]:
         """Return how far each chosen point's lam is above its other one."""
-        pairs = zip(self.values(chosen, lams), self.values(chosen, others), strict=True)
-        return [mean_and_error(one - other) for one, other in pairs]
+        return leads_over(self.values(chosen, lams), self.values(chosen, others))
 
     def leads(self, found: dict[int, list[Job]]) -> dict[int, list[Lead]]:
         """Return per point how far each search ended above the first, itself included."""
@@ -49,14 +48,11 @@ class Selection:
             leads[point] = [mean_and_error(score - scores[0]) for score in scores]
         return leads
 
-    def held(self, chosen: Sequence[Job], starts: np.ndarray, ends: np.ndarray) -> list[Job]:
-        """Return the starts that are above the ends of their own searches beyond doubt, as ends.
+    def held(self, chosen: Sequence[Job], starts: np.ndarray, leads: Sequence[Lead]) -> list[Job]:
+        """Return the starts that are above what their own searches led to beyond doubt, as ends.
 
         A gradient that sees what the bound gains does not lead down: they are not certified.
         """
-        if not chosen:
-            return []
-        leads = self.lead([job.point for job in chosen], starts, ends)
         jobs = [
             Job(job.point, job.start, start)
             for job, start, lead in zip(chosen, starts, leads, strict=True)
@@ -109,6 +105,11 @@ def certain(lead: Lead) -> float:
     """Return the nats that a lead has beyond doubt: less two standard errors, at least 0."""
     value = lead[0] - 2 * lead[1]
     return value if value > 0 else 0.0
+
+
+def leads_over(values: np.ndarray, others: np.ndarray) -> list[Lead]:
+    """Return how far each row of values is above the other one on the same draws."""
+    return [mean_and_error(one - other) for one, other in zip(values, others, strict=True)]
 
 
 def is_above(lead: Lead, least: float) -> bool:

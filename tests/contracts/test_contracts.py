@@ -270,7 +270,7 @@ def test_a_prior_that_is_forgotten_is_found_without_a_likelihood_to_compare():
 
 def test_the_command_shows_what_is_broken_and_training_refuses_it(tmp_path, monkeypatch, capsys):
     (tmp_path / "model").mkdir()
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "shifted.py").write_text(
         "from dataclasses import dataclass\n"
         "from avi.models.linear_gaussian import LinearGaussian\n"
         "@dataclass(frozen=True)\n"
@@ -281,10 +281,10 @@ def test_the_command_shows_what_is_broken_and_training_refuses_it(tmp_path, monk
     )
     own = "avi.models.linear_gaussian.LinearGaussian"
     text = (config_dir() / "model" / "linear_gaussian.yaml").read_text()
-    (tmp_path / "model" / "off.yaml").write_text(text.replace(own, "mine.Off"))
+    (tmp_path / "model" / "off.yaml").write_text(text.replace(own, "shifted.Off"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("AVI_PLUGINS", "mine")
+    monkeypatch.setenv("AVI_PLUGINS", "shifted")
     monkeypatch.setenv("AVI_CONFIG_PATH", str(tmp_path))
     words = ["model=off", "dataset=linear_gaussian"]
     assert run(["verify", *words]) == 10

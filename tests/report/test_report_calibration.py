@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from report.conftest import write_run
 
-from avi.report.calibration_page import LISTED, WIDTH, lines
 from avi.report.figures.calibration import difference, differences
 from avi.report.run_page import report
 from avi.results.calibration import CALIBRATION, OfQ, Quantity, write
 from avi.results.run import read
+from avi.run.calibrate import LISTED, WIDTH, lines
 
 
 @pytest.fixture(scope="module")
