@@ -5,16 +5,14 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, PyTree
 
-from avi.abilities import Bidirectional
-from avi.gap.compiled import Compiled, Shared
+from avi.gap.compiled import Compiled
 from avi.gap.context import Context
-from avi.gap.simulated import INSIDE, REAL, bounds, draw, search
+from avi.gap.simulated import INSIDE, REAL, both, bounds, draw, search
 from avi.gap.statistics import mean_of
 from avi.population import Points
 from avi.results.gap import Sandwich, SandwichStep
-from avi.types import Estimate, Evidence, Lam
+from avi.types import Estimate, Evidence
 
 WIDEST = 0.2  # nats between the two bounds, at the upper end of their mean over simulated data
 LARGEST_DOUBLING = 0.05  # nats that twice the temperatures may still add on the real data
@@ -84,7 +82,7 @@ def _step(
 
     A width can come out below zero: its bounds are noisy, hence the interval.
     """
-    lower, upper = _both(context, evidence, simulated)
+    lower, upper = both(context, *simulated, (evidence, evidence.upper))
     noise = np.hypot(lower.standard_error, upper.standard_error)
     apart = np.asarray(upper.value - lower.value)
     width = mean_of(apart, noise, len(apart), context.experiment.seed)
@@ -110,21 +108,3 @@ def _simulated(context: Context) -> Simulated:
     lams = context.lams(points, context.compiled_for_simulated)
     best = [found.lam for found in search(context, points, lams)]
     return Simulated(points, latents, np.stack(best))
-
-
-def _both(
-    context: Context, evidence: Bidirectional, simulated: Simulated
-) -> tuple[Estimate, Estimate]:
-    """Return the lower and the upper bound of every simulated point."""
-    compiled = context.compiled_for_simulated
-
-    def both(
-        shared: Shared, row: PyTree, number: Array, lam: Lam, z: Array
-    ) -> tuple[Estimate, Estimate]:
-        target, family, _ = compiled.local(shared, row, number, compiled.pair_objective)
-        problem, key = (target, family, lam), shared.key_of("evidence", number)
-        # One program, so that the step sizes, which both need, are found once.
-        return evidence(*problem, key), evidence.upper(*problem, z, key)
-
-    (rows, ids), latents, lams = simulated
-    return compiled.over_rows(both)(rows, ids, lams, latents)

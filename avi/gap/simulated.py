@@ -1,5 +1,6 @@
 """Rows drawn from the model: their z is known, and by it what an estimate of log p(x) misses."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -70,6 +71,30 @@ def bounds(
     return simulated, of_real
 
 
+def both(
+    context: Context,
+    points: Points,
+    latents: np.ndarray,
+    lams: np.ndarray,
+    estimators: tuple[Callable[..., Estimate], Callable[..., Estimate]],
+) -> tuple[Estimate, Estimate]:
+    """Return two estimates of log p(x) of each row: one of x alone, and one that is told its z."""
+    compiled, (alone, told) = context.compiled_for_simulated, estimators
+
+    def one(
+        shared: Shared, row: PyTree, number: Array, lam: Lam, z: Array
+    ) -> tuple[Estimate, Estimate]:
+        target, family, _ = compiled.local(shared, row, number, compiled.pair_objective)
+        problem, key = (target, family, lam), shared.key_of("evidence", number)
+        # One program: what both need, the step sizes of annealing say, is found once.
+        return alone(*problem, key), told(*problem, z, key)
+
+    found: tuple[Estimate, Estimate] = compiled.over_rows(one)(
+        points.rows, points.ids, lams, latents
+    )
+    return found
+
+
 def misses_no_mode(
     context: Context, evidence: Evidence, real: Points, real_lams: np.ndarray
 ) -> bool | None:
@@ -84,17 +109,8 @@ def misses_no_mode(
     by: Any = evidence
     context.on_progress("the modes of simulated data", 0.0)
     points, latents = draw(context)
-    compiled = context.compiled_for_simulated
-
-    def both(
-        shared: Shared, row: PyTree, number: Array, lam: Lam, z: Array
-    ) -> tuple[Estimate, Estimate]:
-        target, family, _ = compiled.local(shared, row, number, compiled.pair_objective)
-        problem, key = (target, family, lam), shared.key_of("evidence", number)
-        return by(*problem, key), by.told(*problem, z, key)
-
-    lams = context.lams(points, compiled)
-    found, told = compiled.over_rows(both)(points.rows, points.ids, lams, latents)
+    lams = context.lams(points, context.compiled_for_simulated)
+    found, told = both(context, points, latents, lams, (by, by.told))
     rounding = np.array([ROUNDED * spacing_at(value) for value in told.value])
     missed = np.abs(told.value - found.value)
     few = np.arange(min(REAL, len(real)))
