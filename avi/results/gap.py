@@ -157,7 +157,7 @@ class AuditRecord:
     starts: tuple[StartRecord, ...]
     doubling: Doubling | None
     second_opinions: Count = NAN  # points that were also climbed from elsewhere
-    second_gains: Count = NAN  # of which that led to a better hill
+    second_gains: Count = NAN  # of which that ended higher
     winners: Mapping[str, Count] = field(default_factory=dict)  # start -> points it found lam* of
 
     @property
