@@ -47,6 +47,7 @@ KEYS = (
     Key("train.report", resumable=True),
     Key("dataset.device_budget", resumable=True),
     Key("dataset.path", path="file"),
+    Key("dataset.vocabulary", path="file"),
     Key("gap", resumable=True),
     Key("gap.rows", path="file", added=True),
     Key("evidence", resumable=True),

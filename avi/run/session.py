@@ -29,10 +29,10 @@ from avi.run.form import kept
 from avi.run.weights import Brought, bring
 from avi.rundir import RunDir, checkpoints
 from avi.rundir.trees import unflatten_like
-from avi.settings import SPLITS, Split
+from avi.settings import KEYS, SPLITS, Split
 from avi.types import DataSpec, Params, PRNGKey, Scale, Splits
 
-FILES = {"dataset": ("path", "vocabulary"), "train": ("weights", "weights_map"), "gap": ("rows",)}
+PLACES = tuple(key.name.split(".") for key in KEYS if key.path is not None and "." in key.name)
 OF_PLACE = ("output=", "overwrite=")
 Step = int | Literal["best"] | None  # of a checkpoint: best by validation, None: the newest
 
@@ -193,21 +193,16 @@ def _scaled(experiment: Experiment, scale: Scale | None) -> Experiment:
 
 
 def seen_from(run: RunDir, tree: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return `tree` with the paths of files that are not here, but where the run was begun."""
+    """Return `tree` with the paths that lead nowhere from here, but did where the run was begun."""
     begun, seen = str(run.read_run().get("directory") or ""), dict(tree)
-    for block, names in FILES.items():
-        node = tree[block]
-        if not isinstance(node, Mapping):
-            return tree  # which is refused where it is built
-        moved = {
-            name: os.path.join(begun, path)
-            for name, path in ((name, node.get(name)) for name in names)
-            if isinstance(path, str)
-            and not os.path.exists(os.path.expanduser(path))
-            and os.path.exists(os.path.join(begun, path))
-        }
-        if moved:
-            seen[block] = {**node, **moved}
+    for block, name in PLACES:
+        node = seen[block]
+        path = node.get(name) if isinstance(node, Mapping) else None
+        if not isinstance(path, str) or os.path.exists(os.path.expanduser(path)):
+            continue
+        there = os.path.join(begun, path)
+        if os.path.exists(there):
+            seen[block] = {**node, name: there}
     return seen if seen != dict(tree) else tree
 
 

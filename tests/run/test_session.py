@@ -5,7 +5,7 @@ import pytest
 
 from avi.config.compose import compose
 from avi.errors import ConfigError
-from avi.run.session import _require_rows, open_session
+from avi.run.session import _require_rows, open_session, seen_from
 from avi.rundir import RunDir, checkpoints
 
 
@@ -36,3 +36,33 @@ def test_a_run_starts_from_the_theta_of_another_and_a_phi_of_its_own(other, avi,
         return {name: leaf.shape for name, leaf in arrays.items() if ".params.phi" in name}
 
     assert shapes(before) != shapes(after)
+
+
+class Begun:
+    """A run that was begun in a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def read_run(self):
+        return {"directory": str(self.folder)}
+
+
+def test_paths_of_a_run_are_also_sought_where_it_was_begun(tmp_path, monkeypatch):
+    begun, here = tmp_path / "begun", tmp_path / "here"
+    for folder in (begun, here, begun / "first"):
+        folder.mkdir()
+    (begun / "rows.csv").touch()
+    for folder in (begun, here):
+        (folder / "words.txt").touch()
+    monkeypatch.chdir(here)
+    tree = {
+        "dataset": {"path": "rows.csv", "vocabulary": "words.txt"},
+        "train": {"start": "first", "weights": None, "weights_map": "pytorch_vae"},
+        "gap": {"rows": "0:10"},
+    }
+    seen = seen_from(Begun(begun), tree)
+    assert seen["dataset"] == {"path": str(begun / "rows.csv"), "vocabulary": "words.txt"}
+    assert seen["train"] == {**tree["train"], "start": str(begun / "first")}
+    assert seen["gap"] == tree["gap"]
+    assert seen_from(Begun(here), tree) is tree
