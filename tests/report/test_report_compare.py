@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from avi.comparison import pairs, runs
+from avi.comparison.varied import varied
 from avi.errors import ConfigError
 from avi.report.claims import claims
 from avi.report.compare_page import write_comparison
@@ -235,10 +236,10 @@ def test_a_sweep_folder_stands_for_its_runs(modes):
     assert len(collect([modes[0], modes[0]])) == 1
 
 
-def test_a_comparison_writes_its_six_files_and_nothing_else(written):
+def test_a_comparison_writes_its_files_and_nothing_else(written):
     names = {"comparison.csv", "comparison.html", "comparison.md", "comparison.png"}
     comparison, out = written
-    several = {"comparison_pairs.json", "comparison_seeds.csv"}
+    several = {"comparison_pairs.json", "comparison_seeds.csv", "comparison_gaps.png"}
     assert {path.name for path in out.iterdir()} == names | several
     assert set(comparison.paths) == set(out.iterdir())
 
@@ -393,3 +394,20 @@ def test_a_table_is_compared_on_its_own_rows(make_run, tmp_path):
     (pair,) = read_pairs(tmp_path / "out")
     assert pair.split == "train"
     assert "(train)" in comparison.terminal
+
+
+def test_the_one_number_that_varies_is_found(widths, modes):
+    found = varied(collect(widths))
+    assert found.key == "inference.network.widths"
+    assert sorted(found.values.values()) == [4, 32, 256]
+    assert varied(collect(modes)) is None  # a mode is no number
+    assert varied(collect(widths[:4])) is None  # two values are no curve
+
+
+def test_gaps_are_drawn_where_two_configurations_have_one(widths, tmp_path):
+    write_comparison(widths, tmp_path / "several")
+    assert (tmp_path / "several" / "comparison_gaps.png").is_file()
+    page = (tmp_path / "several" / "comparison.html").read_text()
+    assert page.index("mean ± sd over runs") < page.index("What they lose") < page.index("<h2>How")
+    write_comparison(widths[:2], tmp_path / "alone")  # two seeds of one
+    assert not (tmp_path / "alone" / "comparison_gaps.png").exists()

@@ -1,18 +1,15 @@
-"""Bounds against epochs, seconds and gradient evaluations, of one run and of several."""
+"""The bounds of a run against epochs and seconds."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from avi.report.figures.style import (
     PAPER,
-    SERIES,
     SPLIT_COLOURS,
     blank,
     finite,
-    plain,
     say_empty,
     style,
 )
@@ -25,20 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LABELS: dict[Axis, str] = {
+AXES: dict[Axis, str] = {
     "epoch": "epochs",
     "seconds": "seconds",
     "gradient_evaluations": "gradient evaluations",
     "documents": "documents seen",
 }
-_COMPARED: tuple[Axis, ...] = ("epoch", "seconds", "gradient_evaluations")
-
-
-class Series(NamedTuple):
-    """One line of a comparison; runs of one configuration share a label."""
-
-    label: str
-    curve: Curve
 
 
 def elbo_curves(
@@ -63,9 +52,9 @@ def elbo_curves(
             for split in CURVES:
                 label = f"{split}, searched anew" if split in searched else split
                 _draw_split(axes, split, curves.get(split, Curve()), name, label)
-            axes.set_xlabel(_LABELS[name])
+            axes.set_xlabel(AXES[name])
             axes.margins(x=0.03)
-        start = _focus(panels[0], [curve for curve in curves.values() if curve.points])
+        start = focus(panels[0], [curve for curve in curves.values() if curve.points])
         panels[0].set_title(f"{bound_name}, nats per datapoint (higher is better){start}")
         if panels[0].get_legend_handles_labels()[0]:
             panels[0].legend(loc="lower right", fontsize=8.5)
@@ -118,7 +107,7 @@ def _draw_noisy(
     axes.plot(horizontal, smoothed(means), marker=marker, color=colour, label=label, linewidth=1.5)
 
 
-def _focus(axes: "Axes", curves: Sequence[Curve]) -> str:
+def focus(axes: "Axes", curves: Sequence[Curve]) -> str:
     """Aim the axis at where the run went; say so when where it began is outside."""
     if not curves:
         return ""
@@ -134,54 +123,3 @@ def _focus(axes: "Axes", curves: Sequence[Curve]) -> str:
         return ""
     axes.set_ylim(bottom, top)
     return signed(f" — begins at {everything.min():.0f}, below the axis")
-
-
-def comparison(series: Sequence[Series], what: str) -> "Figure":
-    """Overlay runs against epochs, seconds and gradient evaluations, one colour per label."""
-    labels = list(dict.fromkeys(line.label for line in series))
-    runs = Counter(line.label for line in series)
-    with style():
-        figure = blank(10.5, 4.0 + 0.18 * ((len(labels) + 1) // 2))
-        panels = figure.subplots(1, 3, sharey=True)
-        for axes, axis in zip(panels, _COMPARED, strict=True):
-            for line in series:
-                _draw_run(axes, line, axis, labels.index(line.label), alone=runs[line.label] == 1)
-            axes.set_xlabel(_LABELS[axis] + (" (log)" if axis == "gradient_evaluations" else ""))
-            axes.margins(x=0.03)
-        panels[2].set_xscale("log")
-        panels[2].minorticks_off()
-        start = _focus(panels[0], [line.curve for line in series if line.curve.points])
-        panels[0].set_title(f"{what}, nats per datapoint (higher is better){start}")
-        handles = dict(zip(*_handles(panels[0]), strict=True))
-        if handles:
-            repeated = {plain(name): f"  ({runs[name]} runs)" for name in labels if runs[name] > 1}
-            names = [name + repeated.get(name, "") for name in handles]
-            figure.legend(handles.values(), names, loc="outside lower left", ncols=2, fontsize=8.5)
-        else:
-            say_empty(panels[0], "no measurements yet")
-    return figure
-
-
-def _handles(axes: "Axes") -> tuple[list[str], list[Any]]:
-    handles, labels = axes.get_legend_handles_labels()
-    return labels, handles
-
-
-def _draw_run(axes: "Axes", line: Series, axis: Axis, index: int, *, alone: bool) -> None:
-    horizontal, means = line.curve.axis(axis), line.curve.means
-    seen = np.isfinite(horizontal) & np.isfinite(means)
-    if axis == "gradient_evaluations":
-        seen &= horizontal > 0
-    if not seen.any():
-        return
-    dashes = ("-", "--", ":")[index // len(SERIES) % 3]
-    axes.plot(
-        horizontal[seen],
-        means[seen],
-        color=SERIES[index % len(SERIES)],
-        linestyle=dashes,
-        linewidth=1.5 if alone else 0.9,
-        marker="o" if seen.sum() <= 12 else "",
-        markersize=3,
-        label=plain(line.label),
-    )
