@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from avi.config.compose import Job, override
 from avi.errors import ConfigError, DataError, Preempted
 from avi.launch import pool
+from avi.launch.watch import Watch
 from avi.process.terminal import say
 from avi.rundir import RunDir, config_differences, config_digest, new_run_name, sweep_run_name
 from avi.rundir.bounded import read_tree
@@ -98,19 +99,18 @@ def _train_all(launches: list[Launch]) -> list[int | None]:
         if launch.state == "done":
             say(f"done already, skipped: {launch.folder}")
 
-    def announce(number: int) -> None:
-        launch = due[number]
-        say(f"[{number + 1}/{len(due)}] {launch.folder}  {' '.join(launch.job.swept)}")
-
+    watch = Watch([f"{launch.folder}  {' '.join(launch.job.swept)}" for launch in due])
     job = launches[0].job
     num_workers = job.num_workers or pool.default_workers(job.tree["device"])
     if min(num_workers, len(due)) > 1:
         num_workers = min(num_workers, len(due))
-        return pool.run([_as_attempt(launch) for launch in due], num_workers, announce)
+        with watch:
+            return pool.run([_as_attempt(launch) for launch in due], num_workers, watch)
     codes: list[int | None] = [None] * len(due)
     for number, launch in enumerate(due):
-        announce(number)
+        watch.starts(number)
         codes[number] = _attempt(launch)
+        watch.ends(number)
         if codes[number] in pool.ENDS_A_SWEEP:
             break
     return codes

@@ -13,16 +13,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 from avi.engine.devices import cores
 from avi.errors import Preempted
+from avi.launch.watch import Watch
 from avi.process.outcome import explain
 from avi.process.signals import HEARD, Stop, ending_at_once
-from avi.process.terminal import say
 from avi.settings import Device
 
 ENDS_A_SWEEP = (Preempted.exit_code, *(128 + number for number in HEARD))
@@ -58,22 +58,18 @@ def default_workers(device: Device) -> int:
     return 1 if shared or device in ("gpu", "tpu") else len(cores())
 
 
-def run(
-    runs: Sequence[Attempt], num_workers: int, on_start: Callable[[int], None]
-) -> list[int | None]:
+def run(runs: Sequence[Attempt], num_workers: int, watch: Watch) -> list[int | None]:
     """Return each run's exit code, None where it was not started.
 
     Signals are passed on: the runs under way save and end, and no other starts.
     """
-    return _Pool(runs, num_workers, on_start).run()
+    return _Pool(runs, num_workers, watch).run()
 
 
 class _Pool:
-    def __init__(
-        self, runs: Sequence[Attempt], num_workers: int, on_start: Callable[[int], None]
-    ) -> None:
+    def __init__(self, runs: Sequence[Attempt], num_workers: int, watch: Watch) -> None:
         self.runs = runs
-        self.on_start = on_start
+        self.watch = watch
         own = cores()
         shares = [own[worker::num_workers] for worker in range(min(num_workers, len(own)))]
         self.idle = [shares[worker % len(shares)] for worker in range(num_workers)]
@@ -96,7 +92,7 @@ class _Pool:
         return self.codes
 
     def _start(self, number: int, share: list[int]) -> None:
-        self.on_start(number)
+        self.watch.starts(number)
         process = subprocess.Popen(
             [sys.executable, "-m", "avi.launch.pool", ",".join(map(str, share))],
             stdin=subprocess.PIPE,
@@ -117,7 +113,7 @@ class _Pool:
                 process.stdin.write(json.dumps(self.runs[number], default=dict))
                 process.stdin.close()
             for line in process.stdout:
-                say(f"[{number + 1}] {line.removesuffix(chr(10))}")
+                self.watch.hears(number, line.removesuffix(chr(10)))
         finally:  # or `run` would wait for ever
             process.stdout.close()
             process.wait()
@@ -131,6 +127,7 @@ class _Pool:
             return
         code = self.processes.pop(number).returncode
         self.codes[number] = 128 - code if code < 0 else code
+        self.watch.ends(number)
         self.stopping = self.stopping or self.codes[number] in ENDS_A_SWEEP
         self.idle.append(share)
 

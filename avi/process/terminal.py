@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 TENTHS = 10
+EPOCH = "epoch "  # begins a line of progress, and no other
 
 
 class Progress:
@@ -63,9 +64,14 @@ class Progress:
             tenth = max(1, self.total // self.steps_per_epoch // TENTHS)
             self._next = tenth * (epoch // tenth + 1)
             say(
-                f"epoch {epoch:4d}  {self.name}, batches {bound:9.3f} nats  "
+                f"{EPOCH}{epoch:4d}  {self.name}, batches {bound:9.3f} nats  "
                 f"{steps_per_second:6.0f} steps/s"
             )
+
+
+def is_progress(line: str) -> bool:
+    """Say whether a line of a run tells how far it is, and is worth nothing when the next comes."""
+    return line.startswith(EPOCH)
 
 
 def measured(mean: float, error: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from avi.launch import pool
+from avi.launch.watch import Watch
 from avi.rundir import RunDir
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -22,7 +23,7 @@ SWEEP = ("train", "-m", "model=linear_gaussian", "gap.num_points=0", "train.eval
 )
 def test_cores_are_shared_out_evenly(monkeypatch, num_workers, shares):
     monkeypatch.setattr(pool, "cores", lambda: [0, 1, 2, 3])
-    assert pool._Pool([], num_workers, print).idle == shares
+    assert pool._Pool([], num_workers, Watch([])).idle == shares
 
 
 def test_an_accelerator_is_not_shared_by_default(monkeypatch):
@@ -37,10 +38,11 @@ def test_an_accelerator_is_not_shared_by_default(monkeypatch):
 POOL_OF_STUBS = """
 import subprocess, sys
 from avi.launch import pool
+from avi.launch.watch import Watch
 CHILD = "[print('epoch') for _ in range(20000)]; exit(3)"
 popen = subprocess.Popen
 subprocess.Popen = lambda _, **rest: popen([sys.executable, "-c", CHILD], **rest)
-codes = pool.run([pool.Attempt({}, {}, [], "run", False)] * 3, 2, lambda number: None)
+codes = pool.run([pool.Attempt({}, {}, [], "run", False)] * 3, 2, Watch(["a", "b", "c"]))
 print(codes, file=sys.stderr)
 """
 
