@@ -62,9 +62,7 @@ def _require_searched(words: list[str], *, searches: bool) -> None:
         key = halves(word)[0]
         if not key.startswith(OF_THE_SEARCH):
             known = ", ".join(OF_THE_SEARCH[:4])
-            raise ConfigError(
-                f"{word} does nothing here: what the search for lam* heeds is {known}."
-            )
+            raise ConfigError(f"{word} does nothing here: what the search for λ* heeds is {known}.")
         if not searches and key != "device":
             raise ConfigError(
                 f"{word} does nothing: calibrate.search=false leaves out the search that it is of. "

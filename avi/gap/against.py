@@ -96,7 +96,7 @@ def scores(own: Sequence[Decomposition], other: Sequence[OtherRow]) -> tuple[Sco
     other = [row for row in other if NOT_FINITE not in row.flags]
     pairs = {
         "-ELBO": ([-row.bound for row in own], [-row.bound for row in other]),
-        "-ELBO at lam*": ([-row.bound_star for row in own], [-row.bound_star for row in other]),
+        "-ELBO at λ*": ([-row.bound_star for row in own], [-row.bound_star for row in other]),
         "likelihood regret": (
             [row.amortization_gap for row in own],
             [row.regret for row in other],

@@ -84,7 +84,7 @@ class Audit:
             context.notes.skip(f"a second opinion on {many(len(waiting), 'row')}: no time left.")
         if better:
             starts = _lams(better)
-            context.search(points, better, AUDIT_SHARE, "lam* from second opinions")
+            context.search(points, better, AUDIT_SHARE, "λ* from second opinions")
             better += self._held(points, better, starts)
         for job in better + held:
             if job.found is not None:
@@ -125,9 +125,9 @@ class Audit:
         if not chosen:
             return
         if not context.clock.has_time(AUDIT_SHARE):
-            context.notes.skip("a second search from lam*: there was no time for it.")
+            context.notes.skip("a second search from λ*: there was no time for it.")
             return
-        context.on_progress("a second search from lam*", 0.0)
+        context.on_progress("a second search from λ*", 0.0)
         best = np.stack([winners[point][1].lam for point in chosen])
         jobs = [Job(point, AGAIN, lam) for point, lam in zip(chosen, best, strict=True)]
         context.searcher(points).run(jobs, lambda job: None)
@@ -208,7 +208,7 @@ class Audit:
             lams = kernel(rows, points.ids[index])
             jobs += [Job(point, start, lam) for point, lam in zip(chosen, lams, strict=True)]
         starts = _lams(jobs)
-        context.search(points, jobs, AUDIT_SHARE, "lam* from other starts")
+        context.search(points, jobs, AUDIT_SHARE, "λ* from other starts")
         budget = context.compiled.budget
         own = [found[point][0] for point in chosen]
         cut_off = {job.point for job in own + jobs if not is_done(job.found, budget)}

@@ -235,7 +235,7 @@ def _search(context: Context, points: Points, lams: np.ndarray) -> dict[int, lis
         Job(number, 0, earlier.get(row, lam), known=row in earlier)
         for number, (row, lam) in enumerate(zip(points.ids.tolist(), lams, strict=True))
     ]
-    context.search(points, jobs, SEARCH_SHARE, "lam* from the mode's own lam")
+    context.search(points, jobs, SEARCH_SHARE, "λ* from the mode's own λ")
     found = {job.point: [job] for job in jobs if job.found is not None}
     if lost := len(points) - len(found):
         context.notes.drop(

@@ -49,7 +49,7 @@ def search(context: Context, points: Points, lams: np.ndarray) -> list[Found]:
 
     def may_go_on() -> bool:
         done = sum(job.found is not None for job in jobs)
-        context.on_progress("lam* of simulated data", done / len(jobs))
+        context.on_progress("λ* of simulated data", done / len(jobs))
         return True
 
     context.searcher(points, may_go_on, context.compiled_for_simulated).run(jobs, lambda job: None)

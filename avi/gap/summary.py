@@ -167,7 +167,7 @@ def check(summary: GapSummary, *, strict: bool) -> None:
     validity = summary.validity
     if validity.negative_gap:
         raise ValidityError(
-            "A gap that cannot be negative is, beyond its noise: the bound at lam* is below that "
+            "A gap that cannot be negative is, beyond its noise: the bound at λ* is below that "
             "at lam, or above the evidence. gap/points.csv shows where."
         )
     failed = validity.failed()

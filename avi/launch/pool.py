@@ -23,6 +23,7 @@ from avi.errors import Preempted
 from avi.launch.watch import Watch
 from avi.process.outcome import explain
 from avi.process.signals import HEARD, Stop, ending_at_once
+from avi.process.terminal import print_any_letter
 from avi.settings import Device
 
 ENDS_A_SWEEP = (Preempted.exit_code, *(128 + number for number in HEARD))
@@ -143,6 +144,7 @@ def _work() -> int:
     """Train the run on standard input, on the cores that are the first argument."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in sys.argv[1].split(",")})
+    print_any_letter()
     with ending_at_once():
         return attempt(Attempt(*json.load(sys.stdin)))
 

@@ -1,5 +1,6 @@
 """Progress: a live bar on a terminal, else a plain line at the first epoch and at each tenth."""
 
+import io
 import math
 import sys
 from types import TracebackType
@@ -79,7 +80,14 @@ def measured(mean: float, error: float) -> str:
     shown = f"{round(mean, 3) + 0.0:10.3f}"  # no -0.000
     if not math.isfinite(error):
         return f"{shown} nats"
-    return f"{shown} +- {'<0.001' if error < 5e-4 else f'{error:.3f}'} nats"
+    return f"{shown} ± {'<0.001' if error < 5e-4 else f'{error:.3f}'} nats"
+
+
+def print_any_letter() -> None:
+    """Let a terminal whose encoding lacks a letter, such as λ, show a ? in its place."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def say(line: str) -> None:

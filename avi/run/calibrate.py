@@ -80,7 +80,7 @@ def _silence(what: str, share: float) -> None:
 def lines(found: Calibration) -> list[str]:
     """Return the table of the terminal, within `WIDTH` columns."""
     shares = levels(found)
-    names = ["own q"] + (["q at lam*"] if found.best is not None else [])
+    names = ["own q"] + (["q at λ*"] if found.best is not None else [])
     heads = _side("p", "", [f"{100 * share:.3g}%" for share in shares])
     listed, left = _listed(found)
     shown = [
@@ -92,7 +92,7 @@ def lines(found: Calibration) -> list[str]:
     if left:
         shown.append(f"and {left} more, whose p is larger: calibration.json has all")
     if math.isfinite(found.certified):
-        shown.append(f"lam* converged for {found.certified:g} of {found.n:g} rows")
+        shown.append(f"λ* converged for {found.certified:g} of {found.n:g} rows")
     rate = f"{found.band_rate:.3g}"
     shown.append(f"* ranks outside their band, which uniform ones leave with probability {rate}")
     if shares:

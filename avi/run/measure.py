@@ -118,9 +118,9 @@ def ladder_lines(climbed: Ladder) -> list[str]:
     shown = []
     for rung in climbed.rungs:
         value = measured(rung.bound, rung.bound_se)
-        gain = f", gain {rung.gain:.3f} +- {rung.gain_se:.3f}" if rung.gain_value.known else ""
+        gain = f", gain {rung.gain:.3f} ± {rung.gain_se:.3f}" if rung.gain_value.known else ""
         shown.append(f"{rung.split:5} {rung.family}")
-        shown.append(f"{'':5} {'ELBO at lam*':18} {value}{gain}")
+        shown.append(f"{'':5} {'ELBO at λ*':18} {value}{gain}")
         shown.append(f"{'':5} {'converged':18} {rung.converged} of {rung.n} rows")
     return shown
 

@@ -74,4 +74,4 @@ def test_other_rows_are_measured_as_the_runs_own_and_counted_from_their_file():
         assert row.regret > -settings.tolerance
     own = [SimpleNamespace(bound=-3.0, bound_star=-3.0, amortization_gap=0.0, flags="")] * 2
     told = {one.name: one.auroc for one in scores(own, found)}
-    assert told["-ELBO at lam*"] == 1.0
+    assert told["-ELBO at λ*"] == 1.0

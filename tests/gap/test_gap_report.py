@@ -143,7 +143,7 @@ def test_a_killed_report_goes_on_where_it_was(case, reported, tmp_path):
 
     def kill(what, share):
         rounds.append(share)
-        if what.startswith("lam*") and share > 0.3:
+        if what.startswith("λ*") and share > 0.3:
             raise Killed
 
     def report(on_progress):
@@ -156,7 +156,7 @@ def test_a_killed_report_goes_on_where_it_was(case, reported, tmp_path):
     kept = (tmp_path / "gap" / "parts" / "search.jsonl").read_text().splitlines()
     assert 0 < len(kept) < 80
     shares = []
-    report(lambda what, share: shares.append(share) if what.startswith("lam*") else None)
+    report(lambda what, share: shares.append(share) if what.startswith("λ*") else None)
     assert shares[0] == len(kept) / 80
     with open(tmp_path / "gap" / "points.csv", encoding="utf-8") as file:
         assert list(csv.DictReader(file)) == points

@@ -271,7 +271,7 @@ def test_the_generalisation_gap_is_that_of_test_over_training_rows(experiment):
     spreads = 0.01 * np.arange(40).std(ddof=1), 0.02 * np.arange(30).std(ddof=1)
     assert lost.se == pytest.approx(np.hypot(spreads[0] / 40**0.5, spreads[1] / 30**0.5))
     assert lost.n == Sizes(train=40, test=30)
-    assert any("0.395 +- 0.037 nats" in line for line in command.lines(summary))
+    assert any("0.395 ± 0.037 nats" in line for line in command.lines(summary))
 
 
 def test_without_both_splits_or_an_encoder_there_is_no_generalisation_gap(experiment):

@@ -1,11 +1,16 @@
 """What a sweep says of its runs."""
 
+import os
+import sys
+from pathlib import Path
+
 import pexpect
 import pytest
 
 from avi.launch import watch
 from avi.process.grammar import about
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 EPOCH = "epoch    2  ELBO, batches   -47.149 nats    1913 steps/s"
 TOLD = """
 from avi.launch.watch import Watch
@@ -35,9 +40,14 @@ def test_without_a_terminal_all_is_said_and_how_many_are_done(capsys, monkeypatc
     ]
 
 
-def test_on_a_terminal_what_is_over_is_not_kept(tmp_path, monkeypatch):
+def test_on_a_terminal_what_is_over_is_not_kept(tmp_path):
     (tmp_path / "told.py").write_text(TOLD)
-    seen = pexpect.run(f"python {tmp_path / 'told.py'}", encoding="utf-8", env=None)
+    words = [str(tmp_path / "told.py")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    child = pexpect.spawn(sys.executable, words, encoding="utf-8", env=environment, timeout=60)
+    child.expect(pexpect.EOF)
+    child.close()
+    seen = child.before
     assert [f"[{n}] a remark" in seen for n in (1, 2, 3)] == [True] * 3
     assert "[1] epoch    2  ELBO\r\n[1] a remark" not in seen
 

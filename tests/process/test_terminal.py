@@ -27,10 +27,10 @@ def test_a_line_at_the_first_epoch_and_at_each_tenth(epochs, begun, said, capsys
 @pytest.mark.parametrize(
     ("mean", "error", "shown"),
     [
-        (-23.4567, 0.0123, "-23.457 +- 0.012 nats"),
-        (-1e-5, 0.01, "0.000 +- 0.010 nats"),
-        (3e-6, 2e-6, "0.000 +- <0.001 nats"),
-        (1.0, 0.0, "1.000 +- <0.001 nats"),
+        (-23.4567, 0.0123, "-23.457 ± 0.012 nats"),
+        (-1e-5, 0.01, "0.000 ± 0.010 nats"),
+        (3e-6, 2e-6, "0.000 ± <0.001 nats"),
+        (1.0, 0.0, "1.000 ± <0.001 nats"),
         (1.0, float("nan"), "1.000 nats"),
     ],
 )

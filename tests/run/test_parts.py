@@ -52,7 +52,7 @@ def test_a_divergence_by_draws_is_the_one_that_is_known(session, monkeypatch):
     assert drawn.reconstruction - drawn.kl == pytest.approx(-20.0)
     assert drawn.active == exact.active
     assert lines({"test": drawn})[0].endswith(f"{exact.active} latents in use")
-    assert " +- " in lines({"test": drawn})[0]
+    assert " ± " in lines({"test": drawn})[0]
 
 
 def test_independent_bits_are_scored_by_their_shares(session):

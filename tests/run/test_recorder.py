@@ -32,7 +32,7 @@ def test_the_line_of_an_evaluation_is_a_mean_and_its_error():
     line = Recorder(SESSION, None).line(10, "train", bounds)
     error = bounds.std(ddof=1) / np.sqrt(40)
     assert line == MetricsLine(10, 2, "train", 10 * 3 * 8, bounds.mean(), pytest.approx(error), 40)
-    assert measured(-1.0, error).split()[1:] == ["+-", f"{error:.3f}", "nats"]
+    assert measured(-1.0, error).split()[1:] == ["±", f"{error:.3f}", "nats"]
 
 
 def test_means_over_minibatches_are_called_batches_and_hold_the_bound_alone():
