@@ -1,6 +1,7 @@
 """`avi list`: every choice of every group."""
 
 from avi.cli.command import Command, Line
+from avi.cli.words import with_folders
 from avi.config import catalog
 from avi.errors import ConfigError
 
@@ -10,6 +11,7 @@ def run(words: list[str]) -> int:
     from avi.cli.help import choices
     from avi.config.schema import nearest
 
+    words = with_folders(words)
     known = catalog.groups()
     for word in words:
         if word not in known:
@@ -31,10 +33,11 @@ def offer(line: Line) -> list[str]:
 COMMAND = Command(
     name="list",
     summary="show every choice of every group, e.g. `avi list dataset`",
-    usage="avi list [group ...]",
+    usage="avi list [-cd <folder>] [group ...]",
     examples="""\
   avi list
   avi list dataset model
+  avi list -cd conf model                   with those of a folder of your own
 """,
     run=run,
     offer=offer,

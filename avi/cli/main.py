@@ -3,11 +3,11 @@
 import os
 import sys
 
-from avi.process.terminal import print_any_letter
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `avi` with the words of the command line and exit with its code."""
+    from avi.process.terminal import print_any_letter
+
     words = sys.argv[1:] if arguments is None else arguments
     code = 0
     print_any_letter()

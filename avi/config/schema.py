@@ -191,9 +191,15 @@ def _require_allowed(target: Any, path: str) -> None:
         or top in plugin_packages()
     )
     if not allowed:
+        own = top not in ("avi", "optax")
         raise ConfigError(
             f"{path}: {target} is not allowed. Components come from avi's own packages, the "
-            f"optimisers and schedules of optax, and packages you name in AVI_PLUGINS."
+            "optimisers and schedules of optax, and packages that you name."
+            + (
+                f" If you trust {top}, try AVI_PLUGINS={top} before `avi`, and PYTHONPATH=. if it "
+                "lies in this folder."
+            )
+            * own
         )
 
 

@@ -161,7 +161,8 @@ class RunView:
         self.title = " · ".join(filter(None, chosen))
         self.resume_command = f"avi train {shlex.quote(f'resume={run.folder}')}"
         words = [word for word in run.facts.overrides if not is_incidental(word)]
-        self.command = " ".join(["avi train", *map(shlex.quote, words)])
+        before = [f"{name}={shlex.quote(value)}" for name, value in run.facts.environment.items()]
+        self.command = " ".join([*before, "avi train", *map(shlex.quote, words)])
         known = [(name, getattr(run.facts, name)) for name in _VERSIONS]
         self.versions = " · ".join(f"{name} {value}" for name, value in known if value)
         self._shape = images.shape_of(run.snapshot.image_shape, run.facts.image_shape)

@@ -44,6 +44,7 @@ class Facts:
     understood: tuple[str, ...] = ()  # how the user's own file was read and scaled
     command: tuple[str, ...] = ()
     directory: str = ""  # where it was given
+    environment: Mapping[str, str] = field(default_factory=dict)  # that its components need
     bound: str = ""  # that was trained and that the curves show
     num_data: Count = NAN
     steps_per_epoch: Count = NAN

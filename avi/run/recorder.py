@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from avi.abilities import Conjugate
+from avi.config.environment import environment
 from avi.engine import devices
 from avi.engine.loop import Chunk
 from avi.engine.step import TrainState
@@ -61,6 +62,7 @@ class Recorder:
             columns=self.session.splits.origin.columns or (),
             command=sys.argv,
             directory=os.getcwd(),
+            environment=environment(tree),
             bound=experiment.problem.bound_name,
             num_data=spec.num_data,
             steps_per_epoch=self.session.steps_per_epoch,

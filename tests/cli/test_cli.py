@@ -151,6 +151,14 @@ def test_list_explains_every_choice(capsys):
     assert "elbo" in capsys.readouterr().out
 
 
+def test_list_knows_the_files_of_a_folder_of_ones_own(workplace, monkeypatch, capsys):
+    monkeypatch.setenv("AVI_CONFIG_PATH", "")
+    (workplace / "conf" / "model").mkdir(parents=True)
+    (workplace / "conf" / "model" / "own.yaml").write_text("# A model of one's own\n")
+    assert main.run(["list", "-cd", "conf", "model"]) == 0
+    assert "A model of one's own" in capsys.readouterr().out
+
+
 def test_version_is_ours(capsys):
     import avi
 

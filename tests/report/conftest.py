@@ -123,6 +123,7 @@ def _write_facts(folder, choices, amortized, width, num_data, overrides, seed) -
         image_shape=[8, 8],
         mode_amortized=amortized,
         directory="/home",
+        environment={"AVI_PLUGINS": "mine"},
         columns=(),
         understood=(),
         theta_term=-0.4,

@@ -139,7 +139,7 @@ def test_the_gap_in_the_trained_bound_has_a_row_of_its_own(run):
 def test_what_a_run_remarked_and_how_to_repeat_it_stand_in_the_page(finished):
     page = (finished / "report.html").read_text("utf-8")
     assert "variance stands at its floor" in page
-    assert "avi train inference=amortized seed=0" in page
+    assert "AVI_PLUGINS=mine avi train inference=amortized seed=0" in page
     assert "8,592" in page
     assert "batch_size: 128" in page
 
