@@ -51,6 +51,7 @@ from avi.abilities.families import (
 from avi.abilities.latents import LowDimensional, Real
 from avi.abilities.models import (
     ClosedForm,
+    ClosedFormEM,
     Conjugate,
     Coordinate,
     Decodable,
@@ -84,7 +85,7 @@ __all__ = [
     # latents
     "LowDimensional", "Real",
     # models
-    "ClosedForm", "Conjugate", "Coordinate", "Decodable", "Layered", "LogConcave", "ManyAtOnce",
-    "Maskable", "NamedBound", "OpenPrior", "OwnUnits", "Particular", "Remarkable", "Selective",
-    "Standardising", "StandardNormalPrior", "Tractable", "is_standard",
+    "ClosedForm", "ClosedFormEM", "Conjugate", "Coordinate", "Decodable", "Layered", "LogConcave",
+    "ManyAtOnce", "Maskable", "NamedBound", "OpenPrior", "OwnUnits", "Particular", "Remarkable",
+    "Selective", "Standardising", "StandardNormalPrior", "Tractable", "is_standard",
 ]  # fmt: skip

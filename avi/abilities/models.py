@@ -112,6 +112,14 @@ class Conjugate(Protocol):
     def mean_globals(self, theta: Theta) -> dict[str, Array]: ...  # E_q of each global
 
 
+@ability("a model whose EM step has a closed form", instead="Try {place}=adam.")
+@runtime_checkable
+class ClosedFormEM(Protocol):
+    """A model that knows the theta of the largest expected log joint under its own posterior."""
+
+    def em_step(self, theta: Theta, x: X) -> Theta: ...  # of rows x [n, ...]
+
+
 @runtime_checkable
 class Decodable(Protocol):
     """A model that can decode z to the mean of x."""

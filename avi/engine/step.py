@@ -86,6 +86,8 @@ def make_step(problem: Problem, optimizers: Params, view: View, num_data: int) -
             params.theta,
             num_data=num_data,
             batch_size=index.size,
+            model=problem.model,
+            x=x,
         )
         phi_update, phi_opt = transforms.phi.update(
             rows.rescale(gradients.phi, index.size),

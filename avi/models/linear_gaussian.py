@@ -1,6 +1,7 @@
 """Probabilistic PCA and factor analysis: the model whose gaps are known in closed form."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
@@ -98,6 +99,38 @@ class LinearGaussian:
         logs = jnp.sum(seen * (LOG_TWO_PI + 2 * jnp.log(self.scale(theta))))
         return -0.5 * (quadratic + jnp.linalg.slogdet(precision)[1] + logs)
 
+    def em_step(self, theta: Theta, x: X) -> Theta:
+        """Return theta after one step of EM on rows x [n, ...].
+
+        The regression of x on E[z] (Rubin & Thayer 1982), and for speed the prior of z is let free
+        in it and then folded into W and mu: PX-EM (Liu, Rubin & Wu 1998). Entries that were never
+        seen keep their parameters.
+        """
+        value, seen = jax.vmap(self.observed)(x)
+        mean, precision = jax.vmap(self.posterior, (None, 0))(theta, x)
+        covariance = jnp.linalg.inv(precision)
+        regressors = jnp.concatenate([mean, jnp.ones((len(mean), 1))], axis=1)  # E[z], 1
+        uncertain = jnp.pad(covariance, ((0, 0), (0, 1), (0, 1)))
+        second = uncertain + regressors[:, :, None] * regressors[:, None, :]
+        number = seen.sum(0)
+        gram = jnp.einsum("ni,nab->iab", seen, second)
+        gram = jnp.where(number[:, None, None] > 0, gram, jnp.eye(len(gram[0])))
+        fitted = jnp.linalg.solve(gram, ((seen * value).T @ regressors)[..., None])[..., 0]
+        residual = seen * (value - regressors @ fitted.T)
+        of_z = jnp.einsum("ia,ni,nab,ib->i", fitted, seen, uncertain, fitted)
+        squares = jnp.sum(residual**2, 0) + of_z
+        if self.noise == "shared":
+            squares, number = squares.sum(), number.sum()
+        variance = squares / jnp.maximum(number, 1)
+        weight, centre = fitted[:, :-1], mean.mean(0)
+        freed = covariance.mean(0) + (mean - centre).T @ (mean - centre) / len(mean)
+        made = {
+            "weight": weight @ jnp.linalg.cholesky(freed),
+            "mean": fitted[:, -1] + weight @ centre,
+            "log_scale": 0.5 * jnp.log(jnp.maximum(variance, self.floor**2)),
+        }
+        return jax.tree.map(partial(_where_seen, seen.sum(0) > 0), made, theta)
+
     def sample(self, theta: Theta, key: PRNGKey, like: X) -> tuple[Z, X]:
         """Draw (z, x) from the model; `like` gives the shape of x and what is missing of it."""
         latent_key, x_key = jax.random.split(key)
@@ -118,6 +151,11 @@ class LinearGaussian:
             f"{many(held, 'scale')} of the noise {verb(held, 'are')} at the floor {self.floor}, "
             "which sets the bound."
         ]
+
+
+def _where_seen(seen: Array, made: Array, before: Array) -> Array:
+    """Return the rows of `made` whose entry of x was seen in some row, else those before."""
+    return jnp.where(seen.reshape(-1, *[1] * (made.ndim - 1)), made, before) if made.ndim else made
 
 
 def _like(value: Float[Array, " size"], like: X) -> X:

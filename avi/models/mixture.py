@@ -70,6 +70,20 @@ class Mixture:
         """Return log p(x) in nats, the sum over all components."""
         return jax.nn.logsumexp(self.log_joints(theta, x))
 
+    def em_step(self, theta: Theta, x: X) -> Theta:
+        """Return theta after one step of EM on rows x [n, ...]: weighted means and variances."""
+        rows = x.reshape(len(x), -1)
+        shares = jax.nn.softmax(jax.vmap(self.log_joints, (None, 0))(theta, x))  # [n, K]
+        number = jnp.maximum(shares.sum(0), 1e-6)  # a component that no row belongs to stays finite
+        mean = shares.T @ rows / number[:, None]
+        squares = jnp.einsum("nk,nki->ki", shares, (rows[:, None] - mean) ** 2)
+        if self.scales == "shared":
+            variance = squares.sum(0) / len(rows)
+        else:
+            variance = squares / number[:, None]
+        log_scale = 0.5 * jnp.log(jnp.maximum(variance, self.floor**2))
+        return {"logits": jnp.log(number / len(rows)), "mean": mean, "log_scale": log_scale}
+
     def sample(self, theta: Theta, key: PRNGKey, like: X) -> tuple[Z, X]:
         """Draw (z, x) from the model; `like` gives the shape of x."""
         latent_key, x_key = jax.random.split(key)

@@ -17,7 +17,7 @@ from avi.types import DataSpec, Model, PRNGKey, Scalar, Scale, Theta, X, Z
 # The methods of a model and its abilities, by what they do with x; a test holds the protocols
 # against these lists. What is in none of them is not handed on.
 DENSITIES = ("log_joint", "log_likelihood", "concave_log_likelihood", "log_evidence", "elbo")
-READERS = ("coordinate_update",)
+READERS = ("coordinate_update", "em_step")
 APART = (
     "log_prior", "latent", "layer_sizes", "prior", "support", "bound_name", "supports",
     "mean_globals", "remarks",
