@@ -22,7 +22,7 @@ Columns = Literal["all"] | tuple[Name, ...] | None
 
 COUNTED = 10  # rows from which on numbers 0, 1, 2, ... are no coincidence
 INDEX_NAMES = ("id", "index", "row", "rownames")
-UNNAMED = re.compile(r"Unnamed: \d+")
+UNNAMED = re.compile(r"Unnamed: \d+|__index_level_\d+__")  # by pandas
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Raw:
     columns: tuple[Column, ...] | None = None  # of a text: what the cells held
     dress: tuple[str, ...] = ()  # what was understood of its form, in words
     form: tuple[Separator | None, Decimal | None] = (None, None)  # of a text
+    row_names: tuple[str, ...] | None = None  # where they are no column
+    labels: np.ndarray | None = None  # [N], classes, where they are no column
 
     def name(self, place: int) -> str:
         """Return what a person calls a column."""
@@ -189,9 +191,10 @@ def _require_numbers(raw: Raw, kept: np.ndarray, reading: Reading | None) -> Non
         if one.strange:
             row, word = one.strange[0]
             more = f"; and {one.texts - 1} more" if one.texts > 1 else ""
+            where = f"row {row}" if raw.first_line is None else f"line {raw.first_line + row}"
             raise DataError(
-                f"{raw.source}, line {(raw.first_line or 0) + row}, column {name}: expected a "
-                f"number, found {word[:40]!r}{more}."
+                f"{raw.source}, {where}, column {name}: expected a number, found "
+                f"{word[:40]!r}{more}."
             )
         if one.truths and one.numbers:
             raise DataError(
@@ -243,6 +246,21 @@ def listed(names: Sequence[str], room: int = 60) -> str:
         shown.append(name)
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def column_of(cells: np.ndarray | Sequence[object]) -> Column:
+    """Return a column of what a library has read: numbers, or numbers, truths, texts and None."""
+    if isinstance(cells, np.ndarray):
+        return Column(cells, int(np.isfinite(cells).sum()), 0, 0, [], None)
+    there = [(row, cell) for row, cell in enumerate(cells) if cell is not None]
+    truths = [row for row, cell in there if isinstance(cell, bool)]
+    numbers = [row for row, cell in there if isinstance(cell, int | float) and cell == cell]
+    texts = [(row, str(cell)) for row, cell in there if not isinstance(cell, int | float)]
+    values = np.full(len(cells), np.nan)
+    for row in numbers:
+        values[row] = cells[row]
+    words = ["" if cell is None else str(cell) for cell in cells]
+    return Column(values, len(numbers) - len(truths), len(truths), len(texts), texts[:3], words)
 
 
 def classes(raw: Raw, place: int) -> np.ndarray:

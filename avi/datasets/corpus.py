@@ -1,4 +1,4 @@
-"""The user's own documents: counts in a file of one of the usual formats, or a folder of texts."""
+"""The user's own documents: counts in a file of one of the usual formats, or texts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from jaxtyping import Array, Int
 from avi.datasets.base import permutation
 from avi.datasets.documents import Bags, CountFormat, read_counts, read_vocabulary, splits
 from avi.datasets.formats import byte_limit, read_file
-from avi.datasets.texts import Vectorizer
+from avi.datasets.texts import FIELD, Vectorizer
 from avi.errors import ConfigError, DataError
 from avi.process.grammar import many, verb
 from avi.ragged import Document
@@ -24,10 +24,11 @@ class Corpus:
     format: CountFormat | Literal["text"]
     vocabulary: str | None  # a file with one term on each line; None: terms are named by their ids
     first_id: Literal[0, 1]  # of the first term, in lda-c and svmlight files
-    vectorizer: Vectorizer  # for a folder of texts
+    vectorizer: Vectorizer  # for texts
     valid_fraction: float
     test_fraction: float
     split_seed: int
+    text: str = FIELD  # of a .jsonl or a table of texts: the field or column that holds them
 
     support: ClassVar[Support] = "terms"
     redraws: ClassVar[bool] = False
@@ -36,7 +37,7 @@ class Corpus:
     def __post_init__(self) -> None:
         if self.path is None:
             raise ValueError(
-                "which documents? Say dataset.path=<file>, or a folder with dataset.format=text."
+                "which documents? Say dataset.path=<file>, or texts with dataset.format=text."
             )
         if self.format == "text" and self.vocabulary is not None:
             raise ValueError("the vocabulary of texts is found in them: leave out vocabulary.")
@@ -48,7 +49,7 @@ class Corpus:
         """Return the keys that do nothing beside the others, and why."""
         found = {}
         if self.format != "text":
-            found["vectorizer"] = "it is for folders of texts: dataset.format=text."
+            found["vectorizer"] = found["text"] = "it is for texts: dataset.format=text."
         if self.format not in ("lda-c", "svmlight"):
             found["first_id"] = "it is for dataset.format=lda-c and svmlight."
         return found
@@ -89,11 +90,11 @@ class Corpus:
 
     def _read(self, path: Path, known: tuple[str, ...] | None = None) -> Bags:
         if self.format == "text":
-            if not path.is_dir():
+            if not path.exists():
                 raise ConfigError(
-                    f"{path}: there is no such folder of texts (dataset.format=text)."
+                    f"{path}: there is no such file or folder of texts (dataset.format=text)."
                 )
-            return self.vectorizer.read(path, known)
+            return self.vectorizer.read(path, known, self.text)
         if not path.is_file():
             raise ConfigError(f"{path}: there is no such file of documents (dataset.path).")
         content = read_file(path, byte_limit())

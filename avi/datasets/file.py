@@ -1,4 +1,4 @@
-"""The user's own data: an .npz, .npy, .csv or .tsv file with one row per observation."""
+"""The user's own data: a file or folder with one row per observation."""
 
 import math
 from dataclasses import dataclass, replace
@@ -14,7 +14,16 @@ from avi.datasets.binarize import Binarize, Pixels, idle, pixels
 from avi.datasets.cells import Dress
 from avi.datasets.columns import Columns, Name, Reading
 from avi.datasets.suspicions import suspicions
-from avi.datasets.tables import TEXTS, Missing, Table, kind_of, masked, read_again, read_table
+from avi.datasets.tables import (
+    HOLDERS,
+    TEXTS,
+    Missing,
+    Table,
+    kind_of,
+    masked,
+    read_again,
+    read_table,
+)
 from avi.errors import DataError
 from avi.process.grammar import many
 from avi.settings import SPLITS
@@ -28,7 +37,7 @@ class File:
     """Rows of numbers, checked against their support before anything is compiled."""
 
     path: str | None
-    array: str | None  # the name of one array in an .npz with several
+    array: str | None  # the name of one array of several, or of a layer
     header: bool | None  # of a text; None: as the first line looks beside the others
     support: Literal["real", "positive", "unit", "binary", "count"]  # of x
     white: int  # the value of a white pixel, for support unit and for what is binarised
@@ -51,7 +60,7 @@ class File:
 
     def __post_init__(self) -> None:
         if self.path is None:
-            raise ValueError("which file? Say dataset.path=<rows.csv, .tsv, .npy or .npz>.")
+            raise ValueError("which file? Say dataset.path=<rows.csv, .npy or another>.")
         if self.binarize != "none" and self.support != "binary":
             raise ValueError(
                 f"binarize={self.binarize} makes bits of grey values: add dataset.support=binary, "
@@ -81,8 +90,8 @@ class File:
         """Return the keys that do nothing beside the others, and why."""
         found = idle(self.binarize)
         ending = kind_of(Path(str(self.path)))
-        if ending != ".npz":
-            found["array"] = "only an .npz holds arrays by name."
+        if ending not in HOLDERS:
+            found["array"] = f"only {', '.join(HOLDERS)} hold arrays by name."
         if ending not in TEXTS:
             found["header"] = "only a text has a line of names."
             found["separator"] = found["decimal"] = "only a text is written with it."
@@ -150,7 +159,7 @@ class File:
         Raises:
             ConfigError, DataError: the file is missing, malformed, or of other columns.
         """
-        array = self.array if path.suffix == ".npz" or str(path) == self.path else None
+        array = self.array if path.suffix in HOLDERS or str(path) == self.path else None
         reading = replace(self.reading, array=array)
         return read_again(path, reading, origin.layout, origin.columns)
 

@@ -1,4 +1,4 @@
-"""Rows of the user's own: .npz, .npy, .csv or .tsv, one row per observation."""
+"""Rows of the user's own, from any file or folder that is read: one row per observation."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from avi.datasets.columns import (
     word,
 )
 from avi.datasets.contract import outside, require_finite, require_support
+from avi.datasets.foreign import ENDINGS, NAMED, is_foreign, read_foreign
 from avi.datasets.formats import byte_limit, load_array
 from avi.errors import ConfigError, DataError
 from avi.process.grammar import many
@@ -30,6 +31,7 @@ Missing = Literal["refuse", "mask"]  # what becomes of values that are missing
 TEXTS = (".csv", ".tsv")
 ARRAYS = (".npy", ".npz")
 PACKED = (".gz", ".xz")
+HOLDERS = (".npz", *NAMED)  # of several arrays
 SEVERAL = 3  # values outside the support in one column: it is another kind of column
 UNSAID = Dress()
 PLAIN = Reading()  # all columns, as the file has them
@@ -141,8 +143,8 @@ def read_table(path: Path, reading: Reading = PLAIN) -> Table:
     names = tuple(name for name in raw.names or () if name not in (table.columns or ()))
     return replace(
         table,
-        labels=None if choice.label is None else classes(raw, choice.label),
-        row_names=None if choice.index is None else row_names(raw, choice.index),
+        labels=raw.labels if choice.label is None else classes(raw, choice.label),
+        row_names=raw.row_names if choice.index is None else row_names(raw, choice.index),
         layout=Layout(choice.kept, names, *raw.form),
         chosen=isinstance(reading.columns, tuple),
         understood=_understood(raw, choice, table),
@@ -171,7 +173,7 @@ def read_again(
     new = listed([name for name in out if name not in layout.left_out])
     return replace(
         table,
-        row_names=None if index is None else row_names(raw, index),
+        row_names=raw.row_names if index is None else row_names(raw, index),
         understood=(f"{path.name}: left out, unknown in training: {new}.",) if new else (),
     )
 
@@ -202,17 +204,19 @@ def observations(table: Table, support: Support, size: int, missing: Missing) ->
 
 def _raw(path: Path, reading: Reading, known: Dress = UNSAID) -> Raw:
     """Return all columns; `known` is what a file is taken for where it does not say."""
-    kind = kind_of(path)
-    if kind not in (TEXTS if path.suffix in PACKED else (*ARRAYS, *TEXTS)):
+    kind, others = kind_of(path), (*ARRAYS, *ENDINGS)
+    if kind not in (TEXTS if path.suffix in PACKED else (*others, *TEXTS)) and not path.is_dir():
         raise ConfigError(
-            f"{path}: expected a file that ends in {', '.join((*ARRAYS, *TEXTS))}, the last two "
-            f"also packed, {' or '.join(PACKED)}."
+            f"{path}: expected a file that ends in {', '.join((*others, *TEXTS))}, the last two "
+            f"also packed, {' or '.join(PACKED)}; or a folder of images or of a 10x matrix."
         )
-    if not path.is_file():
+    if not path.exists():
         raise ConfigError(f"{path}: there is no such file, seen from {Path.cwd()}.")
-    if reading.array is not None and kind != ".npz":
+    if reading.array is not None and kind not in HOLDERS:
         raise ConfigError(f"{path} holds one array only: leave out dataset.array={reading.array}.")
-    if kind in TEXTS:
+    if is_foreign(path):
+        raw = read_foreign(path, reading)
+    elif kind in TEXTS:
         raw = _of_text(path, reading, known)
     else:
         rows = load_array(path, reading.array)

@@ -1,7 +1,9 @@
 """Documents: what is read is what was written; a line that breaks the contract is named."""
 
+import csv
 import gzip
 import io
+import json
 import tarfile
 
 import jax
@@ -220,3 +222,60 @@ def test_batches_come_from_one_bucket_and_every_row_is_as_likely(number, batch_s
     share = batch_size / number
     # In the first batch of an epoch as often as any other row: 5 s.e. of 400 epochs, 6e-7 each.
     assert (abs(first - share) <= 5 * np.sqrt(share * (1 - share) / 400)).all()
+
+
+SAID = ("the cat sat, twice the cat", 'a "dog", and\tthe cat', "birds sing; birds fly")
+
+
+def written(kind, folder):
+    """Write the same texts in one of the forms that are read."""
+    if kind == "folder":
+        for number, text in enumerate(SAID):
+            (folder / f"{number}.txt").write_text(text)
+        return folder
+    path = folder / f"texts.{kind}"
+    if kind == "txt":
+        path.write_text("\n\n".join(SAID))
+    elif kind == "jsonl":
+        lines = [json.dumps({"id": 1, "text": SAID[0]}), json.dumps(SAID[1])]
+        path.write_text("\n".join([*lines, "", json.dumps({"text": SAID[2]})]))
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, delimiter="," if kind == "csv" else "\t")
+            writer.writerows([("n", "text"), *enumerate(SAID)])
+    return path
+
+
+@pytest.mark.parametrize("kind", ["txt", "jsonl", "csv", "tsv"])
+def test_texts_are_the_same_documents_in_a_folder_and_in_a_file(kind, tmp_path):
+    (tmp_path / "folder").mkdir()
+    folder = corpus(written("folder", tmp_path / "folder"), "text")._read(tmp_path / "folder")
+    path = written(kind, tmp_path)
+    found = corpus(path, "text")._read(path)
+    assert found.vocabulary == folder.vocabulary
+    for part in ("ids", "counts", "starts", "lengths"):
+        assert np.array_equal(getattr(found, part), getattr(folder, part))
+    assert found.names is None  # documents are counted
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("x.jsonl", '{"text": "the cat"}\n{"body": "a dog"}\n', r"line 2: .*'text'; it has body"),
+        ("x.jsonl", '{"text": "the cat"}\n{"text"', "line 2: not JSON"),
+        ("x.csv", "n,body\n1,the cat\n", "line 1: there is no column 'text'; it has n, body"),
+        ("x.csv", "n,text\n1,the cat\n2\n", "line 3: found 1 cell; the header has 2"),
+        ("x.csv", "n,text\n1,the cat\n2,\n", r"line 3: no term of the vocabulary is in it"),
+        ("x.jsonl", "", "holds no documents"),
+    ],
+)
+def test_a_file_of_texts_that_breaks_its_form_is_refused_by_line(name, content, said, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=said):
+        corpus(tmp_path / name, "text").load()
+
+
+def test_a_file_of_texts_of_another_kind_is_refused_with_those_that_are_read(tmp_path):
+    (tmp_path / "x.doc").touch()
+    with pytest.raises(ConfigError, match=r"ends in \.txt, \.jsonl, \.csv, \.tsv"):
+        corpus(tmp_path / "x.doc", "text").load()

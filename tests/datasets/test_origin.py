@@ -105,7 +105,7 @@ def test_new_texts_keep_the_ids_of_known_words(tmp_path):
     found = texts.documents_of(new, vocabulary)
     assert dense(found.rows(3))[:, :3].tolist() == [[0, 0, 2], [0, 0, 0]]
     assert (found.names, found.tokens()) == (("x.txt", "y.txt"), 5)
-    with pytest.raises(ConfigError, match="no such folder of texts"):
+    with pytest.raises(ConfigError, match="no such file or folder of texts"):
         texts.documents_of(new / "x.txt", vocabulary)
 
 
