@@ -106,7 +106,7 @@ def test_new_texts_keep_the_ids_of_known_words(tmp_path):
     assert dense(found.rows(3))[:, :3].tolist() == [[0, 0, 2], [0, 0, 0]]
     assert (found.names, found.tokens()) == (("x.txt", "y.txt"), 5)
     with pytest.raises(ConfigError, match="no such file or folder of texts"):
-        texts.documents_of(new / "x.txt", vocabulary)
+        texts.documents_of(new / "z.txt", vocabulary)
 
 
 def test_words_that_training_has_not_seen_are_counted(tmp_path):
