@@ -27,6 +27,8 @@ KEYS = (
     Key("seed", int),
     Key("device", Device, resumable=True, effect=False),
     Key("precision", Precision),
+    Key("mesh", resumable=True, effect=False),
+    Key("mesh.devices", resumable=True, effect=False, added=True),
     Key("output", str | None, path="folder", place="run", resumable=True, effect=False),
     Key("resume", str | None, path="folder", place="run", resumable=True, effect=False),
     Key("resume_damaged", Literal["skip", "fail"], place="run", resumable=True, effect=False),
@@ -196,6 +198,19 @@ class GapSettings:
         others = [each.name for each in fields(self) if each.name != "num_points"]
         why = "there is no report with gap.num_points=0."
         return {} if self.num_points else dict.fromkeys(others, why)
+
+
+@dataclass(frozen=True)
+class MeshSettings:
+    """How many devices share the rows of a step and of a report."""
+
+    devices: int | None = 1  # None: all that are there
+
+    def __post_init__(self) -> None:
+        _refuse(
+            self.devices is not None and self.devices < 1,
+            f"mesh.devices must be 1 or more, or null: all there are; got {self.devices}.",
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from avi.config import catalog
 if TYPE_CHECKING:
     from avi.results.gap import GapSummary
 
-OPEN = ("gap.", "evidence", "refine", "device")  # what a report may change in a run
+OPEN = ("gap.", "evidence", "refine", "device", "mesh.")  # what a report may change in a run
 REPLACEABLE = ("evidence", "refine")  # the groups among them
 
 

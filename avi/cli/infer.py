@@ -10,6 +10,8 @@ from avi.cli.words import checkpoint, data_file, own_keys, own_words, path, run_
 if TYPE_CHECKING:
     from avi.results.posterior import Posterior
 
+OPEN = ("mesh.",)  # what it may change in a run
+
 
 def run(words: list[str]) -> int:
     """Write posteriors."""
@@ -21,22 +23,33 @@ def prepared(words: list[str]) -> tuple[Path, Callable[[], "Posterior"]]:
     from avi.config.schema import check
     from avi.settings import Split
 
-    own, _ = own_words("infer", words)
+    own, others = own_words("infer", words, more=OPEN)
     folder = run_folder(own, "infer")
     split: Split = check(own.get("split", "test"), Split, "split")
     data, out, limit = data_file(own, "data"), path(own, "out"), whole(own, "limit")
     step = checkpoint(own)
 
+    from avi.rundir import RunDir
+    from avi.rundir.bounded import read_tree
+
+    tree = read_tree(RunDir.open(folder).config_path)
+    if others:
+        from avi.config.compose import override
+
+        tree = override(tree, others)
+
     from avi.run import posterior
 
-    return folder, lambda: posterior.main(folder, split, data, out, limit, step)
+    return folder, lambda: posterior.main(folder, tree, split, data, out, limit, step)
 
 
 def offer(line: Line) -> list[str]:
     """Return its keys."""
     from avi.cli import offers
 
-    return offers.settings(line, own_keys("infer"))
+    of_the_run = offers.keys_of_training(line.chosen)
+    changed = [key for key in of_the_run if key.startswith(OPEN)]
+    return offers.settings(line, [*own_keys("infer"), *changed])
 
 
 COMMAND = Command(

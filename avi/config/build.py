@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from avi.config.schema import build, build_settings, check, nearest, parameters
 from avi.errors import ConfigError
-from avi.settings import KEYS, GapSettings, TrainSettings
+from avi.settings import KEYS, GapSettings, MeshSettings, TrainSettings
 
 if TYPE_CHECKING:
     from avi.experiment import Experiment
@@ -23,6 +23,7 @@ COMPONENTS = (
     "optimizer",
 )
 SETTINGS = ("train", "gap", "seed", "device", "precision")
+ADDED = ("mesh",)  # of these; runs of earlier versions lack it
 PLACES = tuple(key.name for key in KEYS if key.place == "run")
 
 
@@ -36,6 +37,7 @@ class Checked(Mapping[str, Any]):
     tree: Mapping[str, Any]
     train: TrainSettings
     gap: GapSettings
+    mesh: MeshSettings
 
     def __getitem__(self, key: str) -> Any:
         return self.tree[key]
@@ -135,7 +137,7 @@ def checked(tree: Mapping[str, Any]) -> Checked:
     """Return `tree` after checking all that can be checked without jax, once."""
     if isinstance(tree, Checked):
         return tree
-    known = (*COMPONENTS, *SETTINGS, *PLACES)
+    known = (*COMPONENTS, *SETTINGS, *ADDED, *PLACES)
     for name in tree:
         if name not in known:
             raise ConfigError(f"Unknown key {name}.{nearest(str(name), known)}")
@@ -148,4 +150,6 @@ def checked(tree: Mapping[str, Any]) -> Checked:
     if tree["seed"] < 0:
         raise ConfigError(f"seed must be 0 or more; got {tree['seed']}.")
     train = build_settings(TrainSettings, tree["train"], "train")
-    return Checked(tree, train, build_settings(GapSettings, tree["gap"], "gap"))
+    gap = build_settings(GapSettings, tree["gap"], "gap")
+    mesh = build_settings(MeshSettings, tree.get("mesh", {}), "mesh")
+    return Checked(tree, train, gap, mesh)

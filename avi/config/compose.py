@@ -369,6 +369,8 @@ def _parent(tree: dict[str, Any], key: str) -> dict[str, Any]:
     *parents, last = key.split(".")
     node: Any = tree
     for name in parents:
+        if isinstance(node, dict) and key in ADDED:
+            node.setdefault(name, {})
         node = node.get(name) if isinstance(node, dict) else None
     if isinstance(node, dict) and key in ADDED:
         node.setdefault(last, None)

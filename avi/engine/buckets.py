@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
+from avi.engine.placement import ONE, Placement
 from avi.ragged import Ragged
 
 MOST_BUCKETS = 4
@@ -33,14 +34,17 @@ class Buckets(NamedTuple):
     widths: tuple[int, ...]  # slots that hold every row of the bucket
 
 
-def place(rows: PyTree) -> PyTree:
-    """Return the rows on the device, ragged columns packed."""
+def place(rows: PyTree, placement: Placement = ONE) -> PyTree:
+    """Return the rows on the devices, ragged columns packed."""
+
+    def put(leaf: Any) -> Array:
+        return placement.put(placement.padded(leaf), placement.cut)
 
     def one(leaf: Any) -> Any:
         if not isinstance(leaf, Ragged):
-            return jax.device_put(leaf)
+            return put(leaf)
         values = np.append(leaf.values, leaf.values.dtype.type(0))  # never empty
-        return Packed(*map(jax.device_put, (values, leaf.starts, leaf.lengths)))
+        return Packed(*map(put, (values, leaf.starts, leaf.lengths)))
 
     return jax.tree.map(one, rows)
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Int, PyTree
 
 from avi.engine.buckets import place, take
+from avi.engine.placement import ONE, Placement
 from avi.errors import ConfigError
 from avi.ragged import Ragged
 
@@ -26,8 +27,8 @@ WINDOW_BYTES = 64_000_000  # of rows copied at a time: about a second of steps
 class Window(NamedTuple):
     """The rows of consecutive steps on the device, in the order in which they are visited."""
 
-    rows: PyTree[Array]  # leading axis: steps times B
-    first_step: Int[Array, ""]
+    rows: PyTree[Array | np.ndarray]  # leading axes: steps, B or more
+    first_step: Int[Array | np.ndarray, ""]
 
 
 class Feed(Protocol):
@@ -37,10 +38,18 @@ class Feed(Protocol):
     def stop(self, step: int) -> int | None: ...  # where what `at(step)` returns ends
     def prefetch(self, step: int) -> None: ...
 
+    @property
+    def where(self) -> Any: ...  # the placement of what `at` returns
+
 
 def num_bytes(rows: PyTree[np.ndarray]) -> int:
     """Return the bytes that rows take as stored."""
     return sum(leaf.nbytes for leaf in jax.tree.leaves(rows))
+
+
+def fits(rows: PyTree[np.ndarray], device_budget: float, placement: Placement) -> bool:
+    """Whether the devices together hold the rows, in `device_budget` bytes each."""
+    return num_bytes(rows) <= device_budget * placement.num_devices
 
 
 def _bytes_of_a_row(leaf: Any) -> int:
@@ -68,35 +77,39 @@ def make_feed(
     batch_size: int,
     log_every: int,
     device_budget: float,
+    placement: Placement = ONE,
 ) -> Feed:
     """Return where the steps of an epoch `order_of(epoch)` find the rows of the host.
+
+    `device_budget` is that of each device.
 
     Raises:
         ConfigError: `device_budget` does not hold what two stretches of steps need.
     """
-    if num_bytes(rows) <= device_budget:
-        return _Resident(rows)
-    return _Streamed(rows, order_of, batch_size, log_every, device_budget)
+    if fits(rows, device_budget, placement):
+        return _Resident(rows, placement)
+    return _Streamed(rows, order_of, batch_size, log_every, device_budget, placement)
 
 
 def batch(data: PyTree, index: Int[Array, " B"], step: Array, width: int | None) -> PyTree:
     """Return the rows `index` of what a feed gave for `step`; documents `width` slots wide."""
     if not isinstance(data, Window):
         return take(data, index, width)
-    start = (step - data.first_step) * index.size
 
     def one(leaf: Array) -> Array:
-        rows = jax.lax.dynamic_slice_in_dim(leaf, start, index.size)
+        there = jax.lax.dynamic_index_in_dim(leaf, step - data.first_step, keepdims=False)
+        rows = there[: index.size]
         return rows if width is None else rows[:, :width]
 
     return jax.tree.map(one, data.rows)
 
 
 class _Resident:
-    """All rows, on the device from the beginning."""
+    """All rows, on the devices from the beginning."""
 
-    def __init__(self, rows: PyTree[np.ndarray]) -> None:
-        self.rows = place(rows)
+    def __init__(self, rows: PyTree[np.ndarray], placement: Placement) -> None:
+        self.rows = place(rows, placement)
+        self.where = placement.cut
 
     def at(self, step: int) -> PyTree:
         return self.rows
@@ -121,13 +134,18 @@ class _Streamed:
         batch_size: int,
         log_every: int,
         device_budget: float,
+        placement: Placement,
     ) -> None:
         num_data = len(jax.tree.leaves(rows)[0])
+        self.placement = placement
+        self.where = Window(placement.cut_within, placement.copied)
         self.rows, self.order_of, self.batch_size = rows, order_of, batch_size
         self.steps_per_epoch = num_data // batch_size
         of_a_step = sum(map(_bytes_of_a_row, jax.tree.leaves(rows))) * batch_size
-        stretches = int(min(device_budget / 2, WINDOW_BYTES) // (of_a_step * log_every))
+        together = device_budget * placement.num_devices
+        stretches = int(min(together / 2, WINDOW_BYTES) // (of_a_step * log_every))
         least = min(num_bytes(rows), 2 * of_a_step * log_every)
+        least = -(-least // placement.num_devices)
         if not stretches:
             raise ConfigError(
                 f"dataset.device_budget={device_budget:.0f} bytes cannot hold the rows of twice "
@@ -154,6 +172,9 @@ class _Streamed:
         index = np.resize(index, self.length * self.batch_size)
 
         def one(leaf: np.ndarray) -> Any:
-            return jax.device_put(leaf[index])
+            visited = leaf[index]
+            visited = visited.reshape(self.length, self.batch_size, *visited.shape[1:])
+            return self.placement.padded(visited, axis=1)
 
-        self.ready = step, Window(jax.tree.map(one, self.rows), jax.device_put(np.int32(step)))
+        window = Window(jax.tree.map(one, self.rows), np.asarray(step, np.int32))
+        self.ready = step, self.placement.put(window, self.where)

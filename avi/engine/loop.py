@@ -1,7 +1,7 @@
 """The training loop: one step, and chunks of one jitted loop over steps."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from avi.engine.buckets import Buckets, by_length, make_buckets
 from avi.engine.devices import for_products
 from avi.engine.feed import make_feed
+from avi.engine.placement import ONE, Placement, chosen
 from avi.engine.short_products import share_products
 from avi.engine.step import Step, StepMetrics, TrainState, View, make_step
 from avi.problem import Problem
@@ -24,10 +25,18 @@ LARGEST_COPY = 2**28  # bytes of a state that is copied for it
 SECONDS_PER_CHUNK = 1.0  # on the device between two looks at the host: signals wait no longer
 
 
+class Layout(NamedTuple):
+    """Where the arrays of a run of steps are."""
+
+    placement: Placement = ONE
+    state: Any = None  # of each part of the state
+    data: Any = None  # of what a feed gives
+
+
 class Chunk(NamedTuple):
     """The state after some steps and what happened in them."""
 
-    state: TrainState
+    state: TrainState  # on the devices; `Loop.whole` has it as it was handed in
     first_step: int
     value: Float[np.ndarray, " n"]  # mean bound of each step's batch, nats per datapoint
     variance: Float[np.ndarray, " n"]  # of the bounds within each batch
@@ -53,14 +62,19 @@ def epoch_order(
 
 
 def make_run(
-    step: Step, steps_per_epoch: int, batch_size: int, buckets: Buckets | None = None
+    step: Step,
+    steps_per_epoch: int,
+    batch_size: int,
+    buckets: Buckets | None = None,
+    layout: "Layout | None" = None,
 ) -> Any:
     """Return the jitted loop `run(state, data, order, stop, key)`.
 
     It returns (state, value, variance, prior, finite), and ends at step `stop` or at the first that
     is not finite. `stop` and `key` are arguments: one compilation serves chunks of any length and
-    every seed.
+    every seed. `layout` says where its arrays are; without one, on one device.
     """
+    placement, of_state, of_data = Layout() if layout is None else layout
     step = step if buckets is None else _narrowest(step, buckets)
 
     def run(state: TrainState, data: PyTree, order: Array, stop: Array, key: PRNGKey) -> tuple:
@@ -72,7 +86,9 @@ def make_run(
             state, *records, _ = carry
             number = state.step % steps_per_epoch
             index = jax.lax.dynamic_slice(order, (number * batch_size,), (batch_size,))
+            index = placement.kept(index, placement.cut)
             state, metrics = step(state, data, index, key)
+            state = placement.kept(state, of_state)
             found = metrics.value, metrics.variance, metrics.prior
             records = [
                 record.at[number].set(one) for record, one in zip(records, found, strict=True)
@@ -83,7 +99,18 @@ def make_run(
         begun = (state, record, record, record, jnp.array(True))
         return jax.lax.while_loop(unfinished, body, begun)
 
-    return jax.jit(share_products(run), donate_argnums=0, compiler_options=for_products())
+    if placement.mesh is None:
+        run = share_products(run)
+    copied = placement.copied
+    where = placement.options(
+        (of_state, of_data, copied, copied, copied), (of_state, copied, copied, copied, copied)
+    )
+    return jax.jit(run, donate_argnums=0, compiler_options=for_products(), **where)
+
+
+def _of_parts(whole: Any, rows: Any) -> TrainState:
+    """Return what holds for each part of the state, `rows` for phi and its optimiser."""
+    return TrainState(whole, Params(whole, rows, whole), Params(whole, rows, whole))
 
 
 def _narrowest(step: Step, buckets: Buckets) -> Step:
@@ -109,7 +136,8 @@ class Loop:
 
     A chunk ends at a multiple of `log_every` within its epoch or at the epoch's end, and lasts
     about a second; how the steps are cut into chunks changes no number, nor does it whether the
-    rows fit into `device_budget` bytes of the device.
+    rows fit into `device_budget` bytes of the device. Several devices share the rows of each step:
+    the same steps but for the last bits of sums.
     """
 
     def __init__(
@@ -135,7 +163,8 @@ class Loop:
         self._step_key, order_key = jax.random.split(key)
         step = make_step(problem, optimizers, view, num_data)
         buckets = make_buckets(data, batch_size)
-        self._run = make_run(step, self.steps_per_epoch, batch_size, buckets)
+        self.placement = chosen()
+        self._table, self._num_data = problem.inference.per_datapoint, num_data
         self._compiled: Any = None
         self.compile_seconds = 0.0
 
@@ -145,8 +174,17 @@ class Loop:
 
         self.order_of = order_of
         self._feed = make_feed(
-            data, order_of, batch_size=batch_size, log_every=log_every, device_budget=device_budget
+            data,
+            order_of,
+            batch_size=batch_size,
+            log_every=log_every,
+            device_budget=device_budget,
+            placement=self.placement,
         )
+        of_rows = self.placement.cut if self._table else self.placement.copied
+        self._of_state = _of_parts(self.placement.copied, of_rows)
+        layout = Layout(self.placement, self._of_state, self._feed.where)
+        self._run = make_run(step, self.steps_per_epoch, batch_size, buckets, layout)
         self._order_shape = jax.eval_shape(
             lambda: epoch_order(order_key, 0, num_data, batch_size, buckets)
         )
@@ -163,7 +201,7 @@ class Loop:
     def compile(self, state: PyTree, first_step: int = 0) -> None:
         """Compile for a state of this shape; no step is taken."""
         before = perf_counter()
-        rows = self._feed.at(first_step)
+        rows, state = self._feed.at(first_step), self._padded(state)
         lowered = self._run.lower(state, rows, self._order_shape, np.int32(0), self._step_key)
         self._compiled = lowered.compile()
         self.compile_seconds = perf_counter() - before
@@ -177,10 +215,35 @@ class Loop:
         rows, order = self._feed.at(first), self.order_of(first // self.steps_per_epoch)
         ends = []
         for _ in range(2):
-            copy = jax.tree.map(jnp.copy, state)
+            copy = self._placed(jax.tree.map(jnp.copy, state))
             end = self._compiled(copy, rows, order, until, self._step_key)
             ends.append([np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(end)])
         return ends[0] == ends[1]
+
+    def whole(self, state: TrainState) -> TrainState:
+        """Return a state of `fit` as it would be on one device: on the host if there are more."""
+        if self.placement.mesh is None:
+            return state
+        state = jax.device_get(state)
+        return self._with_rows(state, lambda rows: rows[: self._num_data])
+
+    def _placed(self, state: TrainState) -> TrainState:
+        if self.placement.mesh is None:
+            return state
+        return self.placement.put(self._padded(state), self._of_state)
+
+    def _padded(self, state: TrainState) -> TrainState:
+        """Return the state, or its shapes, with rows for all devices."""
+        return self._with_rows(state, self.placement.padded)
+
+    def _with_rows(self, state: TrainState, change: Callable[[PyTree], PyTree]) -> TrainState:
+        """Return the state with its tables changed, if the mode has such."""
+        if not self._table:
+            return state
+        phi, opt_phi = (jax.tree.map(change, part.phi) for part in (state.params, state.opt_state))
+        return TrainState(
+            state.step, state.params._replace(phi=phi), state.opt_state._replace(phi=opt_phi)
+        )
 
     def fit(self, state: TrainState, num_steps: int) -> Iterator[Chunk]:
         """Yield chunks of training from `state` up to step `num_steps`.
@@ -190,6 +253,7 @@ class Loop:
         first, length = int(state.step), self.log_every
         if self._compiled is None and first < num_steps:
             self.compile(state, first)
+        state = self._placed(state)
         while first < num_steps:
             epoch, number = divmod(first, self.steps_per_epoch)
             epoch_end = (epoch + 1) * self.steps_per_epoch

@@ -75,8 +75,8 @@ class Audit:
         waiting, better, held = list(found), list[Job](), list[Job]()
         while waiting and context.clock.has_time(AUDIT_SHARE):
             context.on_progress("second opinions", 1 - len(waiting) / len(found))
-            asked = waiting[: context.settings.width]
-            waiting = waiting[context.settings.width :]
+            asked = waiting[: context.compiled.lanes]
+            waiting = waiting[context.compiled.lanes :]
             climbing, stayed = self._ask(points, asked, found)
             better, held = better + climbing, held + stayed
             self.asked += len(asked)

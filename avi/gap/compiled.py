@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from avi.abilities import Noisy, Reparametrised, Unrestricted, draw_and_log_prob
+from avi.engine import placement
 from avi.engine.lanes import in_lanes
 from avi.evidence.iwae import pareto_khat
 from avi.experiment import Experiment
@@ -70,6 +71,7 @@ class Compiled:
         self.knows_optimum = isinstance(self.family, Unrestricted)
         self.num_khat_pairs = settings.num_draws // 2
         self.width = settings.width
+        self.lanes = self.width * placement.chosen().num_devices  # of one call, on all devices
         self.begin = self.over_rows(self._begin)
         self.advance = self.over_rows(self._advance)
         self.certify = self.over_rows(partial(self._certify, confirming=False))

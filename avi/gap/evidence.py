@@ -76,15 +76,15 @@ def _estimates(
     known = [ledger.estimate(r, evidence, lam) for r, lam in zip(points.ids, lams, strict=True)]
     result = [UNKNOWN if one is None else one for one in known]
     left = [number for number, one in enumerate(known) if one is None]
-    width = context.settings.width
-    for first in range(0, len(left), width):
+    lanes = context.compiled.lanes
+    for first in range(0, len(left), lanes):
         context.on_progress("evidence", first / len(left))
         if not context.clock.has_time():
             context.notes.drop(
                 f"the evidence of {len(left) - first} of {len(points)} rows: no time left."
             )
             break
-        batch = np.array(left[first : first + width])
+        batch = np.array(left[first : first + lanes])
         found = _of_rows(context, evidence, rows_at(points, batch), lams[batch])
         for place, number in enumerate(batch):
             result[number] = Estimate(*(leaf[place] for leaf in found))

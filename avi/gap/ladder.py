@@ -200,6 +200,7 @@ def _fitted(context: Context, points: Points, family: Any) -> tuple[Psi, np.ndar
     for chunk in loop.fit(state, FITTED):
         state = chunk.state
         context.on_progress(f"the weights of {type(family).__name__}", int(state.step) / FITTED)
+    state = loop.whole(state)
     return state.params.psi, np.asarray(state.params.phi, np.float64)
 
 

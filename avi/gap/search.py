@@ -94,10 +94,10 @@ class Searcher:
         uncertain, passed = deque(job for job in jobs if job.known), deque[Job]()
         begun = False  # a report of nothing helps nobody: the first lanes are always searched
         while (climbing or uncertain or passed) and (self.may_go_on() or not begun):
-            if len(passed) >= self.settings.width or not (climbing or uncertain):
+            if len(passed) >= self.compiled.lanes or not (climbing or uncertain):
                 self._confirm_next(passed, uncertain, climbing, on_found)
                 continue
-            if climbing and len(uncertain) < self.settings.width and (begun or not uncertain):
+            if climbing and len(uncertain) < self.compiled.lanes and (begun or not uncertain):
                 batch = self._next(climbing)
                 self._climb(batch)
                 uncertain.extend(batch)
@@ -293,7 +293,7 @@ class Searcher:
         return True
 
     def _next(self, waiting: deque[Job]) -> list[Job]:
-        return [waiting.popleft() for _ in range(min(self.settings.width, len(waiting)))]
+        return [waiting.popleft() for _ in range(min(self.compiled.lanes, len(waiting)))]
 
     def _rows(self, batch: Sequence[Job]) -> tuple[PyTree, np.ndarray]:
         index = _stack(batch, "point")

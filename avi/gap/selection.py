@@ -92,8 +92,8 @@ class Selection:
 
     def _certify(self, jobs: Sequence[Job]) -> None:
         searcher = Searcher(self.compiled, self.points, self.settings)
-        for first in range(0, len(jobs), self.settings.width):
-            searcher.certify(jobs[first : first + self.settings.width])
+        for first in range(0, len(jobs), self.compiled.lanes):
+            searcher.certify(jobs[first : first + self.compiled.lanes])
 
 
 def best_of(leads: Sequence[Lead]) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from avi.abilities import Conjugate
 from avi.config.environment import environment
-from avi.engine import devices
+from avi.engine import placement
 from avi.engine.loop import Chunk
 from avi.engine.step import TrainState
 from avi.phi import is_amortized
@@ -90,7 +90,7 @@ class Recorder:
             status="running",
             starts=self._starts,
             machine=socket.gethostname(),
-            device=devices.description(),
+            device=placement.description(),
         )
 
     def ended(self, status: str) -> None:

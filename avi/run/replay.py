@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from avi.engine import devices
+from avi.engine import placement
 from avi.errors import ConfigError, ValidityError
 from avi.process.grammar import many, verb
 from avi.process.terminal import measured, say
@@ -57,7 +57,8 @@ def main(run: Path) -> None:
     session = open_session(tree, folder)
     require_same_data(session, folder)
     require_same(known.weights, session.experiment.train)
-    quiet = {**seen_from(folder, tree), "output": None, "overwrite": False}
+    there = {"devices": placement.chosen().num_devices}  # as many as the run had, or fewer
+    quiet = {**seen_from(folder, tree), "output": None, "overwrite": False, "mesh": there}
     quiet["train"] = {**quiet["train"], "report": False}
     quiet["gap"] = {**quiet["gap"], "num_points": 0}
     say(f"Training {run} again from its config.yaml; the record is only read.")
@@ -89,7 +90,7 @@ def paired(before: list[MetricsLine], now: list[MetricsLine]) -> list[Again]:
 def _promised(run: RunDir, known: facts.Facts) -> bool:
     """Whether this machine is the one whose bits the record promises."""
     there = run.read_run()
-    here = versions() | {"instruction_set": instruction_set(), "device": devices.description()}
+    here = versions() | {"instruction_set": instruction_set(), "device": placement.description()}
     return bool(known.bit_exact) and all(there.get(name) == here[name] for name in here)
 
 

@@ -14,9 +14,9 @@ import optax
 from avi.abilities import OwnUnits
 from avi.config.build import checked, load_experiment
 from avi.datasets.fetch import cache_folder
-from avi.engine import devices
+from avi.engine import devices, placement
 from avi.engine.evaluator import Evaluator
-from avi.engine.feed import mapped, num_bytes
+from avi.engine.feed import fits, mapped
 from avi.engine.step import TrainState, init_state
 from avi.errors import CheckpointError, ConfigError, DataError
 from avi.experiment import Experiment
@@ -150,7 +150,7 @@ def open_session(tree: Mapping[str, Any], run: RunDir | None = None) -> Session:
     from avi.datasets.base import describe
 
     splits = experiment.dataset.load()
-    if num_bytes(splits.train) > experiment.device_budget:
+    if not fits(splits.train, experiment.device_budget, placement.chosen()):
         splits = splits._replace(train=mapped(splits.train, cache_folder()))
     experiment = _scaled(experiment, splits.scale)
     spec = describe(experiment.dataset, splits)
@@ -181,6 +181,7 @@ def open_for_others(tree: Mapping[str, Any], run: RunDir) -> Session:
 def _experiment(tree: Mapping[str, Any], run: RunDir | None) -> Experiment:
     tree = checked(tree)
     devices.configure(tree["device"], tree["precision"])
+    placement.choose(tree.mesh)
     return load_experiment(tree if run is None else seen_from(run, tree))
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from avi.config.build import require_effect
+from avi.config.build import checked, require_effect
 from avi.contracts import model
-from avi.engine import devices
+from avi.engine import placement
 from avi.engine.loop import Chunk, Loop
 from avi.engine.step import TrainState
 from avi.errors import ConfigError, Preempted, ResourceError, ValidityError
@@ -53,6 +53,7 @@ def main(
     require_effect(overrides, tree)
     with Stop() as stop:
         session = open_session(tree, RunDir.open(folder) if resume else None)
+        placement.require(checked(tree).mesh)
         if not resume:
             model.require(session.experiment.problem, session.spec)
             session.require_start()  # before a folder is made, or replaced
@@ -173,7 +174,7 @@ class _Training:
         self.patience = Patience.restored(self.settings.patience, checkpoint)
         self.run_dir.write_config(tree)
         before = self.run_dir.read_run().get("device")
-        if not checkpoint.bit_exact or before not in (None, devices.description()):
+        if not checkpoint.bit_exact or before not in (None, placement.description()):
             say("This machine or its versions differ from those of the checkpoint: not bit-exact.")
             facts.record(self.run_dir, bit_exact=False)
         self.recorder.started(checkpoint.step)
@@ -192,7 +193,7 @@ class _Training:
                 if self.patience.over:
                     self.num_steps = int(state.step)
                     break
-        return state
+        return self.loop.whole(state)
 
     def _after(self, chunk: Chunk, progress: Progress) -> None:
         step = chunk.first_step + len(chunk.value)
@@ -200,7 +201,7 @@ class _Training:
             metrics.append_compilation(self.run_dir, self.loop.compile_seconds)
         self.recorder.seconds += chunk.seconds
         if not chunk.finite:
-            raise self.postmortem.of_step(chunk)
+            raise self.postmortem.of_step(chunk._replace(state=self.loop.whole(chunk.state)))
         self.recorder.log(self.recorder.train_lines(chunk))
         epoch, left = divmod(step, self.steps_per_epoch)
         last = step == self.num_steps
@@ -210,9 +211,9 @@ class _Training:
             self.recorder.log(self._evaluate(chunk.state, step, ("valid",)))
             last = last or self.patience.over
         if not left and (last or epoch % self.settings.save_every == 0):
-            self._save(chunk.state, step)
+            self._save(self.loop.whole(chunk.state), step)
         elif self.stop.caught is not None:
-            self._save(chunk.state, step)
+            self._save(self.loop.whole(chunk.state), step)
         self.stop.check()
         progress.update(step, float(chunk.value.mean()), len(chunk.value) / chunk.seconds)
 

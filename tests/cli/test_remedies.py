@@ -226,6 +226,7 @@ CASES = [
     # engine/, experiment.py, settings.py
     case("cannot hold the rows of twice", f"train {LINEAR} dataset.device_budget=9",
          "+ dataset.device_budget=40000", "+ train.log_every=1 dataset.device_budget=9000"),
+    case("jax sees", f"train {LINEAR} mesh.devices=9", "+ mesh.devices=1"),
     case("likelihood=continuous_bernoulli, likelihood=gaussian", "train dataset.binarize=none",
          "+ likelihood=continuous_bernoulli", "+ likelihood=gaussian", "+ dataset.binarize=fixed"),
     case("likelihood=poisson, or likelihood=negative_binomial",

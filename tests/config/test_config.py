@@ -244,10 +244,10 @@ def test_from_the_words_to_the_session_settings_are_checked_once(monkeypatch):
     monkeypatch.setattr(build, "build_settings", build_settings)
     tree = one().tree
     session = open_session(tree)
-    assert blocks == ["train", "gap"]
+    assert blocks == ["train", "gap", "mesh"]
     assert session.experiment.train is tree.train
     load_experiment(dict(tree))  # of what nobody has checked yet
-    assert blocks == 2 * ["train", "gap"]
+    assert blocks == 2 * ["train", "gap", "mesh"]
 
 
 def test_a_checked_tree_reads_like_the_tree_and_a_changed_one_is_checked_anew():
@@ -261,7 +261,7 @@ def test_a_checked_tree_reads_like_the_tree_and_a_changed_one_is_checked_anew():
 def test_every_key_of_the_table_is_a_key_of_a_command():
     chosen = ({}, {"dataset": "file"}, {"dataset": "corpus"})
     of_training = {*catalog.packages({}), *(key for one in chosen for key in catalog.keys(one))}
-    others = ("gap", "infer", "compare", "verify", "import")
+    others = ("train", "gap", "infer", "compare", "verify", "import")
     own = {s.key for name in others for s in catalog.settings(catalog.command_file(name))}
     names = [key.name for key in KEYS]
     assert len(names) == len(set(names))
