@@ -175,7 +175,7 @@ class _Training:
         self.run_dir.write_config(tree)
         before = self.run_dir.read_run().get("device")
         if not checkpoint.bit_exact or before not in (None, placement.description()):
-            say("This machine or its versions differ from those of the checkpoint: not bit-exact.")
+            say("Machine, devices or versions are not those of the checkpoint: not bit-exact.")
             facts.record(self.run_dir, bit_exact=False)
         self.recorder.started(checkpoint.step)
         say(f"Resuming {self.run_dir.path} at step {checkpoint.step}.")
