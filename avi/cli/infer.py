@@ -29,18 +29,9 @@ def prepared(words: list[str]) -> tuple[Path, Callable[[], "Posterior"]]:
     data, out, limit = data_file(own, "data"), path(own, "out"), whole(own, "limit")
     step = checkpoint(own)
 
-    from avi.rundir import RunDir
-    from avi.rundir.bounded import read_tree
-
-    tree = read_tree(RunDir.open(folder).config_path)
-    if others:
-        from avi.config.compose import override
-
-        tree = override(tree, others)
-
     from avi.run import posterior
 
-    return folder, lambda: posterior.main(folder, tree, split, data, out, limit, step)
+    return folder, lambda: posterior.main(folder, split, data, out, limit, step, others)
 
 
 def offer(line: Line) -> list[str]:

@@ -1,6 +1,6 @@
 """`avi infer`: the posteriors of a run's rows, or of a person's own data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from avi.run.cost import measure
 from avi.run.searches import in_words, left_to_gain
 from avi.run.session import Session, open_for_others, open_session, require_same_data, restored
 from avi.rundir import RunDir, make_folder
+from avi.rundir.bounded import read_tree
 from avi.settings import SPLITS, Split
 from avi.types import Params, X
 
@@ -33,12 +34,12 @@ DRAWS = 100  # S of each bound
 
 def main(
     run: Path,
-    tree: Mapping[str, Any],
     split: Split = "test",
     data: Path | None = None,
     out: Path | None = None,
     limit: int | None = None,
     checkpoint: int | Literal["best"] | None = None,
+    words: Sequence[str] = (),
 ) -> Posterior:
     """Write posterior.npz and posterior.csv: row, lam, posterior mean and deviation, bound.
 
@@ -49,7 +50,6 @@ def main(
 
     Args:
         run: a run folder.
-        tree: its configuration, changed where the words of the command said so.
         split: whose rows, unless `data` names a file of observations (.npz, .npy, .csv or .tsv,
             one row each; documents in the form of the run's own): in the form of the run's own
             file under dataset=file, else, and where grey values are binarised, as a bound scores x.
@@ -59,8 +59,14 @@ def main(
         out: folder to write to; by default infer/<split or file name> in the run folder.
         limit: at most so many rows.
         checkpoint: step of the checkpoint, or the best on validation; None: the newest.
+        words: changes of the run's configuration, key=value each.
     """
     folder = RunDir.open(run)
+    tree = read_tree(folder.config_path)
+    if words:
+        from avi.config.compose import override  # and with it Hydra
+
+        tree = override(tree, words)
     opened = open_session if data is None else open_for_others
     session = opened(tree, folder)
     state, step = restored(session, folder, checkpoint)

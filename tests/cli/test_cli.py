@@ -579,12 +579,12 @@ def test_infer_compare_and_verify_get_their_words(calls, workplace):
         (workplace / name).mkdir()
     (workplace / "x=1.csv").touch()
     assert main.run(["infer", "run=c", "data=x=1.csv", "limit=5"]) == 0
-    assert main.run(["infer", "run=c", "split=train", "out=null"]) == 0
+    assert main.run(["infer", "run=c", "split=train", "out=null", "mesh.devices=2"]) == 0
     assert main.run(["compare", "a b", "c", "out=o"]) == 0
     assert main.run(["verify", "only=gaussian"]) == 0
     assert calls == [
-        ("infer", (Path("c"), "test", Path("x=1.csv"), None, 5, None)),
-        ("infer", (Path("c"), "train", None, None, None, None)),
+        ("infer", (Path("c"), "test", Path("x=1.csv"), None, 5, None, [])),
+        ("infer", (Path("c"), "train", None, None, None, None, ["mesh.devices=2"])),
         ("compare", ([Path("a b"), Path("c")], Path("o"))),
         ("verify", ("gaussian",)),
     ]
