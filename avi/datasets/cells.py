@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avi.datasets.formats import data_errors, decode, gunzip, read_file, unxz
+from avi.datasets.formats import data_errors, decode, read_unpacked
 from avi.errors import DataError
 from avi.process.grammar import many
 from avi.types import Decimal, Separator
@@ -78,11 +78,8 @@ def read_sheet(
     Raises:
         DataError: it is malformed, holds no rows, or can be read in two ways.
     """
-    content = read_file(path, limit)
     with data_errors(str(path)):
-        packed = {".gz": gunzip, ".xz": unxz}.get(path.suffix)
-        content = content if packed is None else packed(content, limit)
-        text, encoding = decode(content)
+        text, encoding = decode(read_unpacked(path, limit))
         text = text.rstrip("\r\n")
         separator = dress.separator or _separator(text, known, str(path))
         head = list(itertools.islice(_lines(text, separator), HEAD))

@@ -36,6 +36,7 @@ class Reading:
     drop: tuple[Name, ...] = ()
     label: Name | None = None
     index: Name | None = None  # the column with the names of the rows
+    known: tuple[str, ...] = ()  # of training, for a format that leaves out what is 0
 
     @property
     def wanted(self) -> tuple[str | int, ...]:

@@ -13,13 +13,13 @@ from avi.datasets.base import Sizes, cut, fixed, permutation, sizes_of
 from avi.datasets.binarize import Binarize, Pixels, idle, pixels
 from avi.datasets.cells import Dress
 from avi.datasets.columns import Columns, Name, Reading
+from avi.datasets.formats import kind_of
 from avi.datasets.suspicions import suspicions
 from avi.datasets.tables import (
     HOLDERS,
     TEXTS,
     Missing,
     Table,
-    kind_of,
     masked,
     read_again,
     read_table,

@@ -28,6 +28,7 @@ HEADER_LIMIT = 10_000  # characters of an .npy header
 MAX_DIMENSIONS = 8
 GZIP = b"\x1f\x8b"  # how it begins
 XZ_MEMORY = 2**27  # bytes, for the dictionary of the highest preset
+PACKED = (".gz", ".xz")
 
 
 def byte_limit() -> int:
@@ -75,6 +76,23 @@ def read_file(path: Path, limit: int) -> bytes:
             return file.read(limit)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def kind_of(path: Path) -> str:
+    """Return the ending that says how a file is read, .csv of mine.csv.gz."""
+    return Path(path.stem).suffix if path.suffix in PACKED else path.suffix
+
+
+def read_unpacked(path: Path, limit: int) -> bytes:
+    """Return the content of a file, unpacked if it is packed; at most `limit` bytes.
+
+    Raises:
+        DataError: there is no such file, or it is too large.
+        ValueError, zlib.error, LZMAError: what is packed is malformed.
+    """
+    content = read_file(path, limit)
+    unpack = {".gz": gunzip, ".xz": unxz}.get(path.suffix)
+    return content if unpack is None else unpack(content, limit)
 
 
 def gunzip(content: bytes, limit: int) -> bytes:
@@ -276,48 +294,3 @@ def parse_bits(content: bytes, width: int) -> np.ndarray:
     if bits.size == 0 or bits.size % width:
         raise ValueError(f"it holds {bits.size} digits, not rows of {width}")
     return bits.reshape(-1, width)
-
-
-# --- MATLAB 5 -------------------------------------------------------------------------------------
-
-_UINT8, _INT32, _MATRIX, _COMPRESSED = 2, 5, 14, 15
-
-
-def parse_matlab_bytes(content: bytes, name: str, limit: int) -> np.ndarray:
-    """Return the uint8 matrix called `name` from a little-endian MATLAB 5 file."""
-    if len(content) < 128 or content[126:128] != b"IM":
-        raise ValueError("it is not a little-endian MATLAB 5 file")
-    for kind, data in _elements(content[128:]):
-        if kind == _COMPRESSED:
-            unpacker = zlib.decompressobj()
-            kind, data = next(_elements(unpacker.decompress(data, limit)))
-        if kind == _MATRIX:
-            parts = list(_elements(data))  # flags, dimensions, name, values
-            if len(parts) == 4 and parts[2][1] == name.encode():
-                return _matrix(parts[1], parts[3])
-    raise ValueError(f"it holds no matrix {name!r} of bytes")
-
-
-def _matrix(dimensions: tuple[int, bytes], values: tuple[int, bytes]) -> np.ndarray:
-    if dimensions[0] != _INT32 or values[0] != _UINT8:
-        raise ValueError("its matrix is not one of unsigned bytes")
-    shape = np.frombuffer(dimensions[1], "<i4").tolist()
-    if not shape or len(shape) > MAX_DIMENSIONS or min(shape) < 0:
-        raise ValueError("its matrix has no sensible shape")
-    if math.prod(shape) != len(values[1]):
-        raise ValueError("its matrix does not have the size it claims")
-    return np.frombuffer(values[1], np.uint8).reshape(shape[::-1]).T
-
-
-def _elements(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (type, data) of tagged elements; a small one keeps its data in the tag."""
-    place = 0
-    while place + 8 <= len(content):
-        kind, size = struct.unpack_from("<II", content, place)
-        if kind >> 16:
-            kind, size = kind & 0xFFFF, kind >> 16
-            yield kind, content[place + 4 : place + 4 + min(size, 4)]
-            place += 8
-            continue
-        yield kind, content[place + 8 : place + 8 + size]
-        place += 8 + size + (-size % 8 if kind != _COMPRESSED else 0)

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int
 from avi.datasets.base import content_sha256, fixed, image_splits, sizes_of
 from avi.datasets.binarize import Binarize, Pixels, idle, pixels
 from avi.datasets.fetch import PublicFile, obtain
-from avi.datasets.formats import parse_matlab_bytes, read_npy, read_npz
+from avi.datasets.formats import read_npy, read_npz
+from avi.datasets.matlab5 import arrays_of
 from avi.types import Dataset, Splits, Support
 
 NUM_ROWS, SIZE = 1965, 560
@@ -85,7 +86,10 @@ def _accept(content: bytes) -> np.ndarray:
     elif content.startswith(b"\x93NUMPY"):
         rows = read_npy(io.BytesIO(content), len(content))
     else:
-        rows = parse_matlab_bytes(content, "ff", 2**22).T
+        arrays = arrays_of(content)
+        if "ff" not in arrays:
+            raise ValueError("it holds no array ff")
+        rows = arrays["ff"].values(2**24).T
     if rows.shape != (NUM_ROWS, SIZE) or content_sha256(rows) != SHA256:
         raise ValueError("its content is not that of the published faces")
     return np.ascontiguousarray(rows)

@@ -20,8 +20,8 @@ from avi.datasets.columns import (
     word,
 )
 from avi.datasets.contract import outside, require_finite, require_support
-from avi.datasets.foreign import ENDINGS, NAMED, is_foreign, read_foreign
-from avi.datasets.formats import byte_limit, load_array
+from avi.datasets.foreign import ENDINGS, NAMED, SPARSE, is_foreign, read_foreign
+from avi.datasets.formats import PACKED, byte_limit, kind_of, load_array
 from avi.errors import ConfigError, DataError
 from avi.process.grammar import many
 from avi.types import Layout, Support
@@ -30,8 +30,8 @@ Missing = Literal["refuse", "mask"]  # what becomes of values that are missing
 
 TEXTS = (".csv", ".tsv")
 ARRAYS = (".npy", ".npz")
-PACKED = (".gz", ".xz")
 HOLDERS = (".npz", *NAMED)  # of several arrays
+PICKLES = (".pkl", ".pickle", ".joblib", ".p")
 SEVERAL = 3  # values outside the support in one column: it is another kind of column
 UNSAID = Dress()
 PLAIN = Reading()  # all columns, as the file has them
@@ -123,11 +123,6 @@ class Table:
         require_finite(self.rows, self.source, self.place)
 
 
-def kind_of(path: Path) -> str:
-    """Return the ending that says how a file is read, .csv of mine.csv.gz."""
-    return Path(path.stem).suffix if path.suffix in PACKED else path.suffix
-
-
 def read_table(path: Path, reading: Reading = PLAIN) -> Table:
     """Return the rows of a file, in the columns that are x.
 
@@ -163,7 +158,8 @@ def read_again(
     """
     layout = layout or Layout(np.ones(0, bool))
     known = Dress(columns is not None, layout.separator, layout.decimal)
-    raw = _raw(path, replace(reading, label=None), known)
+    named = () if columns is None else (*columns, *layout.left_out)
+    raw = _raw(path, replace(reading, label=None, known=named), known)
     kept = places_of(raw, layout, columns)
     require_numbers(raw, kept)
     table = _table(raw, kept).ordered(columns)
@@ -204,11 +200,17 @@ def observations(table: Table, support: Support, size: int, missing: Missing) ->
 
 def _raw(path: Path, reading: Reading, known: Dress = UNSAID) -> Raw:
     """Return all columns; `known` is what a file is taken for where it does not say."""
-    kind, others = kind_of(path), (*ARRAYS, *ENDINGS)
-    if kind not in (TEXTS if path.suffix in PACKED else (*others, *TEXTS)) and not path.is_dir():
+    kind, packable = kind_of(path), (*SPARSE, *TEXTS)
+    if kind in PICKLES:
         raise ConfigError(
-            f"{path}: expected a file that ends in {', '.join((*others, *TEXTS))}, the last two "
-            f"also packed, {' or '.join(PACKED)}; or a folder of images or of a 10x matrix."
+            f"{path} is a pickle, which can run code when it is read: it is never opened. Write "
+            "the rows as .npy, .csv or .parquet."
+        )
+    endings = (*ARRAYS, *ENDINGS, *TEXTS)
+    if kind not in (packable if path.suffix in PACKED else endings) and not path.is_dir():
+        raise ConfigError(
+            f"{path}: expected a file that ends in {', '.join(endings)}, texts also packed, "
+            f"{' or '.join(PACKED)}; or a folder of images or of a 10x matrix."
         )
     if not path.exists():
         raise ConfigError(f"{path}: there is no such file, seen from {Path.cwd()}.")
@@ -275,6 +277,8 @@ def _of_columns(raw: Raw, choice: Choice, table: Table) -> list[str]:
     if choice.label is not None:
         found = len(np.unique(classes(raw, choice.label)))
         parts.append(f"labels: {raw.name(choice.label)} ({found})")
+    elif raw.labels is not None:
+        parts.append(f"labels: {many(len(np.unique(raw.labels)), 'kind')}")
     if choice.index is not None:
         parts.append(f"row names: {raw.name(choice.index)}")
     absent = np.isnan(rows) if rows.dtype.kind == "f" else np.zeros((1, 1), bool)

@@ -232,7 +232,7 @@ def test_fewer_rows_than_splits_are_refused():
 
 
 def test_a_file_that_is_not_there_is_named():
-    kinds = "ends in .npy, .npz, .parquet, .mat, .h5ad, .csv, .tsv"
+    kinds = "ends in .npy, .npz, .parquet, .mat, .h5ad, .mtx, .svm, .svmlight, .libsvm, .csv, .tsv"
     for name, expected in (("absent.npy", "there is no such file"), ("rows.xlsx", kinds)):
         with pytest.raises(ConfigError, match=expected):
             replace(PLAIN, path=name).load()

@@ -1,5 +1,7 @@
 """Tables as other programs write them: read as they are, and refused in a sentence."""
 
+import gzip
+import lzma
 import sys
 
 import numpy as np
@@ -12,6 +14,7 @@ from avi.datasets.tables import read_again, read_table
 from avi.errors import ConfigError, DataError
 
 ROWS = np.random.default_rng(0).normal(size=(20, 3))
+SPARSE_2 = "%%MatrixMarket matrix coordinate integer general\n% a comment\n\n2 2"
 COUNTS = np.random.default_rng(1).poisson(1.0, size=(6, 4))
 
 
@@ -155,6 +158,137 @@ def test_an_image_of_another_size_and_one_that_is_none_are_named(images):
         read_table(folder)
 
 
+def written(rows, first=1):
+    """Return rows as svmlight, zeros left out, with their places as labels."""
+    return "".join(
+        f"{place} {' '.join(f'{k + first}:{v!r}' for k, v in enumerate(row) if v)} # a row\n"
+        for place, row in enumerate(np.asarray(rows).tolist())
+    )
+
+
+@pytest.mark.parametrize("packed", ["", ".gz", ".xz"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_svmlight_rows_are_called_by_their_ids_from_0_or_1(first, packed, tmp_path):
+    path = tmp_path / f"rows.svm{packed}"
+    pack = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}[packed]
+    path.write_bytes(pack(written(COUNTS, first).encode()))
+    table = read_table(path)
+    np.testing.assert_array_equal(table.rows, COUNTS)
+    assert table.columns == tuple(str(first + place) for place in range(4))
+    assert table.labels.tolist() == list(range(6))
+    assert f"ids {first} to {first + 3}" in table.understood[0]
+    left = read_table(path, Reading(drop=(first + 1,), columns=None))
+    np.testing.assert_array_equal(left.rows, COUNTS[:, [0, 2, 3]])
+    # New rows that are 0 in the last columns, or in the first.
+    for new in ([[5, 1, 0, 0]], [[0, 0, 0, 3]]):
+        path.write_bytes(pack(written(new, first).encode()))
+        again = read_again(path, Reading(), left.layout, left.columns)
+        np.testing.assert_array_equal(again.rows, np.asarray(new)[:, [0, 2, 3]])
+    path.write_bytes(pack(written([[1, 1, 1, 1, 1]], first).encode()))
+    with pytest.raises(DataError, match=f"Not known: {first + 4}"):
+        read_again(path, Reading(), left.layout, left.columns)
+
+
+def test_svmlight_targets_that_are_no_classes_are_not_labels(tmp_path):
+    path = tmp_path / "rows.libsvm"
+    path.write_text("0.5 1:2\n1.5 2:3\n")
+    table = read_table(path)
+    assert table.labels is None
+    assert "no classes: not used" in table.understood[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("x.svm", "1 1:2 junk\n", "cannot be read"),
+        ("x.svm", "", "it holds no rows"),
+        ("x.svm", "1\n2\n", "it holds no id:value"),
+        ("x.svm", "1 2000000000:1\n" * 200, "more than a quarter of the memory"),
+        (
+            "x.mtx",
+            "%%MatrixMarket matrix array complex general\n1 1\n1 2\n",
+            "found 1 x 1, .*complex",
+        ),
+        ("x.mtx", "%%MatrixMarket matrix array real general\n0 3\n", "found 0 x 3"),
+        (
+            "x.mtx",
+            "%%MatrixMarket matrix coordinate real general\n2 2 99999999\n1 1 1\n",
+            "its header promises 99999999 entries",
+        ),
+        ("x.mtx", f"{SPARSE_2} 2\n1 1 1\n", "promises 2 lines of 3 numbers; found 1 of 3"),
+        ("x.mtx", f"{SPARSE_2} 1\n1 3 1\n", "there is no place 1, 3 in 2 x 2"),
+        ("x.mtx", f"{SPARSE_2} 1\n0 1 1\n", "there is no place 0, 1"),
+        ("x.mtx", f"{SPARSE_2} 2\n1 1 1\n1 1 2\n", "a place occurs twice"),
+        ("x.mtx", f"{SPARSE_2} 1\n1 1 1.5\n", "promises whole numbers"),
+        (
+            "x.mtx",
+            "%%MatrixMarket matrix coordinate real general\n9999999999 99999 1\n1 1 1\n",
+            "more than a quarter of the memory",
+        ),
+        ("x.mtx.gz", "no gzip", "cannot be read"),
+        ("x.pkl", "", "a pickle, which can run code"),
+    ],
+)
+def test_sparse_texts_that_break_their_form_and_pickles_are_refused(name, content, said, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises((DataError, ConfigError), match=said):
+        read_table(tmp_path / name)
+
+
+GRAM = np.tril(COUNTS.T @ COUNTS) + 0.5
+MATRICES = {
+    "coordinate integer general": COUNTS,
+    "array integer general": COUNTS,
+    "array real general": ROWS,
+    "coordinate real symmetric": GRAM + GRAM.T,
+    "coordinate real skew-symmetric": GRAM - GRAM.T,
+    "coordinate pattern general": (COUNTS > 0).astype(float),
+}
+
+
+@pytest.mark.parametrize("form", MATRICES)
+def test_a_matrix_of_matrix_market_is_read_as_scipy_writes_it(form, tmp_path):
+    layout, field, symmetry = form.split()
+    values = MATRICES[form]
+    written = scipy.sparse.coo_matrix(values) if layout == "coordinate" else values
+    mmwrite(tmp_path / "rows.mtx", written, field=field, symmetry=symmetry, precision=17)
+    table = read_table(tmp_path / "rows.mtx")
+    np.testing.assert_array_equal(table.rows, values)
+    assert f"Matrix Market, {layout} {field}" in table.understood[0]
+
+
+def test_a_matrix_beside_the_names_of_its_cells_is_asked_about(genes):
+    with pytest.raises(DataError, match=f"genes down.* Say dataset.path={genes}, which turns it"):
+        read_table(genes / "matrix.mtx")
+
+
+@pytest.mark.parametrize("kind", ["link", "external", "virtual"])
+def test_numbers_in_other_files_are_not_read(kind, tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = ROWS
+    with h5py.File(tmp_path / "rows.mat", "w") as file:
+        if kind == "link":
+            file["x"] = h5py.ExternalLink("other.h5", "x")
+        elif kind == "external":
+            file.create_dataset("x", (9,), "u1", external=[(tmp_path / "other.h5", 0, 9)])
+        else:
+            layout = h5py.VirtualLayout(ROWS.shape, ROWS.dtype)
+            layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "x", ROWS.shape)
+            file.create_virtual_dataset("x", layout)
+    with pytest.raises(DataError, match="x lies in another file"):
+        read_table(tmp_path / "rows.mat")
+
+
+def test_annotated_data_that_point_outside_themselves_are_refused(tmp_path):
+    broken = scipy.sparse.csc_matrix(COUNTS.astype(float))
+    broken.indices[:] = 10**6
+    pytest.importorskip("anndata").AnnData(broken).write_h5ad(tmp_path / "x.h5ad")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_table(tmp_path / "x.h5ad")
+
+
 def test_a_folder_of_neither_is_refused_with_what_is_read(tmp_path):
     with pytest.raises(ConfigError, match="a folder without images"):
         read_table(tmp_path)
@@ -176,22 +310,48 @@ def test_a_library_that_is_not_there_is_named_with_its_extra(
         read_table(path if name else tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["parquet", "mat"])
-def test_damaged_files_are_data_errors_or_read(kind, request, tmp_path):
+@pytest.fixture
+def whole(request, tmp_path):
+    """Return a file of a format, and what of it is to be damaged."""
+    path = tmp_path / f"rows.{request.param}"
+    if request.param == "parquet":
+        return request.getfixturevalue("parquet"), None
+    if request.param in ("genes", "png"):
+        folder = "genes" if request.param == "genes" else "images"
+        where = request.getfixturevalue(folder)
+        return (where, "matrix.mtx") if folder == "genes" else (where[0], "a/0.png")
+    if request.param == "mat":
+        savemat(path, {"x": ROWS, "y": scipy.sparse.csc_matrix(COUNTS.astype(float))})
+    elif request.param == "hdf5.mat":
+        with pytest.importorskip("h5py").File(path, "w", userblock_size=512) as file:
+            file["x"] = ROWS.T
+    elif request.param == "h5ad":
+        anndata = pytest.importorskip("anndata")
+        anndata.AnnData(scipy.sparse.csr_matrix(COUNTS.astype(float))).write_h5ad(path)
+    elif request.param == "mtx":
+        mmwrite(path, scipy.sparse.coo_matrix(COUNTS))
+    elif request.param == "svm":
+        path.write_text(written(COUNTS))
+    return path, None
+
+
+FORMATS = ["parquet", "mat", "hdf5.mat", "h5ad", "genes", "png", "mtx", "svm"]
+
+
+@pytest.mark.filterwarnings("ignore")  # of libraries about what is damaged
+@pytest.mark.parametrize("whole", FORMATS, indirect=True)
+def test_damaged_files_are_data_errors_or_read(whole):
     """One byte in three hundred changed, and cut short: nothing but a DataError comes out."""
-    if kind == "parquet":
-        content = request.getfixturevalue("parquet").read_bytes()
-    else:
-        savemat(tmp_path / "whole.mat", {"x": ROWS})
-        content = (tmp_path / "whole.mat").read_bytes()
+    path, part = whole
+    damaged_file = path if part is None else path / part
+    content = damaged_file.read_bytes()
     rng = np.random.default_rng(0)
-    path = tmp_path / f"damaged.{kind}"
     for _ in range(40):
         damaged = bytearray(content[: rng.integers(len(content) // 2, len(content) + 1)])
         for place in rng.integers(len(damaged), size=1 + len(damaged) // 300):
             damaged[place] = rng.integers(256)
-        path.write_bytes(bytes(damaged))
+        damaged_file.write_bytes(bytes(damaged))
         try:
-            read_table(path)
+            read_table(path, Reading(array="x" if path.suffix == ".mat" else None))
         except DataError:
             continue

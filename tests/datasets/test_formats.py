@@ -5,12 +5,10 @@ import io
 import os
 import pickle
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from avi.datasets.formats import (
     byte_limit,
@@ -19,7 +17,6 @@ from avi.datasets.formats import (
     load_array,
     parse_bits,
     parse_idx,
-    parse_matlab_bytes,
 )
 from avi.errors import DataError
 
@@ -254,7 +251,7 @@ def test_gzip_is_unpacked_within_its_bound():
             gunzip(content, limit)
 
 
-# --- text of bits and MATLAB ----------------------------------------------------------------------
+# --- text of bits ----------------------------------------------------------------------
 
 
 def test_bits_are_read_from_text():
@@ -265,58 +262,6 @@ def test_bits_are_read_from_text():
 def test_text_that_is_not_bits_is_refused(content):
     with pytest.raises(ValueError, match="it (does not hold|holds)"):
         parse_bits(content, 3)
-
-
-def matlab(**arrays):
-    content = io.BytesIO()
-    savemat(content, arrays)
-    return content.getvalue()
-
-
-BYTES = np.arange(6, dtype=np.uint8).reshape(2, 3)
-MATLAB = matlab(ff=BYTES)
-
-
-def test_a_matlab_matrix_of_bytes_is_read():
-    np.testing.assert_array_equal(parse_matlab_bytes(MATLAB, "ff", 1000), BYTES)
-    named = matlab(a=[1.0], a_long_name=BYTES)
-    np.testing.assert_array_equal(parse_matlab_bytes(named, "a_long_name", 1000), BYTES)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        MATLAB[:128],
-        MATLAB[:-3],  # two bytes of padding and one of the matrix
-        MATLAB.replace(b"IM", b"MI", 1),
-        matlab(gg=BYTES),
-        matlab(ff=BYTES.astype(float)),
-        matlab(ff="text"),
-        MATLAB[:128] + (15).to_bytes(4, "little") + (9).to_bytes(4, "little") + b"not zlib!",
-        MATLAB[:128]
-        + (15).to_bytes(4, "little")
-        + len(zlib.compress(bytes(2**26))).to_bytes(4, "little")
-        + zlib.compress(bytes(2**26)),
-        MATLAB[:128] + b"\xff" * 64,
-    ],
-)
-def test_any_other_matlab_file_is_refused(content):
-    with pytest.raises(DataError), data_errors("x"):
-        parse_matlab_bytes(content, "ff", 1000)
-
-
-def test_every_flipped_bit_in_a_matlab_file_is_survived():
-    rng = np.random.default_rng(0)
-    for place in range(len(MATLAB)):
-        flipped = bytearray(MATLAB)
-        flipped[place] ^= 1 << rng.integers(8)
-        try:
-            with data_errors("x"):
-                found = parse_matlab_bytes(bytes(flipped), "ff", 1000)
-        except DataError:
-            continue
-        assert found.size == 6
 
 
 def test_the_fixture_of_evil_would_work_if_it_were_unpickled(tmp_path, monkeypatch):

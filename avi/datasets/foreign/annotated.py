@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from avi.datasets.columns import Raw, Reading, column_of
-from avi.datasets.foreign import require_room
+from avi.datasets.foreign import dense, require_whole
 
 EXTRA = "anndata"
 
@@ -13,16 +13,18 @@ EXTRA = "anndata"
 def read(path: Path, reading: Reading, limit: int) -> Raw:
     """Return X, or the layer that `dataset.array` names; labels may be a column of obs."""
     import anndata
+    import h5py
 
+    with h5py.File(path, "r") as file:
+        require_whole(file, limit)
     found = anndata.read_h5ad(path)
-    require_room(found.shape, limit)
     if reading.array is not None and reading.array not in found.layers:
         layers = ", ".join(list(found.layers)[:10]) or "no layers"
         raise ValueError(f"it holds X and {layers}, but no layer {reading.array!r}")
     values = found.X if reading.array is None else found.layers[reading.array]
     if values is None:
         raise ValueError("it has no X; name a layer with dataset.array=<name>")
-    rows = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+    rows = dense(values, limit)
     kind = rows.dtype
     names: tuple[str, ...] = tuple(map(str, found.var_names))
     columns = [column_of(rows[:, place]) for place in range(len(names))]

@@ -3,22 +3,18 @@
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 from avi.datasets.columns import Raw, Reading
-from avi.datasets.foreign import require_room
-from avi.datasets.formats import gunzip, read_file
+from avi.datasets.foreign.market import matrix_of
+from avi.datasets.formats import read_unpacked
 
 EXTRA = "anndata"
 
 
 def read(path: Path, reading: Reading, limit: int) -> Raw:
     """Return cells by genes: the matrix in the folder has genes down and is turned."""
-    from scipy.io import mminfo, mmread
-
     del reading
-    matrix = _one_of(path, "matrix.mtx")
-    height, width, *_ = mminfo(matrix)
+    matrix, _ = matrix_of(_one_of(path, "matrix.mtx"), limit)
+    height, width = matrix.shape
     genes = [line.split("\t") for line in _lines(_one_of(path, "features.tsv", "genes.tsv"), limit)]
     cells = _lines(_one_of(path, "barcodes.tsv"), limit)
     if (len(genes), len(cells)) != (height, width):
@@ -26,9 +22,6 @@ def read(path: Path, reading: Reading, limit: int) -> Raw:
             f"its matrix has {height} rows and {width} columns, but there are {len(genes)} genes "
             f"and {len(cells)} cells"
         )
-    require_room((height, width), limit)
-    values = mmread(matrix)
-    rows = np.asarray(values.toarray() if hasattr(values, "toarray") else values).T
     # The symbol where it is one gene's alone, else the identifier.
     symbols = Counter(gene[min(1, len(gene) - 1)] for gene in genes)
     names = tuple(
@@ -37,7 +30,7 @@ def read(path: Path, reading: Reading, limit: int) -> Raw:
         for symbol in (gene[min(1, len(gene) - 1)],)
     )
     dress = (f"10x, {height} genes down and {width} cells across, turned",)
-    return Raw(rows, str(path), names, dress=dress, row_names=tuple(cells))
+    return Raw(matrix.T, str(path), names, dress=dress, row_names=tuple(cells))
 
 
 def _one_of(folder: Path, *names: str) -> Path:
@@ -49,4 +42,4 @@ def _one_of(folder: Path, *names: str) -> Path:
 
 
 def _lines(path: Path, limit: int) -> list[str]:
-    return gunzip(read_file(path, limit), limit).decode("utf-8").splitlines()
+    return read_unpacked(path, limit).decode("utf-8").splitlines()

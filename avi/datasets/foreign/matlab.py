@@ -1,12 +1,14 @@
-"""MATLAB files: version 5 by scipy, and 7.3, which is HDF5, by h5py."""
+"""MATLAB files: version 5, and 7.3, which is HDF5, by h5py."""
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from avi.datasets.columns import Raw, Reading
-from avi.datasets.foreign import require_room
+from avi.datasets.foreign import require_whole
+from avi.datasets.formats import read_file
+from avi.datasets.matlab5 import arrays_of
 
 EXTRA = "hdf5"
 MARK = b"\x89HDF"
@@ -30,30 +32,25 @@ def read(path: Path, reading: Reading, limit: int) -> Raw:
 
 
 def _of_version_5(path: Path, name: str | None, limit: int) -> np.ndarray:
-    from scipy.io import loadmat, whosmat
-
-    shapes = {key: shape for key, shape, kind in whosmat(path) if kind not in ("char", "cell")}
-    name = chosen(name, shapes)
-    require_room(shapes[name], limit)
-    values = loadmat(path, variable_names=[name])[name]
-    return np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+    arrays = arrays_of(read_file(path, limit))
+    return arrays[chosen(name, arrays)].values(limit)
 
 
 def _of_hdf5(path: Path, name: str | None, limit: int) -> np.ndarray:
     import h5py
 
     with h5py.File(path, "r") as file:
-        shapes = {
-            key: node.shape[::-1]
+        require_whole(file, limit)
+        known = [
+            key
             for key, node in file.items()
             if isinstance(node, h5py.Dataset) and node.dtype.kind in "biuf"
-        }
-        name = chosen(name, shapes)
-        require_room(shapes[name], limit)
-        return np.asarray(file[name][()]).T  # MATLAB counts along columns first
+        ]
+        # MATLAB counts along columns first.
+        return np.asarray(file[chosen(name, known)][()]).T
 
 
-def chosen(name: str | None, known: dict[str, Any]) -> str:
+def chosen(name: str | None, known: Collection[str]) -> str:
     """Return the name of the array to read; ValueError if it is not clear which."""
     names = ", ".join(list(known)[:10]) or "no arrays of numbers"
     if name is None and len(known) != 1:
