@@ -91,9 +91,7 @@ class Corpus:
     def _read(self, path: Path, known: tuple[str, ...] | None = None) -> Bags:
         if self.format == "text":
             if not path.exists():
-                raise ConfigError(
-                    f"{path}: there is no such file or folder of texts (dataset.format=text)."
-                )
+                raise ConfigError(f"{path}: there is no such file or folder of texts.")
             return self.vectorizer.read(path, known, self.text)
         if not path.is_file():
             raise ConfigError(f"{path}: there is no such file of documents (dataset.path).")

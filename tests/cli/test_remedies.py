@@ -19,6 +19,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.io import mmwrite
 
 from avi.cli import verify
 from avi.cli.main import run as avi
@@ -131,6 +132,7 @@ def case(message, provoke, *then):
 FILE = "train model=linear_gaussian dataset=file train.batch_size=4 dataset.path="
 VAE = "train dataset=file train.batch_size=4 dataset.path="
 WORDS = "train model=lda dataset=corpus train.batch_size=null inference=cavi dataset.path="
+TEXT = "dataset.format=text dataset.vectorizer.max_share=1"
 LINEAR = "model=linear_gaussian dataset=linear_gaussian"
 MINE = "AVI_PLUGINS=mine PYTHONPATH=."
 NUMPYRO = "train model=numpyro model.latent_size=2 dataset=linear_gaussian train.batch_size=4"
@@ -195,6 +197,9 @@ CASES = [
          "likelihood=log_normal", "+ dataset.support=real likelihood=gaussian"),
     case("or say dataset.missing=mask with a model", f"{FILE}missing.csv", "+ dataset.missing=mask",
          f"{VAE}missing.csv dataset.missing=mask model=linear_gaussian"),
+    case("Try dataset.text=<column>", f"{WORDS}texts.csv {TEXT}", "+ dataset.text=body"),
+    case("Try dataset.text=<field>", f"{WORDS}texts.jsonl {TEXT}", "+ dataset.text=body"),
+    case("has genes down, as 10x", f"{FILE}genes/matrix.mtx", f"{FILE}genes"),
     case("say dataset.first_id=1", f"{WORDS}from1.ldac", "+ dataset.first_id=1"),
     case("which documents?", "train model=lda dataset=corpus train.batch_size=null inference=cavi",
          "+ dataset.path=from0.ldac", "+ dataset.path=texts dataset.format=text"),
@@ -306,6 +311,10 @@ CASES = [
 
 # What takes a trained run, or a component that avi does not have: message -> the test that does it.
 ELSEWHERE = {
+    "'avi[{module.EXTRA}]'": "datasets/test_foreign.py"
+    "::test_a_library_that_is_not_there_is_named_with_its_extra",
+    "it has no X; name a layer": "datasets/test_foreign.py"
+    "::test_annotated_data_give_layers_names_and_labels",
     "holds one array only": "cli/test_remedies.py"
     "::test_the_name_of_an_array_is_left_out_where_a_file_holds_one",
     "is not available here": "cli/test_remedies.py"
@@ -364,6 +373,10 @@ def write_tables(folder):
         np.save(folder / f"{name}.npy", array)
     np.savez(folder / "one.npz", x=rows)
     np.savez(folder / "two.npz", x=rows, y=rows)
+    (folder / "genes").mkdir()
+    mmwrite(folder / "genes" / "matrix.mtx", counts.T)
+    for name, number in (("features", 4), ("barcodes", 24)):
+        (folder / "genes" / f"{name}.tsv").write_text("".join(f"{n}\n" for n in range(number)))
 
 
 def write_others(folder):
@@ -385,6 +398,9 @@ def write_others(folder):
     for number in range(24):
         words = ("winter autumn", "summer autumn", "winter spring")[number % 3]
         (folder / "texts" / f"{number}.txt").write_text(f"{words} number{number % 5}")
+    texts = [one.read_text() for one in sorted((folder / "texts").iterdir())]
+    (folder / "texts.csv").write_text("\n".join(["body", *texts]))
+    (folder / "texts.jsonl").write_text("\n".join(json.dumps({"body": text}) for text in texts))
     functions = (ROOT / "tests" / "plugins" / "numpyro_functions.py").read_text()
     (folder / "mine" / "__init__.py").write_text(functions + BROKEN)
     (folder / "sub" / "other" / "__init__.py").write_text(functions)

@@ -135,6 +135,12 @@ def test_annotated_data_give_layers_names_and_labels(tmp_path):
     assert named.labels.tolist() == ["A", "B"] * 3
     with pytest.raises(DataError, match="it holds X and twice, but no layer 'once'"):
         read_table(tmp_path / "cells.h5ad", Reading(array="once"))
+    data.X = None
+    data.write_h5ad(tmp_path / "cells.h5ad")
+    with pytest.raises(DataError, match=r"no X; name a layer with dataset\.array=<name>"):
+        read_table(tmp_path / "cells.h5ad")
+    again = read_table(tmp_path / "cells.h5ad", Reading(array="twice"))
+    np.testing.assert_array_equal(again.rows, 2 * COUNTS)
 
 
 def test_images_are_rows_by_name_and_folders_are_classes(images):
