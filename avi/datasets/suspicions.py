@@ -100,16 +100,17 @@ def _rounded(table: Table) -> list[str]:
 
 def _bytes(table: Table) -> list[str]:
     """Say so where rows look like grey images that are taken for measurements."""
-    rows = table.rows
-    if rows.shape[1] < IMAGE or rows.dtype.kind not in "iu" or rows.min() < 0:
+    rows, white = table.rows, np.iinfo(np.uint8).max
+    if rows.shape[1] < IMAGE or not rows.min() >= 0:  # nor where one is missing
         return []
-    if not 1 < rows.max() <= np.iinfo(np.uint8).max:
+    of_text = rows.dtype.kind == "f" and rows.max() == white and (rows == np.floor(rows)).all()
+    if not (1 < rows.max() <= white and (rows.dtype.kind in "iu" or of_text)):
         return []
     return [
-        f"{table.source}: whole numbers from 0 to {rows.max()} look like the grey values of images "
-        "and are taken for measurements. For a density of grey values say dataset.support=unit "
-        "dataset.white=255, for bits dataset.support=binary dataset.binarize=fixed "
-        "dataset.white=255."
+        f"{table.source}: whole numbers from 0 to {rows.max():g} look like the grey values of "
+        "images and are taken for measurements. For a density of grey values say "
+        "dataset.support=unit dataset.white=255, for bits dataset.support=binary "
+        "dataset.binarize=fixed dataset.white=255."
     ]
 
 
