@@ -22,21 +22,31 @@ if TYPE_CHECKING:
 
     from avi.comparison.runs import Row
     from avi.engine.evaluator import Evaluator
+    from avi.gap.acceptance import Judge
     from avi.results.gap import GapSummary
     from avi.results.run import Run as Record
     from avi.run.session import Session
+    from avi.settings import InferSettings
     from avi.types import Params
 
 Checkpoint = int | Literal["best"] | None
 
 
 class Posterior(NamedTuple):
-    """q(z | x) of n observations."""
+    """q(z | x) of n observations, and whether each stands; None: nobody asked."""
 
     mean: Float[np.ndarray, "n D"]
     sd: Float[np.ndarray, "n D"]
     lam: Float[np.ndarray, "n P"]
     draws: np.ndarray  # [n, draws, D], categories [n, draws]
+    bound: Float[np.ndarray, " n"]  # nats, of this q
+    source: tuple[str, ...] | None  # accepted, refined or flagged
+    flags: tuple[str, ...] | None  # why an observation is flagged
+    certificate: Float[np.ndarray, " n"] | None  # nats that q lacks to the best of its family
+    certificate_se: Float[np.ndarray, " n"] | None
+    khat: Float[np.ndarray, " n"] | None  # Pareto shape of p(x, z) / q
+    ms: Float[np.ndarray, " n"] | None
+    more: Mapping[str, np.ndarray]  # what else was asked for, by the name of its column
 
 
 class Samples(NamedTuple):
@@ -79,44 +89,58 @@ class Run:
         names = ("split", "step", "epoch", "seconds", "bound", "bound_se", "num_points")
         return _frame({name: [line[k] for line in lines] for k, name in enumerate(names)})
 
-    def posterior(self, x: PyTree, draws: int = 0, seed: int = 0) -> Posterior:
-        """Return q(z | x) of one observation or of many, as the mode finds it for new data.
+    def posterior(
+        self, x: PyTree, draws: int = 0, seed: int = 0, **wanted: bool | float
+    ) -> Posterior:
+        """Return q(z | x) of one observation or of many, and whether it stands.
+
+        As the mode finds it for new data; where that does not stand, it is refined, or flagged.
 
         Args:
             x: what the bound scores (bits, not grey values), [D] or [n, D]; a table of the run's
                 own form for runs on a file. NaN where missing, for models that leave entries out.
             draws: from each q.
             seed: of these draws.
+            wanted: as the keys of `avi infer`: certify, tolerance, budget, decoded, psis,
+                linear_response. `certify=False` is q alone, in milliseconds.
 
         Raises:
-            ConfigError: draws or seed is no whole number.
+            ConfigError: a setting is not of its type, or the model does not have what is wanted.
             DataError: x is not of the shape or the values of training.
         """
         import jax
 
-        from avi.abilities import given
-        from avi.engine.evaluator import moments
-        from avi.engine.lanes import in_lanes
-        from avi.randomness import key_for
+        from avi.cli.infer import wanted as settings_of
+        from avi.run.posterior import judge_of, posteriors
+        from avi.run.requested import draws_of, require
 
         _require_whole(draws=draws, seed=seed)
+        settings = settings_of(wanted)
         with self._precision():
             session, params, evaluator = self._opened
+            require(session.experiment.problem, settings)
             points = self._points(x)
-            key = key_for(session.experiment.seed, "infer")
-            lam = evaluator.lams(params, points, key)
-            problem = session.experiment.problem
-            mean, deviation = moments(problem, params.psi, lam)
-
-            def drawn(psi: Any, lam: Any, keys: Any) -> Any:
-                return jax.vmap(lambda key: given(problem.family, psi).sample(lam, key))(keys)
-
-            keys = jax.random.split(jax.random.key(seed), (len(lam), draws))
-            some = in_lanes(drawn)(params.psi, lam, keys) if draws else mean[:, None][:, :0]
-        return Posterior(mean, deviation, lam, np.asarray(some))
+            judge = None
+            if settings.certify:
+                judge = self._judges.get(settings) or judge_of(
+                    session, evaluator, params, points, settings
+                )
+                self._judges[settings] = judge
+            found, _ = posteriors(session, evaluator, params, points, settings, judge)
+            keys = jax.random.split(jax.random.key(seed), (len(points), draws))
+            some = found.mean[:, None][:, :0]
+            if draws:
+                some = draws_of(session.experiment.problem, params, found.lam, keys)
+        return Posterior(
+            mean=found.mean,
+            sd=found.standard_deviation,
+            draws=np.asarray(some),
+            **{name: getattr(found, name) for name in Posterior._fields[4:]},
+            lam=found.lam,
+        )
 
     def bound(self, x: PyTree) -> Float[np.ndarray, " n"]:
-        """Return the bound of each observation in nats, 100 draws each; `x` as in `posterior`."""
+        """Return the bound of each under the mode's own q in nats, 100 draws; `x` as above."""
         from avi.randomness import key_for
 
         with self._precision():
@@ -194,6 +218,11 @@ class Run:
         with _jax_as_it_was():
             jax.config.update("jax_enable_x64", self.config.get("precision") == "float64")
             yield
+
+    @cached_property
+    def _judges(self) -> dict[InferSettings, Judge]:
+        """What earlier calls have compiled."""
+        return {}
 
     @cached_property
     def _opened(self) -> tuple[Session, Params, Evaluator]:
@@ -280,7 +309,8 @@ def infer(run: Run | str | Path, *words: str) -> Any:
     """Write and return the posteriors of a run's rows or a file's, as `avi infer run=<folder> ...`.
 
     Returns:
-        A `results.posterior.Posterior`: row, lam, mean, standard_deviation, bound.
+        A `results.posterior.Posterior`: row, lam, mean, standard_deviation, bound, whether each q
+        stands, and in `more` what else was asked for.
     """
     from avi.cli.infer import prepared
 

@@ -236,3 +236,31 @@ class CalibrateSettings:
             not 0 < self.failure_rate < 1,
             f"calibrate.failure_rate is a probability, 0 to 1; got {self.failure_rate}.",
         )
+
+
+@dataclass(frozen=True)
+class InferSettings:
+    """What makes a row's q accepted, what is tried where it is not, and what else is wanted."""
+
+    certify: bool  # say of each row whether q stands; false: the mode's q, unjudged
+    tolerance: float  # nats that an accepted q may lack to the best of its family
+    budget: int  # gradient evaluations for refining a row that is not accepted; 0: none
+    draws: int  # of each q, in draws.npz; 0: none
+    decoded: bool  # E[x | z] at the mean of each q
+    psis: bool  # mean and deviation of p(z | x) by importance sampling, where khat allows it
+    linear_response: bool  # deviation of p(z | x) by the curvature of the bound
+
+    def __post_init__(self) -> None:
+        _refuse(
+            not 0 < self.tolerance < float("inf"),
+            f"tolerance must be positive (nats); got {self.tolerance}.",
+        )
+        for name in ("budget", "draws"):
+            value = getattr(self, name)
+            _refuse(value < 0, f"{name} must be 0 or more; got {value}.")
+        for name in ("psis", "linear_response"):
+            _refuse(
+                getattr(self, name) and not self.certify,
+                f"{name}=true asks whether a row's q may be corrected, which certify=false leaves "
+                "out. Leave one of the two out.",
+            )

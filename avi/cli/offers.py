@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from avi.cli.command import Command, Line
 from avi.config import catalog
-from avi.settings import KEYS, CalibrateSettings, GapSettings, TrainSettings
+from avi.settings import KEYS, CalibrateSettings, GapSettings, InferSettings, TrainSettings
 
 PATHS = {key.name: key.path for key in KEYS if key.path is not None}
 ANNOTATIONS: dict[str, Any] = {
@@ -17,6 +17,7 @@ ANNOTATIONS: dict[str, Any] = {
     **{f"train.{field.name}": field.type for field in fields(TrainSettings)},
     **{f"gap.{field.name}": field.type for field in fields(GapSettings)},
     **{f"calibrate.{field.name}": field.type for field in fields(CalibrateSettings)},
+    **{field.name: field.type for field in fields(InferSettings)},
 }
 SPELLED = {bool: ("true", "false"), NoneType: ("null",)}
 

@@ -1,6 +1,8 @@
 """What the commands that print tables share: their flags, a table of 80 columns, and JSON."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from typing import Any
 
 
@@ -49,6 +51,11 @@ def print_table(cells: Sequence[Sequence[str]]) -> None:
     for row in cells[1:]:
         table.add_row(*row)
     Console(highlight=False, markup=False).print(table)
+
+
+def talk_aside() -> AbstractContextManager[object]:
+    """Let what is said meanwhile go to standard error: standard output is for JSON alone."""
+    return redirect_stdout(sys.stderr)
 
 
 def print_json(records: Sequence[Any]) -> None:

@@ -44,12 +44,24 @@ class Evaluator:
         """Return the bound of every point, float64[M] in nats."""
         return self._over(points, params, key, "bound")
 
+    def bounds_at(
+        self, params: Params, points: Points, key: PRNGKey, lams: np.ndarray
+    ) -> np.ndarray:
+        """Return the bound of every point at a lam of its own, on the draws of `bounds`."""
+        return self._over(points, params, key, "score", WIDTH, lams)
+
     def lams(self, params: Params, points: Points, key: PRNGKey, width: int = WIDTH) -> np.ndarray:
         """Return the lam that the mode gives every point, float64[M, P]."""
         return self._over(points, params, key, "infer", width)
 
     def _over(
-        self, points: Points, params: Params, key: PRNGKey, what: str, width: int = WIDTH
+        self,
+        points: Points,
+        params: Params,
+        key: PRNGKey,
+        what: str,
+        width: int = WIDTH,
+        *more: np.ndarray,
     ) -> np.ndarray:
         seen = points.ids < self.num_data
         parts: dict[bool, np.ndarray] = {}
@@ -58,7 +70,9 @@ class Evaluator:
             if chosen.size:
                 compiled = self._seen if known else self._unseen
                 rows = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], points.rows)
-                parts[known] = compiled.over(what, params, rows, points.ids[chosen], key, width)
+                own = [leaf[chosen] for leaf in more]
+                ids = points.ids[chosen]
+                parts[known] = compiled.over(what, params, rows, ids, key, width, *own)
         result = np.empty((len(points), *next(iter(parts.values())).shape[1:]))
         for known, values in parts.items():
             result[seen == known] = values
@@ -120,11 +134,14 @@ class _Compiled:
         def bound(
             shared: tuple[Params, PRNGKey], row: PyTree, number: Array, phi_row: PyTree
         ) -> Array:
+            return score(shared, row, number, phi_row, infer(shared, row, number, phi_row))
+
+        def score(
+            shared: tuple[Params, PRNGKey], row: PyTree, number: Array, phi_row: PyTree, lam: Lam
+        ) -> Array:
             params, key = own(shared[0], phi_row), shared[1]
-            x = x_of(row, number)
-            infer_key, bound_key = jax.random.split(jax.random.fold_in(key, number))
-            lam = problem.infer(params, x, infer_key)
-            target, family, _ = problem.local(params.theta, x, params.psi)
+            _, bound_key = jax.random.split(jax.random.fold_in(key, number))
+            target, family, _ = problem.local(params.theta, x_of(row, number), params.psi)
             return scoring(target, family, lam, bound_key).value
 
         def infer(
@@ -134,7 +151,11 @@ class _Compiled:
             infer_key, _ = jax.random.split(jax.random.fold_in(key, number))
             return problem.infer(params, x_of(row, number), infer_key)
 
-        self._functions = {"bound": bound, "infer": infer}
+        self._functions: dict[str, Callable[..., Any]] = {
+            "bound": bound,
+            "infer": infer,
+            "score": score,
+        }
         self._mapped: dict[tuple[str, int], Callable[..., Any]] = {}
 
     def over(
@@ -145,8 +166,9 @@ class _Compiled:
         ids: np.ndarray,
         key: PRNGKey,
         width: int,
+        *more: np.ndarray,
     ) -> np.ndarray:
         phi_rows = jax.tree.map(lambda leaf: leaf[ids], params.phi) if self.per_datapoint else {}
         shared = params._replace(phi=()) if self.per_datapoint else params
         mapped = self._mapped.setdefault((what, width), in_lanes(self._functions[what], width))
-        return mapped((shared, key), rows, ids, phi_rows)
+        return mapped((shared, key), rows, ids, phi_rows, *more)

@@ -10,6 +10,7 @@ from jaxtyping import Array
 from avi.abilities import KnownDensity, Reparametrised, StandardNormalPrior
 from avi.types import Estimate, Family, Kind, Lam, PRNGKey, Target
 
+ALIKE = 64  # units in the last place by which equal weights may differ
 BLOCK = 25  # draws decoded at a time: reports put a hundred points side by side
 
 
@@ -76,9 +77,13 @@ class ImportanceSampling:
 def pareto_khat(log_weights: Array) -> Array:
     """Return the Pareto shape k of the tail of exp(log_weights), float[S] with S >= 25.
 
-    Infinite where it has none that is finite, as where a single weight is all there is.
+    Infinite where it has none that is finite, as where a single weight is all there is. Zero where
+    all are alike but for rounding: q is p(z | x), and there is no tail.
     """
     from blackjax.diagnostics import psis_weights
 
-    khat = psis_weights(jnp.asarray(log_weights))[1]
-    return jnp.where(jnp.isnan(khat), jnp.inf, khat)
+    weights = jnp.asarray(log_weights)
+    khat = psis_weights(weights)[1]
+    rounding = ALIKE * jnp.finfo(weights.dtype).eps * jnp.maximum(jnp.abs(weights).max(), 1.0)
+    alike = jnp.ptp(weights) <= rounding
+    return jnp.where(alike, 0.0, jnp.where(jnp.isnan(khat), jnp.inf, khat))

@@ -2,38 +2,24 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm, rankdata
 
 from avi.engine.step import View
-from avi.evidence.none import NoEvidence
 from avi.experiment import Experiment
-from avi.gap.context import Clock, Context, Progress
-from avi.gap.folder import ledger
+from avi.gap.context import Progress
+from avi.gap.elsewhere import for_rows
 from avi.gap.measure import measure
 from avi.gap.statistics import LEVEL
 from avi.population import Points
 from avi.results.against import OtherRow, Score
 from avi.results.points import NOT_FINITE, Decomposition
 from avi.settings import GapSettings
-from avi.types import Origin, Params, Splits
+from avi.types import Params, Splits
 
 EDGE = 1e-9
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A data set whose rows are seen as observations from elsewhere are."""
-
-    view: View
-
-    def fixed(self) -> "_Seen":
-        """Return itself: nothing is drawn."""
-        return self
 
 
 def others(
@@ -57,17 +43,8 @@ def others(
         settings: of the report on the run's own rows.
         on_progress: hears what is going on; may raise to stop.
     """
-    experiment = replace(experiment, dataset=cast(Any, _Seen(view)), evidence=NoEvidence())
-    settings = replace(settings, splits=("test",), frontier=0, simulated=0, half_width=None)
-    context = Context(
-        experiment,
-        params,
-        splits._replace(origin=Origin()),
-        settings,
-        ledger(None, experiment, params, settings, None),
-        on_progress,
-        Clock(settings.seconds),
-        named={"test": points},
+    context = for_rows(
+        experiment, params, splits, points, view=view, settings=settings, on_progress=on_progress
     )
     found = measure(context).reported
     first = int(points.ids[0])

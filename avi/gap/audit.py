@@ -1,8 +1,9 @@
 """What the search for lam* may have missed: other starts on a random share, and a second search."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -72,28 +73,50 @@ class Audit:
         if context.compiled.knows_optimum or not context.settings.audit:
             return found
         found = {point: list(jobs) for point, jobs in found.items()}
-        waiting, better, held = list(found), list[Job](), list[Job]()
-        while waiting and context.clock.has_time(AUDIT_SHARE):
-            context.on_progress("second opinions", 1 - len(waiting) / len(found))
-            asked = waiting[: context.compiled.lanes]
-            waiting = waiting[context.compiled.lanes :]
-            climbing, stayed = self._ask(points, asked, found)
-            better, held = better + climbing, held + stayed
-            self.asked += len(asked)
-        if waiting:
-            context.notes.skip(f"a second opinion on {many(len(waiting), 'row')}: no time left.")
-        if better:
-            starts = _lams(better)
-            context.search(points, better, AUDIT_SHARE, "λ* from second opinions")
-            better += self._held(points, better, starts)
-        for job in better + held:
+        better, held = self.opinions(points, found)
+        for job in self.climbed(points, better) + held:
             if job.found is not None:
                 found[job.point].append(job)
                 self.gained += 1
         return found
 
+    def opinions(
+        self,
+        points: Points,
+        found: dict[int, list[Job]],
+        least: Mapping[int, float] = MappingProxyType({}),
+    ) -> tuple[list[Job], list[Job]]:
+        """Ask every point, and return the searches worth going on with, and starts above tops.
+
+        `least`: the nats beyond doubt from which one is worth it; any, where nothing is said.
+        """
+        context = self.context
+        waiting, better, held = list(found), list[Job](), list[Job]()
+        while waiting and context.clock.has_time(AUDIT_SHARE):
+            context.on_progress("second opinions", 1 - len(waiting) / len(found))
+            asked = waiting[: context.compiled.lanes]
+            waiting = waiting[context.compiled.lanes :]
+            climbing, stayed = self._ask(points, asked, found, least)
+            better, held = better + climbing, held + stayed
+            self.asked += len(asked)
+        if waiting:
+            context.notes.skip(f"a second opinion on {many(len(waiting), 'row')}: no time left.")
+        return better, held
+
+    def climbed(self, points: Points, better: list[Job]) -> list[Job]:
+        """Search on from opinions that lead higher; return the ends, and the starts above them."""
+        if not better:
+            return []
+        starts = _lams(better)
+        self.context.search(points, better, AUDIT_SHARE, "λ* from second opinions")
+        return better + self._held(points, better, starts)
+
     def _ask(
-        self, points: Points, asked: Sequence[int], found: dict[int, list[Job]]
+        self,
+        points: Points,
+        asked: Sequence[int],
+        found: dict[int, list[Job]],
+        least: Mapping[int, float],
     ) -> tuple[list[Job], list[Job]]:
         """Return the searches worth going on with, and the starts above the tops found so far."""
         compiled, index = self.context.compiled, np.array(asked)
@@ -107,7 +130,9 @@ class Audit:
         selection = self.context.selection(points)
         at_top = selection.values(asked, tops)
         leads = leads_over(selection.values(asked, ends), at_top)
-        pays = [certain(lead) > 0 for lead in leads]
+        pays = [
+            certain(lead) > least.get(point, 0.0) for point, lead in zip(asked, leads, strict=True)
+        ]
         better = [Job(p, SECOND, end) for p, end, yes in zip(asked, ends, pays, strict=True) if yes]
         rest = [place for place, yes in enumerate(pays) if not yes]
         jobs = [Job(asked[place], SECOND, starts[place]) for place in rest]

@@ -189,13 +189,17 @@ class Compiled:
 
     def _khat(self, shared: Shared, row: PyTree, number: Array, lam: Lam) -> Scalar:
         """Return the Pareto shape of p(x, z) / q(z; lam) on the draws that `_values` scores."""
+        return pareto_khat(self.weighted(shared, row, number, lam)[1])
+
+    def weighted(self, shared: Shared, row: PyTree, number: Array, lam: Lam) -> tuple[Array, Array]:
+        """Return draws z ~ q(z; lam), [S, ...], and log p(x, z) - log q(z; lam) of each, [S]."""
         local = self.local(shared, row, number, self.pair_objective)
         target, family = local.target, cast(Any, local.family)
 
-        def one(z: Array, log_q: Scalar) -> Scalar:
-            return target.model.log_joint(target.theta, target.x, z) - log_q
+        def one(z: Array, log_q: Scalar) -> tuple[Array, Scalar]:
+            return z, target.model.log_joint(target.theta, target.x, z) - log_q
 
-        def log_weights(pair_key: PRNGKey) -> Array:
+        def of_pair(pair_key: PRNGKey) -> tuple[Array, Array]:
             if not isinstance(family, Reparametrised):  # a mixture
                 z = jax.vmap(lambda key: family.sample(lam, key))(jax.random.split(pair_key))
                 return jax.vmap(lambda z: one(z, family.log_prob(lam, z)))(z)
@@ -203,7 +207,8 @@ class Compiled:
             return jax.vmap(lambda eps: one(*draw_and_log_prob(family, lam, eps)))(noise)
 
         keys = jax.random.split(jax.random.fold_in(shared.key, number), self.num_khat_pairs)
-        return pareto_khat(jax.lax.map(log_weights, keys, batch_size=5).ravel())
+        z, log_weights = jax.lax.map(of_pair, keys, batch_size=5)
+        return z.reshape(-1, *z.shape[2:]), log_weights.ravel()
 
     def evidence_of(self, evidence: Any) -> Callable[..., Estimate]:
         """Return the mapped estimator, compiled once for each."""

@@ -193,10 +193,13 @@ class Solved(NamedTuple):
 
 
 def conjugate_gradients(
-    curvature: Callable[[Array], Array], right: Array, most: int = MAX_ITERATIONS
+    curvature: Callable[[Array], Array],
+    right: Array,
+    most: int = MAX_ITERATIONS,
+    relative: float = RELATIVE_TOLERANCE,
 ) -> Solved:
     """Solve curvature @ solution = right, as far as the curvature is positive on the way."""
-    enough = jnp.maximum(RELATIVE_TOLERANCE * jnp.linalg.norm(right), ABSOLUTE_TOLERANCE)
+    enough = jnp.maximum(relative * jnp.linalg.norm(right), ABSOLUTE_TOLERANCE)
 
     def unfinished(carry: tuple) -> Array:
         found, residual, _ = carry

@@ -1,7 +1,8 @@
 """posterior.npz and posterior.csv: the posteriors of some rows, as `avi infer` writes them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -9,18 +10,38 @@ from jaxtyping import Float, Int
 
 from avi.errors import ConfigError
 from avi.results.record import lines_of
-from avi.results.store import Files, npz
+from avi.results.store import Files, npz, packed, unpacked
 from avi.rundir import atomic_write
+
+ACCEPTED, REFINED, FLAGGED = "accepted", "refined", "flagged"  # as the mode gives it, searched
+HEAVY, OTHER_START = "khat", "other-start"  # flags beside the ends of a search
+FILE, DRAWS = "posterior.npz", "draws.npz"
 
 
 class Posterior(NamedTuple):
-    """One line per row."""
+    """One line per row; None: nobody asked for it."""
 
     row: Int[np.ndarray, " n"]  # ids
     lam: Float[np.ndarray, "n P"]
     mean: Float[np.ndarray, "n D"]
     standard_deviation: Float[np.ndarray, "n D"]
     bound: Float[np.ndarray, " n"]  # nats
+    source: tuple[str, ...] | None = None
+    flags: tuple[str, ...] | None = None  # why a row is flagged
+    certificate: Float[np.ndarray, " n"] | None = None  # nats that lam lacks
+    certificate_se: Float[np.ndarray, " n"] | None = None
+    khat: Float[np.ndarray, " n"] | None = None
+    ms: Float[np.ndarray, " n"] | None = None
+    # What else was asked for, by name: each has the rows as its leading axis.
+    more: Mapping[str, np.ndarray] = MappingProxyType({})
+
+
+WORDS = ("source", "flags")  # in the file as bytes, a line for each row
+# In the table: what is said of a row before its numbers.
+ORDER = (
+    *("row", "source", "flags", "certificate", "certificate_se", "khat", "ms", "bound"),
+    *("mean", "standard_deviation"),
+)
 
 
 def write(
@@ -28,14 +49,40 @@ def write(
     posterior: Posterior,
     names: Sequence[str] | None = None,
     title: str = "document",
+    columns: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Path:
-    """Write both files and return the path of the table; `title` stands over the rows' names."""
-    atomic_write(folder / "posterior.npz", npz(posterior._asdict()))
-    lines = _lines(posterior)
+    """Write both files and return the path of the table.
+
+    Args:
+        folder: where to.
+        posterior: the rows.
+        names: of the rows, for the table.
+        title: over these names.
+        columns: of an array in `more`, what its columns are called; else they are numbered.
+    """
+    arrays = _by_name(posterior)
+    packed_too = {name: packed(a) if name in WORDS else a for name, a in arrays.items()}
+    atomic_write(folder / FILE, npz(packed_too))
+    lines = _lines(arrays, columns)
     if names is not None:
         lines = ([name, *line] for name, line in zip([title, *names], lines, strict=True))
     atomic_write(folder / "posterior.csv", lines_of(lines).encode())
     return folder / "posterior.csv"
+
+
+def write_draws(folder: Path, row: np.ndarray, draws: np.ndarray) -> None:
+    """Write draws.npz: the rows, and draws of each, [n, S, D], categories [n, S]."""
+    atomic_write(folder / DRAWS, npz({"row": row, "draws": draws}))
+
+
+def records(posterior: Posterior) -> list[dict[str, object]]:
+    """Return one record per row, as JSON has it: an array where there are several numbers."""
+    arrays = _by_name(posterior)
+    order = _order(arrays)
+    return [
+        {name: arrays[name][place].tolist() for name in order}
+        for place in range(len(posterior.row))
+    ]
 
 
 def read(folder: Path) -> Posterior:
@@ -44,24 +91,49 @@ def read(folder: Path) -> Posterior:
     Raises:
         ConfigError: there is no posterior.npz with all its arrays.
     """
-    found = Files(folder).arrays("posterior.npz")
-    if missing := [name for name in Posterior._fields if name not in found]:
-        raise ConfigError(
-            f"{folder}/posterior.npz has no {missing[0]}. `avi infer run=<run>` writes it."
-        )
-    return Posterior(**{name: found[name] for name in Posterior._fields})
+    found = Files(folder).arrays(FILE)
+    needed = [name for name in Posterior._fields if name not in Posterior._field_defaults]
+    if missing := [name for name in needed if name not in found]:
+        raise ConfigError(f"{folder}/{FILE} has no {missing[0]}. `avi infer run=<run>` writes it.")
+    known = {name: found.pop(name) for name in Posterior._fields if name in found}
+    words = {
+        name: unpacked(known.pop(name)) or ("",) * len(known["row"])
+        for name in WORDS
+        if name in known
+    }
+    return Posterior(**known, **words, more=found)  # type: ignore[arg-type]
 
 
-def _lines(posterior: Posterior) -> Iterator[list[str]]:
-    columns = [array[:, None] if array.ndim == 1 else array for array in posterior]
+def _by_name(posterior: Posterior) -> dict[str, np.ndarray]:
+    """Return what there is of each row, by the names of the files."""
+    fields = posterior._asdict()
+    more = fields.pop("more")
+    return {name: np.asarray(a) for name, a in {**fields, **more}.items() if a is not None}
+
+
+def _order(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    order = [*(name for name in ORDER if name in arrays), *arrays]
+    return [name for name in dict.fromkeys(order) if name != "lam"] + ["lam"]
+
+
+def _lines(
+    arrays: Mapping[str, np.ndarray], columns: Mapping[str, Sequence[str]]
+) -> Iterator[list[str]]:
+    """Yield the header and the rows: what is said of each, then its numbers, lam at last."""
+    order = _order(arrays)
+    flat = {name: arrays[name].reshape(len(arrays[name]), -1) for name in order}
     yield [
-        name if array.ndim == 1 else f"{name}_{number}"
-        for (name, array), column in zip(posterior._asdict().items(), columns, strict=True)
-        for number in range(column.shape[1])
+        f"{name}_{column}" if arrays[name].ndim > 1 else name
+        for name in order
+        for column in columns.get(name, range(flat[name].shape[1]))
     ]
-    for row in zip(*columns, strict=True):
+    for row in zip(*flat.values(), strict=True):
         yield [_digits(value) for part in row for value in part]
 
 
 def _digits(value: np.generic) -> str:
-    return str(int(value)) if isinstance(value, np.integer) else f"{value:.9g}"
+    if isinstance(value, np.str_):
+        return str(value)
+    if isinstance(value, np.integer):
+        return str(int(value))
+    return "" if np.isnan(value) else f"{value:.9g}"

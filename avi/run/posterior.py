@@ -1,8 +1,12 @@
 """`avi infer`: the posteriors of a run's rows, or of a person's own data."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from textwrap import wrap
+from time import perf_counter
 from typing import Any, Literal
 
 import jax
@@ -14,26 +18,34 @@ from avi.abilities import Documents, Incomplete
 from avi.engine.evaluator import Evaluator, moments
 from avi.engine.step import View
 from avi.errors import ConfigError, DataError, NonFiniteError
-from avi.population import Points
+from avi.gap.acceptance import MEANING, Judge, Judged, settings_for
+from avi.gap.context import Context
+from avi.gap.elsewhere import for_rows
+from avi.gap.same_bound import reported_bound
+from avi.population import Points, rows_at
+from avi.problem import Problem
 from avi.process.grammar import many, verb
 from avi.process.terminal import measured, say
 from avi.ragged import Document
 from avi.randomness import key_for
 from avi.results.facts import Cost
-from avi.results.posterior import Posterior, write
+from avi.results.posterior import ACCEPTED, FLAGGED, REFINED, Posterior, write, write_draws
 from avi.run.cost import measure
+from avi.run.requested import Rows, draws_of, requested, require
 from avi.run.searches import in_words, left_to_gain
 from avi.run.session import Session, open_for_others, open_session, require_same_data, restored
 from avi.rundir import RunDir, make_folder
 from avi.rundir.bounded import read_tree
-from avi.settings import SPLITS, Split
-from avi.types import Params, X
+from avi.settings import SPLITS, InferSettings, Split
+from avi.types import Params, PRNGKey, X
 
 DRAWS = 100  # S of each bound
+OF_JUDGING = ("source", "flags", "certificate", "certificate_se", "khat", "ms")
 
 
 def main(
     run: Path,
+    wanted: InferSettings,
     split: Split = "test",
     data: Path | None = None,
     out: Path | None = None,
@@ -41,7 +53,7 @@ def main(
     checkpoint: int | Literal["best"] | None = None,
     words: Sequence[str] = (),
 ) -> Posterior:
-    """Write posterior.npz and posterior.csv: row, lam, posterior mean and deviation, bound.
+    """Write posterior.npz and posterior.csv: of each row q, whether it stands, and its bound.
 
     Rows are those of the person's own file, counted from 0.
 
@@ -50,6 +62,7 @@ def main(
 
     Args:
         run: a run folder.
+        wanted: what makes a q accepted, what is tried where it is not, and what else is written.
         split: whose rows, unless `data` names a file of observations (.npz, .npy, .csv or .tsv,
             one row each; documents in the form of the run's own): in the form of the run's own
             file under dataset=file, else, and where grey values are binarised, as a bound scores x.
@@ -69,6 +82,7 @@ def main(
         tree = override(tree, words)
     opened = open_session if data is None else open_for_others
     session = opened(tree, folder)
+    require(session.experiment.problem, wanted)
     state, step = restored(session, folder, checkpoint)
     name: str = split
     names: Sequence[str] | None
@@ -84,17 +98,25 @@ def main(
         raise ConfigError(f"the {name} split of this data set is empty. Try split=train.")
     out = out if out is not None else run / "infer" / name
     make_folder(out)
-    found = posteriors(session, evaluator, state.params, points)
+    found, judged = posteriors(session, evaluator, state.params, points, wanted)
     named = None if names is None else [names[row] for row in rows]
     written = found._replace(row=rows)
     title = "name" if session.splits.vocabulary is None else "document"
-    table = write(out, written, named, title)
+    columns = {} if origin.columns is None else {"decoded": origin.columns}
+    table = write(out, written, named, title, columns)
+    if wanted.draws:
+        keys = jax.vmap(partial(jax.random.fold_in, _key(session)))(points.ids)
+        keys = jax.vmap(lambda key: jax.random.split(key, wanted.draws))(keys)
+        write_draws(out, rows, draws_of(session.experiment.problem, state.params, found.lam, keys))
     cost = measure(session, state.params, evaluator, points)
     ending = ""
-    if not (points.ids < session.spec.num_data).all():
+    if judged is None and not (points.ids < session.spec.num_data).all():
         left = left_to_gain(session, state.params, points, found.lam, evaluator.view)
         ending = in_words(session, left)
     _tell(session.experiment.problem.bound_name, found, step, cost, ending)
+    if judged is not None:
+        for line in verdicts(session.experiment.problem, judged, wanted):
+            say(line)
     say(str(table))
     _require_finite(found.bound, rows, table)
     return written
@@ -256,18 +278,99 @@ def _structured(example: X, x: PyTree) -> PyTree[np.ndarray]:
     return found
 
 
-def posteriors(session: Session, evaluator: Evaluator, params: Params, points: Points) -> Posterior:
-    """Return q(z | x) of the points under the trained mode, and the bound of each."""
-    key = key_for(session.experiment.seed, "infer")
+def posteriors(
+    session: Session,
+    evaluator: Evaluator,
+    params: Params,
+    points: Points,
+    wanted: InferSettings,
+    judge: Judge | None = None,
+) -> tuple[Posterior, Judged | None]:
+    """Return q(z | x) of the points, under the mode or refined, and what was found of each.
+
+    Args:
+        session: the run.
+        evaluator: of these rows.
+        params: of the checkpoint.
+        points: the rows.
+        wanted: what is asked.
+        judge: of an earlier call with the same wishes, which is ready; None: a new one.
+    """
+    problem, key = session.experiment.problem, _key(session)
+    evaluator.lams(params, rows_at(points, np.array([0])), key)  # compiled: what follows is timed
+    began = perf_counter()
     lam = evaluator.lams(params, points, key)
-    mean, deviation = moments(session.experiment.problem, params.psi, lam)
-    return Posterior(
+    seconds = perf_counter() - began
+    judging: tuple[Context, Judged] | None = None
+    if wanted.certify:
+        judge = judge or judge_of(session, evaluator, params, points, wanted)
+        judged = judge(points, lam, seconds, refines=wanted.budget > 0)
+        judging, lam = (judge.context, judged), judged.lam
+    mean, deviation = moments(problem, params.psi, lam)
+    rows = Rows(problem, params, points, evaluator.view, lam, mean, judging)
+    found = Posterior(
         row=points.ids,
         lam=lam,
         mean=mean,
         standard_deviation=deviation,
-        bound=evaluator.bounds(params, points, key),
+        bound=evaluator.bounds_at(params, points, key, lam),
+        more=requested(rows, wanted),
     )
+    if judging is None:
+        return found, None
+    said = {name: getattr(judging[1], name) for name in OF_JUDGING}
+    return found._replace(**said), judging[1]
+
+
+def judge_of(
+    session: Session,
+    evaluator: Evaluator,
+    params: Params,
+    points: Points,
+    wanted: InferSettings,
+) -> Judge:
+    """Return what says of such rows, seen as `evaluator` sees them, whether their q stands."""
+    experiment = session.experiment
+    return Judge(
+        for_rows(
+            experiment,
+            params,
+            session.splits,
+            points,
+            view=evaluator.view,
+            settings=settings_for(experiment.gap, wanted),
+            on_progress=lambda what, share: None,
+        )
+    )
+
+
+def _key(session: Session) -> PRNGKey:
+    return key_for(session.experiment.seed, "infer")
+
+
+def verdicts(problem: Problem, judged: Judged, wanted: InferSettings) -> list[str]:
+    """Return what the terminal says of the rows: why some are flagged, and the sum of it."""
+    flags = Counter(flag for why in judged.flags for flag in why.split())
+    lines = [
+        line
+        for flag, number in flags.items()
+        for line in wrap(f"{flag}, {many(number, 'row')}: {MEANING[flag]}", 80)
+    ]
+    if (name := reported_bound(problem)) != problem.bound_name:
+        said = f"trained by the {problem.bound_name}; certificates and refining are of the {name}."
+        lines += wrap(said, 80)
+    sources, total = Counter(judged.source), len(judged.source)
+    bought = ""
+    if number := len(judged.gains):
+        spread = judged.gains.std(ddof=1) / np.sqrt(number) if number > 1 else np.nan
+        bought = f" by {measured(judged.gains.mean(), spread).strip()}"
+    if wanted.budget and sources[ACCEPTED] < total:
+        bought += f" in {judged.seconds:.1f} s"
+    lines.append(
+        f"accepted {sources[ACCEPTED]} of {total}, refined {sources[REFINED]}{bought}, flagged "
+        f"{sources[FLAGGED]}"
+    )
+    return lines
 
 
 def _tell(name: str, found: Posterior, step: int, cost: Cost, ending: str) -> None:

@@ -53,15 +53,48 @@ def runs(tmp_path_factory):
 def test_posteriors_and_bounds_are_those_of_infer(name, runs, tmp_path):
     x = runs[name].sample(6).x
     np.save(tmp_path / "new.npy", x)
-    found = avi.infer(runs[name], f"data={tmp_path / 'new.npy'}", f"out={tmp_path / 'there'}")
+    words = (f"data={tmp_path / 'new.npy'}", f"out={tmp_path / 'there'}", "certify=false")
+    found = avi.infer(runs[name], *words)
     written = posterior.read(tmp_path / "there")
-    q = runs[name].posterior(x)
+    q = runs[name].posterior(x, certify=False)
     for one in (found, written):
         np.testing.assert_allclose(q.mean, one.mean, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(q.sd, one.standard_deviation, rtol=1e-5)
         np.testing.assert_allclose(runs[name].bound(x), one.bound, rtol=1e-5)
-    single = runs[name].posterior(x[2])
+        np.testing.assert_allclose(q.bound, one.bound, rtol=1e-5)
+    assert written.source is None
+    single = runs[name].posterior(x[2], certify=False)
     assert single.mean.shape == (1, 2)
+
+
+def test_a_q_is_judged_as_by_infer_and_its_file_says_the_same(runs, tmp_path):
+    """One row as the model draws it, one of noise, one that training never saw the like of."""
+    run = runs["encoder"]
+    noise = np.random.default_rng(0).integers(0, 2, 64)
+    x = np.stack([*run.sample(1).x, noise, np.ones(64)])
+    np.save(tmp_path / "new.npy", x)
+    asked = {"tolerance": 0.2, "budget": 20_000, "psis": True}
+    q = run.posterior(x, **asked, decoded=True)
+    words = [f"{name}={value}" for name, value in asked.items()]
+    places = (f"data={tmp_path / 'new.npy'}", f"out={tmp_path / 'there'}")
+    found = avi.infer(run, *places, *words, "draws=3")
+    written = posterior.read(tmp_path / "there")
+    for one in (found, written):
+        assert (one.source, one.flags) == (q.source, q.flags)
+        np.testing.assert_allclose(one.lam, q.lam, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(one.certificate, q.certificate, rtol=1e-2, atol=1e-4)
+        np.testing.assert_allclose(one.bound, q.bound, rtol=1e-5)
+        for name, array in one.more.items():
+            np.testing.assert_allclose(array, q.more[name], rtol=1e-3, atol=1e-4)
+    assert set(written.more) == set(q.more) - {"decoded"}
+    assert [bool(why) for why in q.flags] == [source == "flagged" for source in q.source]
+    own = run.posterior(x, certify=False)
+    # Whatever was refined is better than what the encoder gave.
+    moved = (q.lam != own.lam).any(axis=1)
+    assert np.all(q.bound[moved] > own.bound[moved])
+    assert np.all(np.array(q.source)[moved] != "accepted")
+    with np.load(tmp_path / "there" / "draws.npz") as file:
+        assert file["draws"].shape == (3, 3, 2)
 
 
 def test_a_run_computes_in_its_own_precision_and_leaves_jax_as_it_was(runs):
@@ -69,12 +102,12 @@ def test_a_run_computes_in_its_own_precision_and_leaves_jax_as_it_was(runs):
     assert runs["encoder"].sample(3).z.dtype == np.float32
     assert runs["double"].sample(3).z.dtype == np.float64
     assert not jax.config.read("jax_enable_x64")
-    assert runs["encoder"].posterior(x).mean.shape == (3, 2)
+    assert runs["encoder"].posterior(x, certify=False).mean.shape == (3, 2)
 
 
 def test_draws_have_the_moments_of_the_posterior(runs):
     x = runs["encoder"].sample(2).x
-    q = runs["encoder"].posterior(x, draws=20_000, seed=3)
+    q = runs["encoder"].posterior(x, draws=20_000, seed=3, certify=False)
     # A z-score beyond 5 happens in 6 of 10 million.
     assert np.abs((q.draws.mean(1) - q.mean) / (q.sd / np.sqrt(20_000))).max() < 5
     assert np.abs(q.draws.std(1) / q.sd - 1).max() < 5 / np.sqrt(2 * 20_000)
@@ -82,15 +115,16 @@ def test_draws_have_the_moments_of_the_posterior(runs):
 
 def test_missing_entries_categories_and_structured_rows(runs):
     x = np.array([0.3, np.nan, -1.0])
-    assert np.isfinite(runs["missing"].posterior(x).mean).all()
-    assert not np.array_equal(
-        runs["missing"].posterior(x).mean, runs["missing"].posterior([0.3, 0.0, -1.0]).mean
-    )
+    q = runs["missing"].posterior(x, decoded=True)
+    assert np.isfinite(q.mean).all()
+    assert np.isfinite(q.more["decoded"]).all()  # of what is missing, too
+    assert not np.array_equal(q.mean, runs["missing"].posterior([0.3, 0.0, -1.0]).mean)
     components = runs["mixture"].posterior(runs["mixture"].sample(4).x, draws=5)
+    assert set(components.source) <= {"accepted", "refined"}  # the exact posterior is known
     np.testing.assert_allclose(components.mean.sum(1), 1, rtol=1e-5)
     assert components.draws.shape == (4, 5)
     drawn = runs["groups"].sample(4).x
-    assert runs["groups"].posterior(drawn).mean.shape == (4, 6)
+    assert runs["groups"].posterior(drawn, certify=False).mean.shape == (4, 6)
     with pytest.raises(DataError, match="structure of training"):
         runs["groups"].posterior(drawn["value"])
 
@@ -149,7 +183,7 @@ def test_a_run_is_found_from_another_folder(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(runs["encoder"].folder.parent)
     run = avi.load("encoder")
     monkeypatch.chdir(tmp_path)
-    assert run.posterior(np.zeros(64)).mean.shape == (1, 2)
+    assert run.posterior(np.zeros(64), certify=False).mean.shape == (1, 2)
 
 
 def test_a_report_is_in_the_record_at_once(runs):

@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from avi.cli.command import NAMES, commands
 from avi.config import catalog
 from avi.errors import NonFiniteError, Preempted
 from avi.rundir import RunDir
+from avi.settings import InferSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -260,6 +262,11 @@ def test_a_failure_of_verify_that_nobody_listens_to_is_still_one(workplace, monk
         (["infer", "run=.", "split=tset"], "Did you mean test?"),
         (["infer", "run=.", "data=nowhere.csv"], "there is no such file"),
         (["infer", "run=.", "limit=many"], "expected a whole number"),
+        (["infer", "run=.", "tolerance=0"], "tolerance must be positive (nats)"),
+        (["infer", "run=.", "budget=many"], "budget: expected"),
+        (["infer", "run=.", "draws=-1"], "draws must be 0 or more; got -1"),
+        (["infer", "run=.", "psis=true", "certify=false"], "Leave one of the two out."),
+        (["infer", "run=.", "cerfity=false"], "Did you mean certify?"),
         (["compare"], "avi compare outputs/train/*"),
         (["compare", "nowhere"], "There is no folder nowhere"),
         (["verify", "onyl=x"], "Did you mean only?"),
@@ -579,12 +586,25 @@ def test_infer_compare_and_verify_get_their_words(calls, workplace):
         (workplace / name).mkdir()
     (workplace / "x=1.csv").touch()
     assert main.run(["infer", "run=c", "data=x=1.csv", "limit=5"]) == 0
-    assert main.run(["infer", "run=c", "split=train", "out=null", "mesh.devices=2"]) == 0
+    assert (
+        main.run(["infer", "run=c", "split=train", "out=null", "certify=false", "mesh.devices=2"])
+        == 0
+    )
+    usual = InferSettings(
+        certify=True,
+        tolerance=0.1,
+        budget=50_000,
+        draws=0,
+        decoded=False,
+        psis=False,
+        linear_response=False,
+    )
+    quick = replace(usual, certify=False)
     assert main.run(["compare", "a b", "c", "out=o"]) == 0
     assert main.run(["verify", "only=gaussian"]) == 0
     assert calls == [
-        ("infer", (Path("c"), "test", Path("x=1.csv"), None, 5, None, [])),
-        ("infer", (Path("c"), "train", None, None, None, None, ["mesh.devices=2"])),
+        ("infer", (Path("c"), usual, "test", Path("x=1.csv"), None, 5, None, [])),
+        ("infer", (Path("c"), quick, "train", None, None, None, None, ["mesh.devices=2"])),
         ("compare", ([Path("a b"), Path("c")], Path("o"))),
         ("verify", ("gaussian",)),
     ]

@@ -19,11 +19,16 @@ from scipy.optimize import minimize
 from avi.evidence.ais import AnnealedImportanceSampling
 from avi.evidence.quadrature import Quadrature
 from avi.families.gaussian import DiagonalGaussian
+from avi.gap.acceptance import Judge
 from avi.gap.context import Clock, Context, Ledger
 from avi.gap.ledger import LedgerFiles
 from avi.gap.measure import measure
+from avi.gap.statistics import mean_and_error
 from avi.objectives.elbo import Elbo
+from avi.population import Points
 from avi.problem import Problem, fit
+from avi.randomness import key_for
+from avi.results.posterior import ACCEPTED, REFINED
 from avi.types import Latent, Params, Splits
 
 WRONG = 0.05  # nats
@@ -214,10 +219,9 @@ def rows_of(model: Adversary, number: int) -> np.ndarray:
     return np.asarray(model.simulate(np, generator, z), np.float32)
 
 
-def referee(name: str, number: int) -> Verdict:
-    """Return how a whole report compares with the truth."""
-    model = ADVERSARIES[name]
-    rows = rows_of(model, number)
+def context_of(name: str, rows: np.ndarray, **changed: Any) -> Context:
+    """Return the context of a report on these rows, whose settings are `changed`."""
+    model, number = ADVERSARIES[name], len(rows)
     case = make_case(DiagonalGaussian(3))
     family, inference = DiagonalGaussian(model.size), case.experiment.problem.inference
     objective = fit(Elbo(1, antithetic=False), model, family)
@@ -232,15 +236,9 @@ def referee(name: str, number: int) -> Verdict:
     )
     phi = inference.init(jax.random.key(2), family, jnp.zeros(model.size), number)
     settings = dataclasses.replace(
-        SETTINGS,
-        num_points=number,
-        splits=("train",),
-        num_draws=1000,
-        width=100,
-        audit=0.1,
-        simulated=100 if model.size <= 2 else 0,
+        SETTINGS, num_points=number, splits=("train",), num_draws=1000, width=100, **changed
     )
-    context = Context(
+    return Context(
         experiment,
         Params(model.init(None, None), phi),
         Splits(rows, rows[:1], rows[:1]),
@@ -249,6 +247,13 @@ def referee(name: str, number: int) -> Verdict:
         lambda what, share: None,
         Clock(None),
     )
+
+
+def referee(name: str, number: int) -> Verdict:
+    """Return how a whole report compares with the truth."""
+    model = ADVERSARIES[name]
+    rows = rows_of(model, number)
+    context = context_of(name, rows, audit=0.1, simulated=100 if model.size <= 2 else 0)
     under_way = measure(context)
     summary, found = under_way.summary, under_way.reported
     believed = not {"precision_ok", "modes_ok"} & set(summary.validity.failed())
@@ -271,6 +276,49 @@ def referee(name: str, number: int) -> Verdict:
     return Verdict(
         name, len(ordered), certified, right, fooled, " ".join(summary.validity.failed())
     )
+
+
+class Acceptance(NamedTuple):
+    """What `avi infer` made of q from a hostile encoder."""
+
+    name: str
+    rows: int
+    accepted: int
+    refined: int
+    short: list[float]  # of the accepted and refined rows beyond the tolerance, nats they lack
+
+    def __str__(self):
+        return (
+            f"{self.name:16} {self.rows} rows, {self.accepted} accepted, {self.refined} refined, "
+            f"{len(self.short)} of these short {np.round(self.short, 2)}"
+        )
+
+
+def accepted(name: str, number: int, *, refines: bool) -> Acceptance:
+    """Return how many accepted rows are short of the best member, found without avi.
+
+    The encoder is warm on whatever hill lies next to a draw of the prior: its q are tops of hills,
+    of the wrong one where there are several, and every other row is off its top.
+    """
+    rows, tolerance = rows_of(ADVERSARIES[name], number), 0.1
+    context = context_of(name, rows, audit=1.0, tolerance=tolerance)
+    compiled, points = context.compiled, Points(rows, np.arange(number))
+    zero = np.zeros(number, int)
+    state = compiled.begin(rows, points.ids, compiled.starts[2](rows, points.ids))
+    _, lams = compiled.advance(rows, points.ids, zero, zero, state)
+    off = 0.5 * np.random.default_rng(1).standard_normal(lams.shape)
+    size = ADVERSARIES[name].size
+    lams[::2, :size] += (off * np.exp(lams[:, [*range(size, 2 * size)] * 2]))[::2, :size]
+    found = Judge(context)(points, lams, 0.0, refines=refines)
+    values = compiled.values(key_for(1, "score"), rows, points.ids, found.lam)
+    short = []
+    for place in np.flatnonzero(np.array(found.flags) == ""):
+        _, best = truth(name, rows[place].astype(np.float64))
+        bound, error = mean_and_error(values[place])
+        if best - bound > tolerance + Z * error:
+            short.append(best - bound)
+    sources = found.source
+    return Acceptance(name, number, sources.count(ACCEPTED), sources.count(REFINED), short)
 
 
 def truth(name: str, x: np.ndarray) -> tuple[float, float]:
