@@ -134,9 +134,14 @@ def _check_data(problem: Problem, dataset: Dataset) -> None:
     _check_support(problem.model, dataset)
 
 
-def _check_support(model: Model, dataset: Dataset) -> None:
+def is_held(model: Model, dataset: Dataset) -> bool:
+    """Return whether the model's likelihood gives such data a density."""
     # A support of one's own is that of one's own data.
-    if dataset.support not in HOLDS.get(model.support, (model.support,)):
+    return dataset.support in HOLDS.get(model.support, (model.support,))
+
+
+def _check_support(model: Model, dataset: Dataset) -> None:
+    if not is_held(model, dataset):
         raise ConfigError(
             f"the likelihood of {type(model).__name__} is a density of {model.support} data; these "
             f"are {dataset.support}. {_other_support(model, dataset)}"

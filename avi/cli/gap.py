@@ -1,15 +1,17 @@
 """`avi gap`: measure what inference loses on a trained run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avi.cli.command import Command, Line, work_on
 from avi.cli.words import checkpoint, data_file, halves, own_keys, own_words, run_folder
 from avi.config import catalog
+from avi.errors import ConfigError
 
 if TYPE_CHECKING:
     from avi.results.gap import GapSummary
+    from avi.run.against import Named
 
 OPEN = ("gap.", "evidence", "refine", "device", "mesh.")  # what a report may change in a run
 REPLACEABLE = ("evidence", "refine")  # the groups among them
@@ -37,12 +39,38 @@ def prepared(words: list[str]) -> tuple[Path, Callable[[], "GapSummary"]]:
     tree = override(tree, [word for word in others if halves(word)[0] not in chosen])
     sound = checked(tree)
     require_effect(typed, sound)
-    against = data_file(own, "against")
+    against = _against(own, tree)
     families = {name: replace_groups(tree, {"family": name})["family"] for name in names}
 
     from avi.run import measure
 
     return folder, lambda: measure.main(folder, sound, step, families, against)
+
+
+def _against(own: Mapping[str, str], tree: Mapping[str, Any]) -> "Path | Named | None":
+    """Return the file of other rows, or the data set that against= names."""
+    name = own.get("against")
+    if name is None or Path(name).exists():
+        return data_file(own, "against")
+    known = catalog.groups()["dataset"]
+    if name not in known:
+        from avi.config.schema import nearest
+
+        raise ConfigError(
+            f"against={name}: there is no such file or folder, nor a data set of that name: "
+            f"{', '.join(known)}.{nearest(name, known)}"
+        )
+    from avi.config.compose import replace_groups
+    from avi.run.against import Named
+
+    node = replace_groups(tree, {"dataset": name})["dataset"]
+    if node.get("path", name) is None:
+        raise ConfigError(
+            f"against={name}: that is a form of files, not a data set. Name the file itself: "
+            "against=<file>"
+        )
+    budget = tree["dataset"]["device_budget"]  # which is of the machine, not of the rows
+    return Named(name, {**node, "device_budget": budget})
 
 
 def offer(line: Line) -> list[str]:
@@ -82,6 +110,7 @@ COMMAND = Command(
   avi gap run=<folder> family=[diagonal_gaussian,coupling_flow]
                                             what a richer family would buy
   avi gap run=<folder> against=other.npy    do its rows belong to the run's own?
+  avi gap run=<folder> against=digits       ... or those of a data set
 """,
     run=run,
     offer=offer,

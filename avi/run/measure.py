@@ -18,7 +18,7 @@ from avi.results import ladder
 from avi.results.gap import GapSummary
 from avi.results.ladder import Ladder
 from avi.results.store import Files
-from avi.run.against import measure_against, read_others
+from avi.run.against import Named, measure_against, read_others
 from avi.run.product import End, Made, Product
 from avi.run.session import Session, open_session, require_same_data, restored
 from avi.rundir import RunDir, instruction_set, versions
@@ -34,7 +34,7 @@ def main(
     tree: Mapping[str, Any],
     checkpoint: int | Literal["best"] | None = None,
     families: Mapping[str, Any] = MappingProxyType({}),
-    against: Path | None = None,
+    against: Path | Named | None = None,
 ) -> GapSummary:
     """Write gap/ and the page of `run`, and return the report; one that was killed goes on.
 
@@ -43,7 +43,7 @@ def main(
         tree: its configuration, changed where the words of the command said so.
         checkpoint: step of the checkpoint, or the best on validation; None: the newest.
         families: the configuration of each family to compare on the same rows, by name.
-        against: a file of other rows, measured beside the run's own.
+        against: a file of other rows, or a data set, measured beside the run's own.
 
     Raises:
         DataError: the rows are not those that the run began with.
