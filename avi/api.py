@@ -6,7 +6,7 @@ what a function raises is one of `avi.errors`, with the sentence that the shell 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from avi.comparison.runs import Row
     from avi.engine.evaluator import Evaluator
     from avi.gap.acceptance import Judge
+    from avi.results.calibration import Calibration
     from avi.results.gap import GapSummary
     from avi.results.run import Run as Record
     from avi.run.session import Session
@@ -165,10 +166,14 @@ class Run:
             model: Any = session.experiment.problem.model
             if not isinstance(model, Decodable):
                 raise ConfigError(f"{type(model).__name__} has no mean of x given z.")
-            rows = jnp.atleast_2d(jnp.asarray(np.asarray(z, np.float64), float))
             size = session.experiment.problem.family.latent.size
+            expected = f"z: expected finite numbers, [{size}] or [n, {size}]."
+            try:
+                rows = jnp.atleast_2d(jnp.asarray(np.asarray(z, np.float64), float))
+            except (TypeError, ValueError) as error:
+                raise DataError(expected) from error
             if rows.ndim != 2 or rows.shape[1] != size or not np.isfinite(rows).all():
-                raise DataError(f"z: expected finite numbers, [{size}] or [n, {size}].")
+                raise DataError(expected)
             like = session.spec.example
             means = jax.jit(jax.vmap(lambda z: model.decode(params.theta, z, like)))(rows)
             return jax.tree.map(np.asarray, means)
@@ -254,9 +259,16 @@ def load(folder: str | Path, checkpoint: Checkpoint = None) -> Run:
     """Return the run in `folder`; neither its data nor jax is needed before a number is asked for.
 
     Raises:
-        ConfigError: it is not a run folder.
+        ConfigError: it is not a run folder, or no folder at all.
     """
-    run = Run(Path(folder).expanduser().absolute(), checkpoint)
+    from avi.errors import ConfigError
+
+    whole = isinstance(checkpoint, int | np.integer) and not isinstance(checkpoint, bool)
+    if not (checkpoint is None or checkpoint == "best" or (whole and checkpoint >= 0)):
+        raise ConfigError(
+            f"checkpoint: expected a step, best, or None for the newest; got {checkpoint!r}."
+        )
+    run = Run(_folder(folder).absolute(), checkpoint)
     _ = run.record
     return run
 
@@ -271,9 +283,10 @@ def train(words: Sequence[str] = ()) -> Run:
     from avi.config.compose import compose
     from avi.launch.places import train_here
 
-    require_once(list(words))
+    words = _words(words)
+    require_once(words)
     with _jax_as_it_was():
-        return load(train_here(compose(list(words))[0]))
+        return load(train_here(compose(words)[0]))
 
 
 def import_weights(words: Sequence[str]) -> Run:
@@ -286,7 +299,7 @@ def import_weights(words: Sequence[str]) -> Run:
 
     from avi.launch.places import train_here
 
-    job = import_module("avi.cli.import").prepared(list(words))  # a name that Python keeps
+    job = import_module("avi.cli.import").prepared(_words(words))  # a name that Python keeps
     with _jax_as_it_was():
         return load(train_here(job))
 
@@ -299,8 +312,23 @@ def gap(run: Run | str | Path, *words: str) -> GapSummary:
     """
     from avi.cli.gap import prepared
 
-    folder = run.folder if isinstance(run, Run) else Path(run)
-    _, work = prepared([f"run={folder}", *words])
+    _, work = prepared([f"run={_folder(run)}", *_words(words)])
+    with _jax_as_it_was():
+        return work()
+
+
+def calibrate(run: Run | str | Path, *words: str) -> Calibration:
+    """Calibrate a run on rows of its own model, as `avi calibrate run=<folder> <words>`.
+
+    Returns:
+        The record that `calibration.json` holds.
+
+    Raises:
+        Refusal: as the command would say.
+    """
+    from avi.cli.calibrate import prepared
+
+    _, work = prepared([f"run={_folder(run)}", *_words(words)], quiet=False)
     with _jax_as_it_was():
         return work()
 
@@ -314,8 +342,7 @@ def infer(run: Run | str | Path, *words: str) -> Any:
     """
     from avi.cli.infer import prepared
 
-    folder = run.folder if isinstance(run, Run) else Path(run)
-    _, work = prepared([f"run={folder}", *words])
+    _, work = prepared([f"run={_folder(run)}", *_words(words)])
     with _jax_as_it_was():
         return work()
 
@@ -323,9 +350,46 @@ def infer(run: Run | str | Path, *words: str) -> Any:
 def compare(runs: Sequence[Run | str | Path], out: str | Path | None = None) -> list[Row]:
     """Write the comparison of several runs, as `avi compare <folders>`, and return its rows."""
     from avi.cli.compare import main
+    from avi.errors import ConfigError
 
-    folders = [run.folder if isinstance(run, Run) else Path(run) for run in runs]
-    return main(folders, None if out is None else Path(out)).rows
+    if isinstance(runs, Run | str | Path) or not isinstance(runs, Iterable):
+        raise ConfigError(f"runs: expected a list of runs or of their folders; got {runs!r}.")
+    folders = [_folder(run) for run in runs]
+    if not folders:
+        raise ConfigError("Which runs? The list is empty.")
+    return main(folders, None if out is None else _folder(out, "out")).rows
+
+
+def _folder(run: Any, name: str = "run") -> Path:
+    """Return the folder of a run, or that is one.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    from avi.errors import ConfigError
+
+    if isinstance(run, Run):
+        return run.folder
+    if not isinstance(run, str | Path):
+        raise ConfigError(f"{name}: expected a run or the path of a folder; got {run!r}.")
+    return Path(run).expanduser()
+
+
+def _words(words: Any) -> list[str]:
+    """Return the words of a command.
+
+    Raises:
+        ConfigError: they are no list of words.
+    """
+    from avi.errors import ConfigError
+
+    alone = isinstance(words, str) or not isinstance(words, Iterable)
+    for word in [words] if alone else words:
+        if alone or not isinstance(word, str):
+            raise ConfigError(
+                f'words: expected words such as "train.epochs=20", each a text; got {word!r}.'
+            )
+    return list(words)
 
 
 def _require_whole(**numbers: Any) -> None:

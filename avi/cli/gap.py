@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avi.cli.command import Command, Line, work_on
+from avi.cli.tables import flagged, print_json, talk_aside
 from avi.cli.words import checkpoint, data_file, halves, own_keys, own_words, run_folder
 from avi.config import catalog
 from avi.errors import ConfigError
@@ -19,7 +20,24 @@ REPLACEABLE = ("evidence", "refine")  # the groups among them
 
 def run(words: list[str]) -> int:
     """Measure a run's gap: its own configuration, changed by gap.yaml, then by the words."""
-    return work_on(*prepared(words))
+    flags, others = flagged(words)
+    folder, work = prepared(others)
+    if "--json" not in flags:
+        return work_on(folder, work)
+
+    def told() -> None:
+        from avi.results import against, ladder
+        from avi.results.record import plain
+        from avi.results.store import Files
+
+        with talk_aside():
+            found = plain(work())
+        files = Files(folder)  # which have what was asked for beside the report, and nothing else
+        climbed = ladder.read(files)
+        beside = {"against": against.read(files), "ladder": climbed if climbed.rungs else None}
+        print_json([{**found, **beside}])
+
+    return work_on(folder, told)
 
 
 def prepared(words: list[str]) -> tuple[Path, Callable[[], "GapSummary"]]:
@@ -74,9 +92,11 @@ def _against(own: Mapping[str, str], tree: Mapping[str, Any]) -> "Path | Named |
 
 
 def offer(line: Line) -> list[str]:
-    """Return its own keys, and those of the run that it may change."""
+    """Return its own keys, those of the run that it may change, and its flag."""
     from avi.cli import offers
 
+    if line.current.startswith("-"):
+        return offers.starting(line.current, ["--json"])
     of_the_run = offers.keys_of_training(line.chosen)
     return offers.settings(
         line, [*own_keys("gap"), *(key for key in of_the_run if key.startswith(OPEN))]
@@ -111,6 +131,7 @@ COMMAND = Command(
                                             what a richer family would buy
   avi gap run=<folder> against=other.npy    do its rows belong to the run's own?
   avi gap run=<folder> against=digits       ... or those of a data set
+  avi gap run=<folder> --json               for programs
 """,
     run=run,
     offer=offer,

@@ -1,6 +1,7 @@
 """`avi list`: every choice of every group."""
 
 from avi.cli.command import Command, Line
+from avi.cli.tables import flagged, print_json
 from avi.cli.words import with_folders
 from avi.config import catalog
 from avi.errors import ConfigError
@@ -8,6 +9,7 @@ from avi.errors import ConfigError
 
 def run(words: list[str]) -> int:
     """Print the choices of all groups or of those named."""
+    flags, words = flagged(words)
     from avi.cli.help import choices
     from avi.config.schema import nearest
 
@@ -19,21 +21,30 @@ def run(words: list[str]) -> int:
             raise ConfigError(
                 f"There is no group {word}; choose from: {names}.{nearest(word, known)}"
             )
-    print(choices(words or list(known)))
+    if "--json" in flags:
+        print_json(
+            [
+                {"group": group, "choice": choice, "what": catalog.description(path)}
+                for group in words or known
+                for choice, path in known[group].items()
+            ]
+        )
+    else:
+        print(choices(words or list(known)))
     return 0
 
 
 def offer(line: Line) -> list[str]:
-    """Return the groups."""
+    """Return the groups, and its flag."""
     from avi.cli import offers
 
-    return offers.starting(line.current, catalog.groups())
+    return offers.starting(line.current, [*catalog.groups(), "--json"])
 
 
 COMMAND = Command(
     name="list",
     summary="show every choice of every group, e.g. `avi list dataset`",
-    usage="avi list [-cd <folder>] [group ...]",
+    usage="avi list [-cd <folder>] [group ...] [--json]",
     examples="""\
   avi list
   avi list dataset model

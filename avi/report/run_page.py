@@ -77,9 +77,8 @@ def figure(run: Run, name: str) -> "Figure":
     if name == "gap" and run.gap is not None:
         return drawings.gap_figure(stacks(run), point_gaps(run), run.gap_name)
     lacking = {"elbo": "no bound has been measured", "gap": "it has no gap report: try avi gap"}
-    raise ConfigError(
-        f"{run.folder} has no figure {name!r}: {lacking.get(name, 'the figures are elbo and gap')}."
-    )
+    why = lacking.get(str(name), "the figures are elbo and gap")
+    raise ConfigError(f"{run.folder} has no figure {name!r}: {why}.")
 
 
 def report(run: Run) -> str:

@@ -245,9 +245,9 @@ def rows_of(session: Session, x: PyTree) -> PyTree[np.ndarray]:
     if not masks and not isinstance(example, jax.Array | np.ndarray):
         return _structured(example, x)
     size = example["value"].size if masks else example.size
-    if isinstance(x, np.ma.MaskedArray) or np.iscomplexobj(x):
-        raise DataError("x: expected plain real numbers; got a masked or a complex array.")
     try:
+        if isinstance(x, np.ma.MaskedArray) or np.iscomplexobj(x):
+            raise DataError("x: expected plain real numbers; got a masked or a complex array.")
         rows = np.asarray(x, np.float64)
         single = rows.ndim == 1 or (rows.ndim > 1 and rows.shape == np.shape(example))
         rows = rows.reshape(1, -1) if single else rows.reshape(len(rows), -1)
@@ -268,7 +268,12 @@ def _structured(example: X, x: PyTree) -> PyTree[np.ndarray]:
         raise DataError(f"x: expected the structure of training, {wanted}; got {got}.")
 
     def many(like: Array, given: Any) -> np.ndarray:
-        rows = np.asarray(given)
+        try:
+            rows = np.asarray(given)
+        except ValueError as error:
+            raise DataError(f"x: expected numbers, parts of shape {like.shape}.") from error
+        if rows.dtype.kind not in "biuf":
+            raise DataError(f"x: expected numbers, parts of shape {like.shape}.")
         rows = rows[None] if rows.shape == like.shape else rows
         if rows.shape[1:] != like.shape:
             raise DataError(f"x: expected parts of shape {like.shape}; got {rows.shape[1:]}.")

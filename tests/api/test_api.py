@@ -1,6 +1,7 @@
 """avi in Python: the page that tells of it runs, and its numbers are those of the commands."""
 
 import doctest
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import avi
+from avi.cli import main
 from avi.errors import ConfigError, DataError, Refusal
 from avi.results import posterior
 
@@ -165,6 +167,44 @@ def test_what_is_not_there_is_said(runs, tmp_path):
         avi.nothing  # noqa: B018
 
 
+BAD = {
+    "a folder that is none": (lambda run: avi.load(3), "expected a run or the path of a folder; g"),
+    "a checkpoint": (lambda run: avi.load(run.folder, "newest"), "expected a step, best, or None"),
+    "a seed": (lambda run: run.sample(1, seed="x"), "seed must be a whole number"),
+    "text for x": (lambda run: run.bound("x"), "x: expected numbers"),
+    "lines of two lengths": (lambda run: run.bound([[1, 0], [1]]), "x: expected numbers"),
+    "no rows": (lambda run: run.bound(np.zeros((0, 64))), "x: expected numbers"),
+    "text for z": (lambda run: run.decode("z"), r"z: expected finite numbers, \[2\] or"),
+    "a tolerance": (lambda run: run.posterior([0] * 64, tolerance="a"), "tolerance: expected a"),
+    "a budget": (lambda run: run.posterior([0] * 64, budget=2.5), "budget: expected an integer"),
+    "a setting": (lambda run: run.posterior([0] * 64, tolerence=1), "Did you mean tolerance"),
+    "a figure": (lambda run: run.figure(["elbo"]), "the figures are elbo and gap"),
+    "a word of gap": (lambda run: run.gap(3), "expected words such as"),
+    "a word of infer": (lambda run: avi.infer(run, ["limit=3"]), "expected words such as"),
+    "a run": (lambda run: avi.gap(None), "expected a run or the path of a folder; got None"),
+    "a run to calibrate": (lambda run: avi.calibrate(7), "expected a run or the path"),
+    "words in one text": (lambda run: avi.train("model=vae"), "expected words such as"),
+    "no words": (lambda run: avi.import_weights(None), "expected words such as"),
+    "one run to compare": (lambda run: avi.compare(run), "expected a list of runs"),
+    "no run to compare": (lambda run: avi.compare([]), "The list is empty"),
+    "a place": (lambda run: avi.compare([run], out=3), "out: expected a run or the path"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_call_of_the_wrong_type_is_refused_in_a_sentence(name, runs):
+    call, said = BAD[name]
+    with pytest.raises(Refusal, match=said):
+        call(runs["encoder"])
+
+
+def test_a_run_is_calibrated_as_by_the_command(runs):
+    words = ("calibrate.num_points=20", "calibrate.search=false")
+    found = avi.calibrate(runs["encoder"], *words)
+    assert (found.n, found.best) == (20, None)
+    assert avi.load(runs["encoder"].folder).record.calibration.own == found.own
+
+
 @pytest.mark.parametrize("number", [-1, 2.5, "3", True])
 def test_numbers_of_draws_are_whole(number, runs):
     with pytest.raises(ConfigError, match="n must be a whole number"):
@@ -191,6 +231,14 @@ def test_a_report_is_in_the_record_at_once(runs):
     assert run.record.gap is None
     report = run.gap("gap.splits=[test]", "gap.num_points=10", "gap.frontier=0")
     assert run.record.gap.splits["test"].n == report.splits["test"].n == 10
+
+
+def test_a_report_as_json_is_all_that_is_printed(runs, capsys):
+    words = "gap.splits=[test] gap.num_points=10 gap.frontier=0 evidence=exact --json".split()
+    assert main.run(["gap", f"run={runs['mixture'].folder}", *words]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["splits"]["test"]["n"] == 10
+    assert (found["against"], found["ladder"]) == (None, None)
 
 
 def test_a_run_says_what_it_is(runs):

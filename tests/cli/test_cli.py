@@ -21,6 +21,7 @@ from avi.config import catalog
 from avi.errors import NonFiniteError, Preempted
 from avi.rundir import RunDir
 from avi.settings import InferSettings
+from avi.verify import suite
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -141,6 +142,22 @@ def test_help_names_every_command_and_train_help_every_setting(capsys):
     assert all(f"gap.{key}=" in text for key in tree["gap"])
 
 
+def test_list_as_json_has_the_same_choices(capsys):
+    assert main.run(["list", "prior", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["choice"] for one in found] == [*catalog.groups()["prior"]]
+    assert all(one["group"] == "prior" and one["what"] for one in found)
+
+
+def test_cases_of_verify_as_json_are_all_that_is_printed(workplace, monkeypatch, capsys):
+    rows = [suite.Row("linear", "a", 1.0, 1.0, 0.1), suite.Row("linear", "b", 1.0, 2.0, 0.1)]
+    monkeypatch.setattr(suite, "names", lambda only: ["a", "b"])
+    monkeypatch.setattr(suite, "rows", lambda only: iter(rows))
+    assert main.run(["verify", "--json"]) == 10  # one differs, and is there all the same
+    found = json.loads(capsys.readouterr().out)
+    assert [(one["name"], one["ok"]) for one in found] == [("a", True), ("b", False)]
+
+
 def test_list_explains_every_choice(capsys):
     assert main.run(["list"]) == 0
     everything = capsys.readouterr().out
@@ -221,11 +238,9 @@ def test_a_failure_of_verify_that_nobody_listens_to_is_still_one(workplace, monk
     import avi.verify
     from avi.cli import verify
 
-    row = types.SimpleNamespace(
-        section="s", name="n", expected=0.0, got=1.0, difference=1.0, tolerance=0.1, ok=False
-    )
-    suite = types.SimpleNamespace(names=lambda only: ["n"], rows=lambda only: [row])
-    monkeypatch.setattr(avi.verify, "suite", suite, raising=False)
+    row = suite.Row("s", "n", 0.0, 1.0, 0.1)
+    cases = types.SimpleNamespace(names=lambda only: ["n"], rows=lambda only: [row])
+    monkeypatch.setattr(avi.verify, "suite", cases, raising=False)
     monkeypatch.setattr(verify, "_compile_quickly", lambda: None)
     assert code_unheard("verify") == 10
 
