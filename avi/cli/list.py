@@ -9,11 +9,10 @@ from avi.errors import ConfigError
 
 def run(words: list[str]) -> int:
     """Print the choices of all groups or of those named."""
-    flags, words = flagged(words)
+    flags, words = flagged(with_folders(words))
     from avi.cli.help import choices
     from avi.config.schema import nearest
 
-    words = with_folders(words)
     known = catalog.groups()
     for word in words:
         if word not in known:
