@@ -1,14 +1,16 @@
 """avi: amortized variational inference, run from the shell and measured in nats.
 
 In Python: `avi.load`, `avi.train`, `avi.import_weights`, `avi.gap`, `avi.calibrate`, `avi.infer`,
-`avi.compare`, `avi.Run` (avi/api.py).
+`avi.export`, `avi.compare`, `avi.Run` (avi/api.py).
 """
 
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Run", "calibrate", "compare", "gap", "import_weights", "infer", "load", "train"]
+__all__ = [
+    "Run", "calibrate", "compare", "export", "gap", "import_weights", "infer", "load", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -80,15 +80,12 @@ class Run:
     def metrics(self) -> Any:
         """The lines of metrics.jsonl: a pandas.DataFrame where pandas is installed, else arrays.
 
-        Columns: split, step, epoch, seconds, bound and bound_se in nats per datapoint, num_points.
+        Columns: split, step, epoch, seconds, gradient_evaluations, bound and bound_se in nats per
+        datapoint, num_points.
         """
-        lines = [
-            (split, p.step, p.epoch, p.seconds, p.bound.mean, p.bound.se, p.num_points)
-            for split, curve in self.record.curves.items()
-            for p in curve.points
-        ]
-        names = ("split", "step", "epoch", "seconds", "bound", "bound_se", "num_points")
-        return _frame({name: [line[k] for line in lines] for k, name in enumerate(names)})
+        from avi.results.metrics import columns
+
+        return _frame(columns(self.record.curves))
 
     def posterior(
         self, x: PyTree, draws: int = 0, seed: int = 0, **wanted: bool | float
@@ -343,6 +340,20 @@ def infer(run: Run | str | Path, *words: str) -> Any:
     from avi.cli.infer import prepared
 
     _, work = prepared([f"run={_folder(run)}", *_words(words)])
+    with _jax_as_it_was():
+        return work()
+
+
+def export(run: Run | str | Path, *words: str) -> Path:
+    """Write a run in the format of another tool, as `avi export run=<folder> <words>`.
+
+    Returns:
+        The file of ArviZ or TensorBoard, the folder of tables.
+    """
+    from avi.cli.export import prepared
+
+    folder = run.folder if isinstance(run, Run) else Path(run)
+    _, work = prepared([f"run={folder}", *words])
     with _jax_as_it_was():
         return work()
 

@@ -7,6 +7,7 @@ Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 Series = Literal["batches", "train", "valid", "test"]  # batches: means over minibatches in training
 SERIES: tuple[Series, ...] = ("batches", *SPLITS)
+ExportFormat = Literal["arviz", "tensorboard", "csv"]
 Device = Literal["auto", "cpu", "gpu", "tpu"]
 Precision = Literal["float32", "float64"]
 
@@ -47,6 +48,7 @@ KEYS = (
     Key("train.save_every", resumable=True),
     Key("train.keep_last", resumable=True),
     Key("train.report", resumable=True),
+    Key("train.log", resumable=True, added=True),
     Key("dataset.device_budget", resumable=True),
     Key("dataset.path", path="file"),
     Key("dataset.vocabulary", path="file"),
@@ -59,6 +61,7 @@ KEYS = (
     Key("out", path="folder"),
     Key("data", path="file"),
     Key("split", Split),
+    Key("to", ExportFormat),
     Key("weights", path="file"),
 )
 RESUMABLE = frozenset(key.name for key in KEYS if key.resumable)
@@ -100,6 +103,7 @@ class TrainSettings:
     start_checkpoint: int | Literal["best"] | None = None  # of `start`; None: the newest
     weights: str | None = None  # file of tensors from elsewhere to start from
     weights_map: str | None = None  # which of them is which parameter: a name of ours, or a yaml
+    log: str | None = None  # who else sees the lines of metrics.jsonl: tensorboard, or a function
     patience: int | None = None  # evaluations without a better validation bound that end training
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ LAYERS = (
     ("launch", "verify"),
     ("run",),
     ("calibrate",),
-    ("config", "gap", "report"),
+    ("config", "gap", "report", "exports"),
     ("contracts", "weights", "comparison"),
     ("experiment", "engine", "results"),
     ("problem",),
@@ -40,7 +40,7 @@ LAYERS = (
 DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 FILES = sorted(ROOT.rglob("*.py"))
 NO_JAX = (
-    *("cli", "launch", "config", "report", "comparison", "results", "weights"),
+    *("cli", "launch", "config", "report", "exports", "comparison", "results", "weights"),
     *("rundir", "process", "errors", "settings"),
 )
 OF_JAX = {"jax", "jaxlib", "flax", "optax", "numpyro", "blackjax"}

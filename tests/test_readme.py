@@ -71,6 +71,25 @@ def test_weights_are_brought_as_written(workplace: Path, capsys) -> None:
     assert bounds[0] == bounds[1] != []  # the map that is written out is the one of that name
 
 
+def test_runs_are_exported_and_tracked_as_written(workplace: Path, capsys, monkeypatch) -> None:
+    commands = _written_out("docs/export.md", workplace, "mine")
+    for command in commands:
+        _typed_here(command, monkeypatch)
+    subprocess.run([sys.executable, "read.py"], cwd=workplace, check=True, capture_output=True)
+    assert {path.name for path in Path("tables").iterdir()} >= {"metrics.csv", "posterior.csv"}
+    assert Path("bounds.txt").read_text().splitlines()[-1].startswith("test ")
+
+
+def _typed_here(command: list[str], monkeypatch) -> None:
+    """Carry out a command in this process, where jax is imported already."""
+    for word in command[: command.index("avi")]:
+        name, _, value = word.partition("=")
+        monkeypatch.setenv(name, value)
+        if name == "PYTHONPATH":
+            monkeypatch.syspath_prepend(str(Path(value).absolute()))
+    assert main.run(command[command.index("avi") + 1 :]) == 0
+
+
 def test_the_components_of_contributing_train_and_are_verified_as_written(tmp_path: Path) -> None:
     commands = _written_out("CONTRIBUTING.md", tmp_path, "mymodels")
     results = [_carried_out(command, tmp_path) for command in commands]

@@ -45,6 +45,7 @@ from avi.abilities.families import (
     Stratified,
     Unrestricted,
     draw_and_log_prob,
+    drawn,
     given,
     psi_of,
 )
@@ -81,7 +82,7 @@ __all__ = [
     "ConcaveEntropy", "Displaceable", "Enumerable", "Holding", "JointlyDrawn", "KnownDensity",
     "KnownEntropy", "LocationScale", "LogProportions", "Natural", "Noisy", "Placeable",
     "Reparametrised", "SharedWeights", "StandardNormalKL", "Stratified", "Unrestricted",
-    "draw_and_log_prob", "given", "psi_of",
+    "draw_and_log_prob", "drawn", "given", "psi_of",
     # latents
     "LowDimensional", "Real",
     # models

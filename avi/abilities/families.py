@@ -109,6 +109,14 @@ class Reparametrised(Protocol):
     def transport(self, lam: Lam, eps: Array) -> Z: ...
 
 
+def drawn(family: Any, lam: Lam, key: PRNGKey) -> tuple[Z, Scalar]:
+    """Return z ~ q(z; lam) and log q(z; lam), of any family."""
+    if isinstance(family, Reparametrised):
+        return draw_and_log_prob(family, lam, family.noise(key))
+    z = family.sample(lam, key)
+    return z, family.log_prob(lam, z)
+
+
 @ability("a family with a closed-form KL to N(0, I)", instead="Try objective=pathwise.")
 @runtime_checkable
 class StandardNormalKL(Protocol):

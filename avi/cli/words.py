@@ -77,10 +77,11 @@ def own_words(
     return {key: value for key, value in own.items() if value not in ("", "null")}, others
 
 
-def run_folder(own: Mapping[str, str], command: str) -> Path:
-    """Return the folder that run= names."""
+def run_folder(own: Mapping[str, str], command: str, more: str = "") -> Path:
+    """Return the folder that run= names; `more` are words that an example of the command needs."""
     if "run" not in own:
-        raise ConfigError(f"Which run? For example: avi {command} run=outputs/train/<folder>")
+        like = f"avi {command} run=outputs/train/<folder> {more}".rstrip()
+        raise ConfigError(f"Which run? For example: {like}")
     folder = Path(own["run"])
     if not folder.is_dir():
         raise ConfigError(f"There is no run folder {folder}.")

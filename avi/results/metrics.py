@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -122,6 +122,21 @@ class Curve(NamedTuple):
     def last(self) -> Measurement | None:
         """The final measurement, if there is any."""
         return self.points[-1] if self.points else None
+
+
+def columns(curves: Mapping[Series, Curve]) -> dict[str, list[Any]]:
+    """Return all measurements by column: nats per datapoint, seconds of training."""
+    lines = [(split, point) for split, curve in curves.items() for point in curve.points]
+    return {
+        "split": [split for split, _ in lines],
+        "step": [point.step for _, point in lines],
+        "epoch": [point.epoch for _, point in lines],
+        "seconds": [point.seconds for _, point in lines],
+        "gradient_evaluations": [point.gradient_evaluations for _, point in lines],
+        "bound": [point.bound.mean for _, point in lines],
+        "bound_se": [point.bound.se for _, point in lines],
+        "num_points": [point.num_points for _, point in lines],
+    }
 
 
 class Pace(NamedTuple):

@@ -171,7 +171,7 @@ def _interval(found: Any) -> Interval:
 def table(kind: type, records: Iterable[Any]) -> str:
     """Return flat records as CSV, a column for each field; what is not known is empty."""
     names = list(_hints(kind))
-    cells = ([_cell(getattr(record, name)) for name in names] for record in records)
+    cells = ([cell(getattr(record, name)) for name in names] for record in records)
     return lines_of([names, *cells])
 
 
@@ -182,7 +182,8 @@ def lines_of(rows: Iterable[Iterable[object]]) -> str:
     return text.getvalue()
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Return one value as CSV has it, empty where it is not known."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

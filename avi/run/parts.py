@@ -8,14 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from avi.abilities import (
-    Reparametrised,
-    StandardNormalKL,
-    StandardNormalPrior,
-    draw_and_log_prob,
-    given,
-    offers,
-)
+from avi.abilities import StandardNormalKL, StandardNormalPrior, drawn, given, offers
 from avi.engine.lanes import in_lanes
 from avi.population import Points
 from avi.process.terminal import measured
@@ -80,7 +73,7 @@ def _drawn(
         family: Any = given(problem.family, params.psi)
 
         def one(key: PRNGKey) -> jax.Array:
-            z, log_q = _draw(family, lam, key)
+            z, log_q = drawn(family, lam, key)
             # Of whichever x: what is left of the joint is the prior.
             log_prior = model.log_joint(params.theta, x, z) - model.log_likelihood(
                 params.theta, x, z
@@ -98,13 +91,6 @@ def _drawn(
         kl_se=float(np.sqrt(variance.sum()) / len(variance)),
         active=int((means.var(axis=0) > ACTIVE).sum()) if standard else NAN,
     )
-
-
-def _draw(family: Any, lam: jax.Array, key: PRNGKey) -> tuple[jax.Array, jax.Array]:
-    if isinstance(family, Reparametrised):
-        return draw_and_log_prob(family, lam, family.noise(key))
-    z = family.sample(lam, key)
-    return z, family.log_prob(lam, z)
 
 
 def independent(session: Session) -> float:

@@ -24,6 +24,7 @@ from avi.results.record import UNKNOWN, Value
 from avi.run.form import keep
 from avi.run.searches import in_words
 from avi.run.session import Session
+from avi.run.trackers import Tracker, nobody
 from avi.rundir import RunDir, instruction_set, versions
 from avi.settings import SPLITS, Series, Split
 from avi.types import Params
@@ -37,6 +38,7 @@ class Recorder:
         self.session = session
         self.run = run
         self.seconds = 0.0  # of training, over all starts, compilation apart
+        self.tracker: Tracker = nobody  # who sees each line beside metrics.jsonl
         self._starts: list[Any] = []  # of run.json; the last is this one
 
     def begin(
@@ -100,8 +102,10 @@ class Recorder:
             facts.record(self.run, status=status, starts=self._starts)
 
     def log(self, lines: Sequence[MetricsLine]) -> None:
-        """Append lines to metrics.jsonl, and their moments to timing.jsonl."""
+        """Append lines to metrics.jsonl, and their moments to timing.jsonl; then hand them on."""
         metrics.append(self.run, lines, self.seconds)
+        for line in lines:
+            self.tracker(line)
 
     def line(
         self, step: int, split: Split, bounds: np.ndarray, left: Value = UNKNOWN

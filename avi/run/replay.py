@@ -59,7 +59,7 @@ def main(run: Path) -> None:
     require_same(known.weights, session.experiment.train)
     there = {"devices": placement.chosen().num_devices}  # as many as the run had, or fewer
     quiet = {**seen_from(folder, tree), "output": None, "overwrite": False, "mesh": there}
-    quiet["train"] = {**quiet["train"], "report": False}
+    quiet["train"] = {**quiet["train"], "report": False, "log": None}
     quiet["gap"] = {**quiet["gap"], "num_points": 0}
     say(f"Training {run} again from its config.yaml; the record is only read.")
     with tempfile.TemporaryDirectory(prefix="avi-replay-") as place:

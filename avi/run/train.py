@@ -23,6 +23,7 @@ from avi.randomness import key_for
 from avi.results import facts, metrics
 from avi.results.metrics import MetricsLine
 from avi.results.record import UNKNOWN
+from avi.run import trackers
 from avi.run.patience import Patience
 from avi.run.postmortem import Postmortem
 from avi.run.product import End
@@ -57,6 +58,7 @@ def main(
         if not resume:
             model.require(session.experiment.problem, session.spec)
             session.require_start()  # before a folder is made, or replaced
+        trackers.maker(session.experiment.train.log)  # refuses one that cannot be
         stop.check()
         with _folder(tree, folder, resume) as run:
             _train(_Training(session, run, stop), tree, choices, overrides, resume)
@@ -74,8 +76,9 @@ def _train(
     begun = resume and (checkpoints.steps(run) or run.metrics())
     try:
         state = training.resume(tree) if begun else training.begin(tree, choices, overrides)
-        state = training.run(state)
-        training.finish(state)
+        with trackers.tracking(training.settings.log, run.path) as training.recorder.tracker:
+            state = training.run(state)
+            training.finish(state)
     except ValidityError:
         raise
     except Exception as error:

@@ -29,7 +29,7 @@ from avi.rundir.names import config_digest
 CONTENTS = (
     "config.yaml run.json metrics.jsonl timing.jsonl checkpoints elbo.png snapshot.npz gap"
     " form.npz parts.json calibration.json topics.json topics.csv proportions.csv report.html"
-    " infer log.txt nan_dump.npz"
+    " infer export tensorboard log.txt nan_dump.npz"
 ).split()
 
 # What we read back from run.json, and its type.

@@ -36,7 +36,7 @@ from avi.errors import ConfigError, Refusal
 from avi.launch import pool
 from avi.results import metrics
 from avi.results.metrics import MetricsLine
-from avi.run import measure, posterior, replay, train
+from avi.run import export, measure, posterior, replay, train
 from avi.run.session import Session
 from avi.verify import components, suite
 
@@ -44,8 +44,8 @@ prepared_import = import_module("avi.cli.import").prepared  # a name that Python
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
-    "train import gap calibrate infer compare runs diff replay verify list completion".split()
-)
+    "train import gap calibrate infer export compare runs diff replay verify list completion"
+).split()
 
 # --- which messages offer something to type -------------------------------------------------------
 
@@ -153,6 +153,16 @@ CASES = [
     case("Which run? For example", "gap", "gap run=outputs/train/a"),
     case("Which run? For example", "infer", "infer run=outputs/train/a"),
     case("Which run? For example", "calibrate", "calibrate run=outputs/train/a"),
+    case("Which run? For example", "export", "export run=outputs/train/a to=arviz"),
+    case("To what? One of", "export run=outputs/train/a", "export run=outputs/train/a to=csv"),
+    case("does nothing with to=", "export run=outputs/train/a to=csv draws=100",
+         "export run=outputs/train/a to=csv"),
+    case("expected {FEWEST} or more", "export run=outputs/train/a to=arviz draws=5",
+         "+ draws=1000"),
+    case("draws are {size", "export run=outputs/train/a to=arviz draws=9000000", "+ limit=4"),
+    case("to=arviz writes NetCDF", "export run=outputs/train/a to=arviz out=x.zarr", "+ out=x.nc"),
+    case("the tracker cannot begin", f"{MINE} train resume=begun train.log=mine.absent",
+         "train resume=begun train.log=null"),
     case("Which run? For example", "replay", "replay run=outputs/train/a"),
     # config/
     case(", which has it.", "train evidence.num_chains=4", "+ evidence=ais"),
@@ -315,6 +325,8 @@ ELSEWHERE = {
     "::test_a_library_that_is_not_there_is_named_with_its_extra",
     "it has no X; name a layer": "datasets/test_foreign.py"
     "::test_annotated_data_give_layers_names_and_labels",
+    "needs {library}, an extra of avi": "run/test_export.py"
+    "::test_an_extra_is_asked_for_before_anything_is_computed",
     "holds one array only": "cli/test_remedies.py"
     "::test_the_name_of_an_array_is_left_out_where_a_file_holds_one",
     "is not available here": "cli/test_remedies.py"
@@ -432,6 +444,9 @@ class NoneHeldOut(linear_gaussian.LinearGaussian):
         found = super().load()
         return found._replace(valid=found.valid[:0])
 
+def absent(folder):
+    raise OSError("nobody answers")
+
 @dataclass(frozen=True)
 class Broken(LinearGaussian):
     def log_joint(self, theta, x, z):
@@ -534,6 +549,7 @@ NOR_BEGUN = [
     (train._Training, "run", stepped),
     (measure.gap, "report", reached),
     (posterior, "posteriors", reached),
+    (export, "draws_of", reached),
     (replay, "train", SimpleNamespace(main=reached)),
     (suite, "rows", lambda only: []),
     (verify, "_compile_quickly", lambda: None),

@@ -261,7 +261,7 @@ def test_a_checked_tree_reads_like_the_tree_and_a_changed_one_is_checked_anew():
 def test_every_key_of_the_table_is_a_key_of_a_command():
     chosen = ({}, {"dataset": "file"}, {"dataset": "corpus"})
     of_training = {*catalog.packages({}), *(key for one in chosen for key in catalog.keys(one))}
-    others = ("train", "gap", "infer", "compare", "verify", "import")
+    others = ("train", "gap", "infer", "export", "compare", "verify", "import")
     own = {s.key for name in others for s in catalog.settings(catalog.command_file(name))}
     names = [key.name for key in KEYS]
     assert len(names) == len(set(names))
