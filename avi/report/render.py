@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avi.report import wording
+from avi.report.columns import with_columns
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,7 +31,8 @@ _FILTERS = (
 
 def page(template: str, **values: Any) -> str:
     """Return the page of a template; a value that it names and does not get is an error."""
-    return _environment().get_template(template).render(**values)
+    made = _environment().get_template(template).render(**values)
+    return with_columns(made) if template.endswith(".html") else made
 
 
 def markup(drawing: str) -> str:

@@ -44,7 +44,7 @@ def latent_space(
 def _scatter(
     axes: "Axes", horizontal: np.ndarray, vertical: np.ndarray, labels: np.ndarray | None
 ) -> None:
-    many: dict[str, Any] = {"linewidths": 0, "rasterized": True}
+    many: dict[str, Any] = {"linewidths": 0}
     classes = np.unique(labels) if labels is not None else np.zeros(0)
     if labels is None or len(labels) != len(horizontal) or not 1 < len(classes) <= 10:
         axes.scatter(horizontal, vertical, s=9, color=BLUE, alpha=0.6, **many)

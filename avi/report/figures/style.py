@@ -22,10 +22,15 @@ INK, MUTED, GRID, PAPER = "#1f2328", "#656d76", "#d5dbe1", "#ffffff"
 # Okabe & Ito (2008): told apart under every common form of colour blindness.
 BLUE, VERMILLION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
 PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#8c959f"
-SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, "#7f4f24", "#5c5c8a", GREY)
+BROWN, SLATE = "#7f4f24", "#5c5c8a"
+SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BROWN, SLATE, GREY)
 SPLIT_COLOURS = {"batches": GREY, "train": INK, "valid": BLUE, "test": VERMILLION}
-# In a page these follow the reader's light or dark scheme.
-_THEMED = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper", BLUE: "blue", GREY: "grey"}
+# In a page these follow the reader's light or dark scheme: the variables of page.css.
+_THEMED = {
+    INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper", BLUE: "blue", GREY: "grey",
+    VERMILLION: "vermillion", GREEN: "green", ORANGE: "orange", PURPLE: "purple", SKY: "sky",
+    BROWN: "brown", SLATE: "slate",
+}  # fmt: skip
 
 
 @contextlib.contextmanager
