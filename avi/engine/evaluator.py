@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from avi.abilities import given
+from avi.abilities import Decodable, given
 from avi.engine.lanes import WIDTH, in_lanes
 from avi.population import Points
 from avi.problem import Problem
-from avi.types import Bound, Lam, Objective, Params, PRNGKey, Psi, Target, X
+from avi.types import Bound, Lam, Objective, Params, PRNGKey, Psi, Target, Theta, X
 
 
 class Evaluator:
@@ -87,6 +87,12 @@ def moments(problem: Problem, psi: Psi, lams: np.ndarray) -> tuple[np.ndarray, n
         return family.mean(lam), family.standard_deviation(lam)
 
     found: tuple[np.ndarray, np.ndarray] = in_lanes(both)(psi, lams)
+    return found
+
+
+def decoded(model: Decodable, theta: Theta, latents: np.ndarray, like: X) -> np.ndarray:
+    """Return E[x | z] of each latent [n, D]; `like` is an x of their shape, one array."""
+    found: np.ndarray = in_lanes(lambda theta, z: model.decode(theta, z, like))(theta, latents)
     return found
 
 

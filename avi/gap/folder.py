@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from avi.abilities import Decodable
+from avi.engine.evaluator import decoded, moments
 from avi.experiment import Experiment
 from avi.gap.context import Context
 from avi.gap.ledger import Ledger, LedgerFiles, identity_of, theta_sha256
+from avi.population import Points, joined
 from avi.results import against
 from avi.results import gap as summaries
 from avi.results import ladder as ladders
@@ -20,9 +23,9 @@ from avi.results.gap import GapSummary, Worst
 from avi.results.ladder import Ladder, RowOfRung
 from avi.results.lams import Lams
 from avi.results.points import Decomposition, Observations
-from avi.results.store import Files
+from avi.results.store import Files, packed
 from avi.settings import SPLITS, GapSettings, Split
-from avi.types import Params
+from avi.types import Params, Splits
 
 # What a point's own numbers depend on: more points, or another clock, keep those already there.
 DECISIVE = ("num_draws", "search_draws", "width", "budget", "tolerance")
@@ -90,16 +93,40 @@ def _lams(context: Context) -> Lams:
 
 def _observations(context: Context, worst: Sequence[Worst]) -> Observations:
     """Return the observations themselves of the listed rows; none if x is not one array."""
-    sizes, found = list(context.sizes.values()), []
+    sizes, found, stored = list(context.sizes.values()), [], []
     for one in worst:
         number = context.splits.origin.id_of(int(one.row))
         place = number - sum(sizes[: SPLITS.index(cast(Split, one.split))])
-        stored = getattr(context.splits, one.split)
-        row = jax.tree.map(lambda leaf, place=place: leaf[place], stored)
+        rows = getattr(context.splits, one.split)
+        row = jax.tree.map(lambda leaf, place=place: leaf[place], rows)
         x = context.compiled.view(row, jnp.asarray(number), jnp.zeros((), jnp.int32))
         if not isinstance(x, jax.Array):
             return Observations()
         found.append(np.asarray(x))
+        stored.append(Points(jax.tree.map(lambda leaf: leaf[None], row), np.array([number])))
     if not found:
         return Observations()
-    return Observations(np.array([one.row for one in worst]), np.stack(found))
+    points = joined(stored)
+    return Observations(
+        input_rows=np.array([one.row for one in worst]),
+        inputs=np.stack(found),
+        reconstructions=_reconstructions(context, points, found[0]),
+        labels=_labels(context.splits, points.ids),
+    )
+
+
+def _reconstructions(context: Context, points: Points, like: np.ndarray) -> np.ndarray | None:
+    """Return what the model makes of the posterior means of images; None of what is no image."""
+    problem, params = context.experiment.problem, context.params
+    model: Any = problem.model
+    if not context.experiment.dataset.image_shape or not isinstance(model, Decodable):
+        return None
+    means, _ = moments(problem, params.psi, context.lams(points))
+    return decoded(model, params.theta, means, like)
+
+
+def _labels(splits: Splits, ids: np.ndarray) -> np.ndarray | None:
+    if splits.labels is None:
+        return None
+    whole = np.concatenate([splits.labels[split] for split in SPLITS])
+    return packed(str(label) for label in whole[ids])

@@ -32,6 +32,15 @@ class Price(NamedTuple):
     share: float
 
 
+class Tile(NamedTuple):
+    """One of the observations that lose most, as an image."""
+
+    row: Decomposition
+    picture: bytes
+    made: bytes | None  # its reconstruction
+    label: str  # empty where it has none
+
+
 def stacks(run: Run) -> dict[Split, SplitSummary]:
     """Return the splits that have a gap."""
     return {name: one for name, one in run.splits.items() if one.amortization_gap.known}
@@ -183,21 +192,40 @@ class GapView:
         return worst_first(self.run.points, WORST_SHOWN)
 
     @property
-    def tiles(self) -> list[tuple[Decomposition, bytes]]:
+    def tiles(self) -> list["Tile"]:
         """Those of them whose observation is an image that is at hand."""
-        pictures = self._pictures()
-        return [(row, pictures[row.row]) for row in self.worst if row.row in pictures]
+        pictures, labels = self._pictures(), self._labels()
+        return [
+            Tile(row, *pictures[row.row], labels.get(row.row, ""))
+            for row in self.worst
+            if row.row in pictures
+        ]
 
-    def _pictures(self) -> Mapping[int, bytes]:
-        """Return the images, by row id, of the observations that the run has kept."""
-        found: dict[int, bytes] = {}
+    def _pictures(self) -> Mapping[int, tuple[bytes, bytes | None]]:
+        """Return, by row id, the images that the run has kept, and their reconstructions."""
+        found: dict[int, tuple[bytes, bytes | None]] = {}
         snapshot = self.run.snapshot
         shape = images.shape_of(snapshot.image_shape, self.run.facts.image_shape)
         for kept in (snapshot, self.run.worst):
             rows, stack = kept.input_rows, images.stack(kept.inputs, shape)
+            made = images.stack(kept.reconstructions, shape)
             if rows is None or stack is None or rows.shape != stack.shape[:1]:
                 continue
             low, high = float(stack.min()), float(stack.max())
-            for row, one in zip(rows, stack, strict=True):
-                found[int(row)] = images.tile(one, low=low, high=high)
+            tiles = [images.tile(one, low=low, high=high) for one in stack]
+            beside: list[bytes | None] = [None] * len(tiles)
+            if made is not None and made.shape == stack.shape:
+                beside = [images.tile(one, low=low, high=high) for one in made]
+            found |= dict(zip(map(int, rows), zip(tiles, beside, strict=True), strict=True))
         return found
+
+    def _labels(self) -> dict[int, str]:
+        """Return the labels of the observations that the run has kept, by row id."""
+        snapshot, worst = self.run.snapshot, self.run.worst
+        kept = [(snapshot.rows, snapshot.named_labels), (worst.input_rows, worst.named_labels)]
+        return {
+            int(row): str(label)
+            for rows, labels in kept
+            if rows is not None and labels is not None and len(rows) == len(labels)
+            for row, label in zip(rows, labels, strict=True)
+        }

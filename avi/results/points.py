@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from avi.results.record import NAN, Count, restored, table
-from avi.results.store import Files, npz
+from avi.results.store import Files, npz, unpacked
 from avi.rundir import atomic_write
 from avi.settings import Split
 
@@ -71,6 +71,13 @@ class Observations:
 
     input_rows: np.ndarray | None = None
     inputs: np.ndarray | None = None
+    reconstructions: np.ndarray | None = None  # E[x | z] at the posterior mean of z
+    labels: np.ndarray | None = None  # a word each, a line each, as bytes of UTF-8
+
+    @property
+    def named_labels(self) -> tuple[str, ...] | None:
+        """The label of each row, where they have labels."""
+        return unpacked(self.labels) or None
 
 
 def write(folder: Path, rows: Iterable[Decomposition], worst: Observations) -> None:
@@ -91,7 +98,7 @@ def read(files: Files) -> tuple[Decomposition, ...]:
 def read_worst(files: Files) -> Observations:
     """Return the worst observations of a report."""
     found = files.arrays(WORST)
-    return Observations(found.get("input_rows"), found.get("inputs"))
+    return Observations(**{each.name: found.get(each.name) for each in fields(Observations)})
 
 
 def worst_first(rows: Iterable[Decomposition], number: int) -> list[Decomposition]:

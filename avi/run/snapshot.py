@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from avi.abilities import Decodable
-from avi.engine.evaluator import moments
+from avi.engine.evaluator import decoded, moments
 from avi.engine.lanes import in_lanes
 from avi.population import Points
 from avi.randomness import key_for
@@ -53,9 +53,6 @@ def _observations(
     def seen(_: None, row: PyTree, number: Array) -> X:
         return view(row, number, jnp.zeros((), jnp.int32))
 
-    def reconstructed(theta: PyTree, mean: Array) -> X:
-        return decodable.decode(theta, mean, example)
-
     def sampled(shared: tuple[PyTree, Array], number: Array) -> X:
         theta, key = shared
         z, _ = model.sample(theta, jax.random.fold_in(key, number), example)
@@ -66,7 +63,7 @@ def _observations(
     rows = jax.tree.map(lambda leaf: leaf[chosen], points.rows)
     return {
         "inputs": in_lanes(seen)(None, rows, points.ids[chosen]),
-        "reconstructions": in_lanes(reconstructed)(params.theta, means[chosen]),
+        "reconstructions": decoded(decodable, params.theta, means[chosen], example),
         "samples": in_lanes(sampled)((params.theta, key), np.arange(SHOWN)),
     }
 

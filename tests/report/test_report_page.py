@@ -145,17 +145,23 @@ def test_what_a_run_remarked_and_how_to_repeat_it_stand_in_the_page(finished):
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_worst_observations_are_shown_as_the_images_of_their_rows(run):
-    tiles = re.compile(r'<img alt="row (\d+)" src="data:image/png;base64,([^"]+)"')
-    shown = dict(tiles.findall(report(read_run(run))))
+def test_the_worst_observations_are_shown_beside_what_the_model_makes_of_them(run):
+    address = r'src="data:image/png;base64,([^"]+)">'
+    tiles = re.compile(
+        rf'<img alt="row (\d+)" {address}<img alt="its reconstruction" {address}</div>'
+        r"<figcaption><strong>(\d)</strong>"
+    )
+    shown = {row: words for row, *words in tiles.findall(report(read_run(run)))}
     points = sorted(read_run(run).points, key=lambda row: -row.amortization_gap)
+    kept = np.load(run / "snapshot.npz")
     assert list(shown) == [str(row.row) for row in points[:10]]
-    with np.load(run / "snapshot.npz") as snapshot:
-        rows, inputs = snapshot["input_rows"], snapshot["inputs"].reshape(-1, 8, 8)
-    for row, encoded in shown.items():
-        pixels = imread(io.BytesIO(base64.b64decode(encoded)))[::14, ::14, 0]
-        expected = inputs[rows == int(row)][0]
-        np.testing.assert_allclose(pixels, expected, atol=0.5 / 255 + 1e-6)  # PNG has 8 bits
+    labels = dict(zip(kept["rows"], kept["labels"], strict=True))
+    for row, (seen, made, label) in shown.items():
+        assert int(label) == labels[int(row)]
+        for encoded, name in ((seen, "inputs"), (made, "reconstructions")):
+            pixels = imread(io.BytesIO(base64.b64decode(encoded)))[::14, ::14, 0]
+            expected = kept[name].reshape(-1, 8, 8)[kept["input_rows"] == int(row)][0]
+            np.testing.assert_allclose(pixels, expected, atol=0.5 / 255 + 1e-6)  # PNG has 8 bits
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -376,3 +382,16 @@ def test_the_verdict_counts_the_checks_and_names_those_that_fail(run):
     (verdict,) = re.findall(r'class="verdict">(.*?)<', page)
     assert verdict.startswith(read_run(run).gap.validity.verdict)
     assert page.index('href="#checks"') < page.index('id="checks"')
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_page_says_what_came_out_then_whether_to_believe_it_then_what_is_better(run):
+    headings = re.findall("<h2>(.*?)</h2>", report(read_run(run)))
+    assert headings == [
+        "What came out",
+        "Can these numbers be believed?",
+        "What would it take to do better?",
+        "Beside elsewhere",
+        "Pictures",
+        "How to do it again",
+    ]
