@@ -112,10 +112,9 @@ def test_the_components_of_contributing_train_and_are_verified_as_written(tmp_pa
         if "<" not in line and "start=" not in line
     ],
 )
-def test_the_commands_of_the_readme_compose(line: str, tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_compose(line: str, workplace: Path, capsys) -> None:
     words = shlex.split(line)[1:]
     if "--cfg" not in words:
         words.append("dry_run=true")
-    result = avi(words, tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout
+    assert main.run(words) == 0, capsys.readouterr().err
+    assert capsys.readouterr().out
