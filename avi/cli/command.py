@@ -8,7 +8,7 @@ from typing import NamedTuple
 # As the help has them.
 NAMES = (
     "train", "import", "gap", "calibrate", "infer", "export", "compare", "runs", "diff", "replay",
-    "verify", "list", "completion",
+    "verify", "list", "docs", "completion",
 )  # fmt: skip
 
 

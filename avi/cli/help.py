@@ -23,7 +23,8 @@ first steps
   avi gap run=outputs/train/<folder>        the gap report of any checkpoint
   avi infer run=outputs/train/<folder> data=mine.csv
 
-`avi <command> --help` explains a command, `avi list` the choices.
+`avi <command> --help` explains a command, `avi list` the choices, `avi docs`
+has a page for each question.
 Settings are words like train.epochs=20; only flags have dashes: -m, --cfg, -cd,
 --help, --version, --json where there is a table, --sort and --where of runs.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from avi.errors import ConfigError
+from avi.process import manual
 from avi.report import images
 from avi.report.calibration_page import CalibrationView
 from avi.report.figures import curves, latent
@@ -43,15 +44,10 @@ def write_report(folder: Path, status: str | None = None) -> Path:
         run = replace(run, facts=replace(run.facts, status=status))
     write_figures(run)
     if run.gap is not None:
-        write_atomically(run.folder / GUIDE, _guide().read_text("utf-8"))
+        write_atomically(
+            run.folder / GUIDE, (manual.folder() / Path(GUIDE).name).read_text("utf-8")
+        )
     return write_atomically(run.folder / "report.html", report(run))
-
-
-def _guide() -> Path:
-    """Return the page on how to read a gap report: in docs/ of a checkout, else beside avi."""
-    package = Path(__file__).resolve().parents[1]
-    in_checkout = package.parent / "docs" / Path(GUIDE).name
-    return in_checkout if in_checkout.is_file() else package / "docs" / Path(GUIDE).name
 
 
 def write_figures(run: Run) -> list[Path]:

@@ -44,7 +44,7 @@ prepared_import = import_module("avi.cli.import").prepared  # a name that Python
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
-    "train import gap calibrate infer export compare runs diff replay verify list completion"
+    "train import gap calibrate infer export compare runs diff replay verify list docs completion"
 ).split()
 
 # --- which messages offer something to type -------------------------------------------------------
@@ -150,6 +150,7 @@ CASES = [
          "verify model=vae"),
     case("in its name. Try one of", "verify only=nothing", "verify only=linear",
          "verify only=missing"),
+    case("There is no page", "docs which-mode", "docs which-mode-when", "docs"),
     case("Which run? For example", "gap", "gap run=outputs/train/a"),
     case("Which run? For example", "infer", "infer run=outputs/train/a"),
     case("Which run? For example", "calibrate", "calibrate run=outputs/train/a"),
