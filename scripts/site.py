@@ -16,7 +16,10 @@ MENU = {
         "how-to-read-a-gap-report", "how-each-estimator-errs", "what-is-an-amortization-gap",
         "calibrate", "gap-coverage",
     ),
-    "Use": ("in-python", "infer", "export", "run-folder", "clusters", "many-devices"),
+    "Use": (
+        "what-you-can-type", "in-python", "infer", "export", "what-a-run-writes", "run-folder",
+        "clusters", "many-devices",
+    ),
 }  # fmt: skip
 
 

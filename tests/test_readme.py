@@ -108,11 +108,12 @@ def test_the_components_of_contributing_train_and_are_verified_as_written(tmp_pa
     "line",
     [
         line.partition("#")[0].strip()
-        for line in re.findall(r"^avi train .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+        for page in ("README.md", "docs/what-you-can-type.md")
+        for line in re.findall(r"^avi train .*$", (ROOT / page).read_text(), re.MULTILINE)
         if "<" not in line and "start=" not in line
     ],
 )
-def test_the_commands_of_the_readme_compose(line: str, workplace: Path, capsys) -> None:
+def test_the_commands_at_a_glance_compose(line: str, workplace: Path, capsys) -> None:
     words = shlex.split(line)[1:]
     if "--cfg" not in words:
         words.append("dry_run=true")

@@ -17,7 +17,7 @@ FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent.parent
 PEERS_PYTHON = os.environ.get("AVI_PEERS_PYTHON", sys.executable)  # has the peers installed
 PARTS = ("training", "start", "local", "scale", "sweeps", "lda")
-BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"  # of the README's table
+BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"  # of the table in docs/performance.md
 VERSIONED = ("avi", "jax", "jaxlib", "flax", "optax", "numpyro", "torch", "numpy", "scikit-learn")
 
 
@@ -124,7 +124,7 @@ def circumstances() -> dict[str, Any]:
 
 
 class Row(NamedTuple):
-    """One line of the README's table; the ratio is avi / peer, of times."""
+    """One line of that table; the ratio is avi / peer, of times."""
 
     what: str
     ours: str
@@ -134,19 +134,19 @@ class Row(NamedTuple):
 
 
 def write(part: str, results: Mapping[str, Any], rows: Sequence[Row]) -> None:
-    """Put one part into benchmarks.json, with where and when, and its rows into the README."""
+    """Put one part into benchmarks.json, with where and when, and into docs/performance.md."""
     path = ROOT / "benchmarks.json"
     everything = json.loads(path.read_text()) if path.is_file() else {}
     everything[part] = {"circumstances": circumstances(), "results": results, "rows": rows}
     text = json.dumps(everything, indent=2, sort_keys=True)
     path.write_text(text + "\n")
-    readme = ROOT / "README.md"
-    before, begin, rest = readme.read_text().partition(BEGIN)
+    page = ROOT / "docs" / "performance.md"
+    before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
-    readme.write_text(before + begin + _readme_table(json.loads(text)) + end + after)
+    page.write_text(before + begin + _page_table(json.loads(text)) + end + after)
 
 
-def _readme_table(everything: Mapping[str, Any]) -> str:
+def _page_table(everything: Mapping[str, Any]) -> str:
     """Return all parts as one table, and below it where they were measured."""
     lines = ["| | avi | beside | | avi / it |", "|---|---|---|---|---|"]
     for part in sorted(everything, key=PARTS.index):

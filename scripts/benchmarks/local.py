@@ -97,7 +97,7 @@ def _each(unit: dict[str, Any]) -> float:
 
 
 def _rows(results: dict[str, Any]) -> list[harness.Row]:
-    """Return what the README shows: the search as reports do it beside the others."""
+    """Return what docs/performance.md shows: the search as reports do it beside the others."""
     ours = results[OURS]
     return [
         harness.Row(

@@ -92,7 +92,7 @@ def _ratio(ours: list[float], theirs: list[float]) -> float:
 
 
 def _rows(results: dict[str, Any]) -> list[harness.Row]:
-    """Return what the README shows: the table of `free_form` beside a dense guide."""
+    """Return what docs/performance.md shows: the table of `free_form` beside a dense guide."""
     found = []
     for number, summary in results.items():
         ours, theirs = (

@@ -120,7 +120,7 @@ def _framework(name: str) -> str:
 
 
 def _rows(results: dict[str, Any]) -> list[harness.Row]:
-    """Return what the README shows."""
+    """Return what docs/performance.md shows."""
     return [
         harness.Row(
             f"a step of the MNIST VAE, {batch}",
