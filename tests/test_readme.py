@@ -85,6 +85,8 @@ def _typed_here(command: list[str], monkeypatch) -> None:
     for word in command[: command.index("avi")]:
         name, _, value = word.partition("=")
         monkeypatch.setenv(name, value)
+        for module in [one for one in sys.modules if one.partition(".")[0] == "mine"]:
+            monkeypatch.delitem(sys.modules, module)  # of another page
         if name == "PYTHONPATH":
             monkeypatch.syspath_prepend(str(Path(value).absolute()))
     assert main.run(command[command.index("avi") + 1 :]) == 0

@@ -322,6 +322,8 @@ CASES = [
 
 # What takes a trained run, or a component that avi does not have: message -> the test that does it.
 ELSEWHERE = {
+    "If you trust {top}, try AVI_PLUGINS": "config/test_schema.py"
+    "::test_a_package_is_trusted_only_when_the_user_names_it",
     "'avi[{module.EXTRA}]'": "datasets/test_foreign.py"
     "::test_a_library_that_is_not_there_is_named_with_its_extra",
     "it has no X; name a layer": "datasets/test_foreign.py"
