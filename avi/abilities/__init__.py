@@ -19,6 +19,7 @@ from avi.abilities.components import (
     Bindable,
     Chooser,
     Documents,
+    Drawn,
     Incomplete,
     PartlyIdle,
     StepLevel,
@@ -76,7 +77,7 @@ __all__ = [
     # asking
     "ABILITIES", "Ability", "ability", "explained", "first_that_fits", "missing", "offers",
     # components
-    "Bidirectional", "Bindable", "Chooser", "Documents", "Incomplete", "PartlyIdle",
+    "Bidirectional", "Bindable", "Chooser", "Documents", "Drawn", "Incomplete", "PartlyIdle",
     "StepLevel", "Tellable", "TrainsAnother", "Weighted",
     # families
     "ConcaveEntropy", "Displaceable", "Enumerable", "Holding", "JointlyDrawn", "KnownDensity",

@@ -46,6 +46,14 @@ class StepLevel(Protocol):
 
 
 @runtime_checkable
+class Drawn(Protocol):
+    """An objective that is a mean over draws of q; without, it is exact."""
+
+    @property
+    def num_samples(self) -> int: ...  # S
+
+
+@runtime_checkable
 class Bidirectional(Protocol):
     """An estimator of log p(x) that has an upper bound too, where z ~ p(z | x) is known."""
 

@@ -1,7 +1,6 @@
 """What a gap report computes on the device: functions of one point, in lanes of one width."""
 
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from avi.abilities import Noisy, Reparametrised, Unrestricted, draw_and_log_prob
+from avi.abilities import Drawn, Noisy, Reparametrised, Unrestricted, draw_and_log_prob
 from avi.engine import placement
 from avi.engine.lanes import in_lanes
 from avi.evidence.iwae import pareto_khat
@@ -22,6 +21,7 @@ from avi.problem import fit
 from avi.randomness import Purpose, of_purpose
 from avi.refine.ascent import Ascent
 from avi.refine.certificate import BLOCKS, CONFIRMING_BLOCKS, Certificate, certify
+from avi.refine.tails import unseen
 from avi.settings import GapSettings
 from avi.types import Estimate, Lam, Local, Params, PRNGKey, Psi, Scalar, Theta, X
 
@@ -59,11 +59,13 @@ class Compiled:
         # Of a mixture, each draw of the noise is one from every component.
         self.budget = settings.budget * draws_per_noise(self.family)
         self.pair_objective = self.elbo(2)
-        exact = "num_samples" not in {field.name for field in fields(self.pair_objective)}
+        exact = not isinstance(self.pair_objective, Drawn)
         self.num_pairs = 1 if exact else settings.num_draws // 2
-        matched = not exact and isinstance(self.family, Noisy)
+        self.has_tails = not exact and isinstance(self.family, Noisy)  # which draws may not see
         self.certify_objective = (
-            MomentMatched(block_size(noise_size(self.family))) if matched else self.search_objective
+            MomentMatched(block_size(noise_size(self.family)))
+            if self.has_tails
+            else self.search_objective
         )
         # The gradient of a score estimator's value is noise around 0, wherever lam is.
         self.certifies = not isinstance(self.certify_objective, Score)
@@ -78,6 +80,7 @@ class Compiled:
         self.confirm = self.over_rows(partial(self._certify, confirming=True))
         self.values = self.over_rows(self._values, keyed=True)
         self.khat = self.over_rows(self._khat, keyed=True)
+        self.unseen = self.over_rows(self._unseen)
         self.walk = self.over_rows(self._walk)
         self.observe = self.over_rows(self._observe)
         self._evidence_of: dict[Any, Callable[..., Estimate]] = {}
@@ -186,6 +189,11 @@ class Compiled:
         keys = jax.random.split(jax.random.fold_in(shared.key, number), self.num_pairs)
         # Ten draws at a time: rows on the device stay between one and a few thousand.
         return jax.lax.map(lambda key: local.bound(lam, key).value, keys, batch_size=5)
+
+    def _unseen(self, shared: Shared, row: PyTree, number: Array, lam: Lam) -> Scalar:
+        """Return the nats of the ELBO at lam that lie where draws are too rare to be seen."""
+        local = self.local(shared, row, number, self.pair_objective)
+        return unseen(local, lam, shared.key_of("certificate", number)).value
 
     def _khat(self, shared: Shared, row: PyTree, number: Array, lam: Lam) -> Scalar:
         """Return the Pareto shape of p(x, z) / q(z; lam) on the draws that `_values` scores."""

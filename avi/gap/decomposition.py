@@ -11,11 +11,12 @@ from avi.gap.endings import Ending
 from avi.gap.search import Found
 from avi.gap.statistics import khat_limit, mean_and_error
 from avi.population import Points
-from avi.results.points import LOW_ESS, NOT_FINITE, STARTS_APART, Decomposition
+from avi.results.points import LOW_ESS, NOT_FINITE, STARTS_APART, TAILS, Decomposition
 from avi.settings import Split
 from avi.types import Estimate
 
 FEWEST_DRAWS = 100  # whose tail has a shape
+SURE = 2.0  # standard errors of a bound that rare draws must exceed to count
 
 
 class Place(NamedTuple):
@@ -35,6 +36,14 @@ class Evidenced(NamedTuple):
     khat: float  # of q(z; lam*)
     num_draws: int  # S, of which that is the shape
     tolerance: float  # nats that evidence called exact may be wrong by
+
+
+class Values(NamedTuple):
+    """The ELBO of one point on the same pairs of draws at both ends."""
+
+    at_lam: np.ndarray
+    at_best: np.ndarray
+    unseen: float  # nats at lam that lie where draws are too rare to be seen
 
 
 def khats_at(context: Context, points: Points, lams: np.ndarray) -> np.ndarray:
@@ -57,12 +66,12 @@ def spacing_at(value: float) -> float:
 @np.errstate(invalid="ignore", over="ignore")  # what is not finite is flagged
 def decompose(
     place: Place,
-    values: tuple[np.ndarray, np.ndarray],
+    values: Values,
     won: tuple[str, Found],
     evidence: Evidenced,
 ) -> Decomposition:
     """Return one point's gaps from its values at lam and at lam* on the same pairs of draws."""
-    at_lam, at_best = values
+    at_lam, at_best, unseen = values
     winner, found = won
     if found.converged and spacing_at(float(at_best.mean())) > evidence.tolerance:
         found = found._replace(ending=Ending.PRECISION)
@@ -89,7 +98,13 @@ def decompose(
         evidence_khat=float(estimate.khat),
         ess=float(estimate.ess),
         gradient_evaluations=found.gradient_evaluations,
-        flags=_flags(found, evidence, bool(np.isfinite(bound_star - bound))),
+        flags=_flags(
+            found,
+            evidence,
+            finite=bool(np.isfinite(bound_star - bound)),
+            # Written so that what is no number is too much.
+            rare=not unseen <= evidence.tolerance + SURE * bound_se,
+        ),
         gap_se=gap_se,
         bound_se=bound_se,
         bound_star_se=bound_star_se,
@@ -107,13 +122,14 @@ def _proof(found: Found, tolerance: float) -> str:
     return "proved" if found.guarantee < tolerance else "estimated"
 
 
-def _flags(found: Found, evidence: Evidenced, finite: bool) -> str:
+def _flags(found: Found, evidence: Evidenced, *, finite: bool, rare: bool) -> str:
     number, estimate = evidence.num_weights, evidence.estimate
     own = number is not None and estimate.khat >= khat_limit(number)
     heavy = evidence.khat >= khat_limit(evidence.num_draws)
     raised = {
         "unconverged": not found.converged,
         str(found.ending): not found.converged,
+        TAILS: rare or (found.ending is Ending.TAILS),
         "khat": evidence.rests_on_q and (heavy or own),
         "evidence-se": evidence.kind == "exact" and estimate.standard_error > evidence.tolerance,
         STARTS_APART: estimate.apart > evidence.tolerance,

@@ -16,6 +16,7 @@ class Ending(StrEnum):
     SATURATED = "saturated"
     BOUNDARY = "boundary"
     JUMPS = "jumps"
+    TAILS = "tails"
     PRECISION = "precision"
 
 
@@ -34,5 +35,7 @@ SENTENCES = {
     "best λ is not in the family, or is none that these numbers can hold.",
     Ending.JUMPS: "log p(x, z) jumps where q lies, or bends too fast: gradients do not see what it "
     "gains, and cannot certify.",
+    Ending.TAILS: "the bound rests on draws of q too rare to be seen: its gradient lacks them, and "
+    "it may have no mean at all.",
     Ending.SATURATED: "the gradient is exactly zero where nothing bends: it says nothing.",
 }

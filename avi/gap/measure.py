@@ -12,7 +12,7 @@ from avi.experiment import Experiment
 from avi.gap import doubling, precision
 from avi.gap.audit import Audit
 from avi.gap.context import Clock, Context, Progress
-from avi.gap.decomposition import Evidenced, Place, decompose, khats_at
+from avi.gap.decomposition import Evidenced, Place, Values, decompose, khats_at
 from avi.gap.evidence import Evidences, estimated_evidence, known_evidence
 from avi.gap.flags import rests_on_q, usable_evidence
 from avi.gap.folder import ledger, write
@@ -185,6 +185,7 @@ class _Measurement:
             context.compiled.values(context.score_key, points.rows, points.ids, ends)
             for ends in (lams[index], best)
         )
+        rare = context.compiled.unseen(points.rows, points.ids, lams[index])
         khats = khats_at(context, points, best)
         if known is None:
             self.evidence = estimated_evidence(context, self.evidence, points, best)
@@ -201,7 +202,7 @@ class _Measurement:
         return [
             decompose(
                 Place(int(own[n]), of_split[place]),
-                (at_lam[n], at_best[n]),
+                Values(at_lam[n], at_best[n], float(rare[n])),
                 winners[place],
                 Evidenced(
                     estimates[n],

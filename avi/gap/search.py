@@ -246,7 +246,7 @@ class Searcher:
         tolerance = self.settings.tolerance
         if one.saturated or one.boundary or value < -BELOW * error - ROUNDING:
             return False
-        if not one.hidden <= tolerance:  # or is no number
+        if not (one.hidden <= tolerance and one.rare <= tolerance):  # or is no number
             return False
         return error < tolerance / 2 and value + CONFIDENCE * error < tolerance
 
@@ -265,6 +265,8 @@ class Searcher:
             return Ending.SATURATED
         if not one.hidden <= self.settings.tolerance:
             return Ending.JUMPS
+        if not one.rare <= self.settings.tolerance:
+            return Ending.TAILS
         if value < -BELOW * error - ROUNDING:
             return Ending.NEGATIVE
         return Ending.CERTIFIED if one.positive and self._sure(one) else Ending.UNCERTIFIED
@@ -307,7 +309,7 @@ def is_done(found: Found | None, budget: int) -> bool:
     """
     if found is None:
         return False
-    ended = found.ending in (Ending.SATURATED, Ending.JUMPS)
+    ended = found.ending in (Ending.SATURATED, Ending.JUMPS, Ending.TAILS)
     return found.converged or ended or found.gradient_evaluations >= budget
 
 

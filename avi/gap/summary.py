@@ -38,7 +38,14 @@ from avi.results.gap import (
     SplitSummary,
     Worst,
 )
-from avi.results.points import LOW_ESS, NOT_FINITE, STARTS_APART, Decomposition, worst_first
+from avi.results.points import (
+    LOW_ESS,
+    NOT_FINITE,
+    STARTS_APART,
+    TAILS,
+    Decomposition,
+    worst_first,
+)
 from avi.settings import Split
 
 WORST = 10
@@ -131,6 +138,9 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
             evidence_starts_ok=flags.rare(STARTS_APART, rows),
             sandwich_ok=sandwich.ok if sandwich else None,
             modes_ok=outcome.modes_ok,
+            tails_ok=not any(TAILS in row.flags.split() for row in rows)
+            if context.compiled.has_tails
+            else None,
         ),
         skipped=(
             *notes.skipped,

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Int
 
 from avi.abilities import ConcaveEntropy, Displaceable, LogConcave, Unrestricted
 from avi.refine.jumps import hidden
+from avi.refine.tails import unseen
 from avi.types import Family, Lam, Local, PRNGKey, Scalar
 
 BLOCKS = 4  # sets of draws on each side of the cross-fit
@@ -35,6 +36,7 @@ class Certificate(NamedTuple):
     saturated: Bool[Array, ""]  # the gradient is exactly zero, and nothing bends
     boundary: Bool[Array, ""]  # q is a point in some coordinate, or beyond all numbers
     hidden: Scalar  # nats that jumps of log p(x, z) may hide; asked when confirming
+    rare: Scalar  # nats that draws too rare to be seen may hide; asked when confirming
     guarantee: Scalar  # with 97.5 % confidence remaining nats <= this; NaN where no theory says so
     iterations: Int[Array, ""]  # Hessian-vector products
 
@@ -49,9 +51,9 @@ def certify(local: Local, lam: Lam, key: PRNGKey, *, confirming: bool = False) -
     the identity, so conjugate gradients need no other preconditioner and |g|^2 / 2 is the Fisher
     form. The objective of `local` should be exact or moment-matched.
 
-    A gradient cannot see a saddle whose symmetry the draws share, nor a jump. `confirming` looks
-    along random directions too, and for jumps, with more draws: twice the cost, for a lam that
-    would be reported.
+    A gradient cannot see a saddle whose symmetry the draws share, nor a jump, nor what is too rare
+    for its draws. `confirming` looks along random directions too, for jumps and into the tails,
+    with more draws: twice the cost, for a lam that would be reported.
     """
     if isinstance(local.family, Unrestricted):
         return _exactly(local, lam)
@@ -76,12 +78,14 @@ def certify(local: Local, lam: Lam, key: PRNGKey, *, confirming: bool = False) -
     direction = jnp.where(found.positive, found.solution, ascent)
     value, error = _mean_and_error(0.5 * first @ direction)
     vanished = jnp.all(first == 0) & jnp.all(second == 0)
-    unseen = jnp.zeros(())
+    behind_jumps = in_tails = jnp.zeros(())
     if confirming:
         # Keys that depend on what came before put one loop after the other: side by side, loops
         # of XLA's CPU runtime can wait for each other's threads for ever.
         probe = _probe(bend, found, jax.random.fold_in(probe_key, found.iterations))
-        unseen = hidden(local, lam, jax.random.fold_in(probe_key, probe.iterations))
+        behind_jumps = hidden(local, lam, jax.random.fold_in(probe_key, probe.iterations))
+        tail_key = jax.random.fold_in(probe_key, probe.iterations + jnp.isnan(behind_jumps))
+        in_tails = unseen(local, lam, tail_key).decrement
     else:
         probe = Probe(found.positive, jnp.array(False), direction, found.smallest, jnp.array(0))
     return Certificate(
@@ -92,7 +96,8 @@ def certify(local: Local, lam: Lam, key: PRNGKey, *, confirming: bool = False) -
         saddle=probe.saddle,
         saturated=vanished & (probe.smallest < FLAT),
         boundary=_at_boundary(local.family, lam, jax.random.fold_in(key, 1)),
-        hidden=unseen,
+        hidden=behind_jumps,
+        rare=in_tails,
         guarantee=_guarantee(local, lam, slopes),
         iterations=found.iterations + probe.iterations,
     )
@@ -123,7 +128,9 @@ def _exactly(local: Local, lam: Lam) -> Certificate:
     left = jnp.sum(jnp.where(q > 0, q * (log_q - log_posterior), 0.0))
     no, zero = jnp.array(False), jnp.zeros_like(left)
     best = family.of_logits(log_posterior).astype(lam.dtype)
-    return Certificate(left, zero, best, ~no, no, no, no, zero, left, jnp.zeros((), jnp.int32))
+    return Certificate(
+        left, zero, best, ~no, no, no, no, zero, zero, left, jnp.zeros((), jnp.int32)
+    )
 
 
 def _at_boundary(family: Family, lam: Lam, key: PRNGKey) -> Bool[Array, ""]:

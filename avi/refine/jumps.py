@@ -32,7 +32,7 @@ def hidden(local: Local, lam: Lam, key: PRNGKey) -> Scalar:
         """Return the mean of r^2 over the components of a mixture, of one otherwise."""
 
         def at(angle: Array) -> Array:
-            z, _ = _strata(family, lam, jnp.cos(angle) * ends[0] + jnp.sin(angle) * ends[1])
+            z, _ = strata(family, lam, jnp.cos(angle) * ends[0] + jnp.sin(angle) * ends[1])
             return jax.vmap(lambda one: model.log_joint(theta, x, one))(z)
 
         def slope(angle: Array) -> Array:
@@ -41,14 +41,14 @@ def hidden(local: Local, lam: Lam, key: PRNGKey) -> Scalar:
         half = jnp.asarray(jnp.pi / 4, ends.dtype)
         slopes = jax.lax.map(slope, half * (1 + jnp.asarray(NODES, ends.dtype)))
         integral = half * jnp.asarray(WEIGHTS, ends.dtype) @ slopes
-        _, log_weights = _strata(family, lam, ends[0])
+        _, log_weights = strata(family, lam, ends[0])
         return jnp.exp(log_weights) @ (at(2 * half) - at(0 * half) - integral) ** 2
 
     ends = jax.vmap(family.noise)(jax.random.split(key, 2 * PATHS))
     return jax.lax.map(remainder, ends.reshape(PATHS, 2, -1), batch_size=4).mean() / 4
 
 
-def _strata(family: Any, lam: Lam, eps: Array) -> tuple[Array, Array]:
+def strata(family: Any, lam: Lam, eps: Array) -> tuple[Array, Array]:
     """Return z of every component of a mixture and its log weight, else of the one there is."""
     if isinstance(family, Stratified):
         return family.strata(lam, eps)

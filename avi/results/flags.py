@@ -24,6 +24,7 @@ class Validity:
     evidence_starts_ok: bool | None = None
     sandwich_ok: bool | None = None
     modes_ok: bool | None = None
+    tails_ok: bool | None = None
 
     def failed(self) -> list[str]:
         """Return the names of the flags that do not hold."""
@@ -69,6 +70,7 @@ WARNINGS = {
     "evidence_starts_ok": "annealing from the prior finds more",
     "sandwich_ok": "the evidence is not settled on simulated rows",
     "modes_ok": "simulated rows do not vouch for the evidence",
+    "tails_ok": "bounds rest on draws too rare to be seen",
 }
 
 
@@ -151,5 +153,12 @@ SENTENCES = (
         "Simulated rows do not vouch for the evidence: told where their z lies it finds a mode "
         "that it had missed, or too many real rows are less likely than any of them. It may be too "
         "low, and λ* may lie on a lesser hill.",
+    ),
+    Sentences(
+        "tails_ok",
+        "The tails of q hold nothing of the bounds that draws nearer to it do not foretell.",
+        "The bounds of some rows rest on draws of q too rare to be seen (tails): they may be far "
+        "lower than reported, or have no mean at all. Try a family with lighter tails, or look at "
+        "these rows.",
     ),
 )

@@ -15,6 +15,7 @@ from avi.settings import Split
 POINTS, WORST = "gap/points.csv", "gap/worst.npz"
 LOW_ESS = "low-ess"  # the flag of a row whose evidence rests on few of its weights
 STARTS_APART = "starts-apart"  # of a row of which one start of its evidence finds more
+TAILS = "tails"  # of a row whose bound, at lam or at lam*, rests on draws too rare to be seen
 NOT_FINITE = "not-finite"  # the flag of a row with which its split has no means
 
 

@@ -186,6 +186,7 @@ def certificate(value, error=0.0, *, positive=True, saddle=False, **ends):
         saturated=ends.get("saturated", False),
         boundary=ends.get("boundary", False),
         hidden=ends.get("hidden", 0.0),
+        rare=ends.get("rare", 0.0),
     )
 
 
@@ -205,6 +206,9 @@ def certificate(value, error=0.0, *, positive=True, saddle=False, **ends):
         (certificate(0.001, 0.001, hidden=0.009), Ending.CERTIFIED),
         (certificate(0.001, 0.001, hidden=0.011), Ending.JUMPS),
         (certificate(0.001, 0.001, hidden=np.nan), Ending.JUMPS),
+        (certificate(0.001, 0.001, rare=0.009), Ending.CERTIFIED),
+        (certificate(0.001, 0.001, rare=0.011), Ending.TAILS),
+        (certificate(0.001, 0.001, rare=np.nan), Ending.TAILS),
         (certificate(np.nan, np.nan), Ending.UNCERTIFIED),
     ],
 )

@@ -16,7 +16,7 @@ from avi.evidence.iwae import ImportanceSampling
 from avi.families.dirichlet import Dirichlet
 from avi.families.gaussian import DiagonalGaussian
 from avi.gap.context import Notes
-from avi.gap.decomposition import Evidenced, Place, decompose
+from avi.gap.decomposition import Evidenced, Place, Values, decompose
 from avi.gap.endings import Ending
 from avi.gap.same_bound import reported_bound
 from avi.gap.search import Found
@@ -54,7 +54,7 @@ def measured(experiment, evidence, **changed):
         stands_for=SIZES.get,
         notes=Notes(complete=changed.pop("complete", True)),
         clock=SimpleNamespace(seconds=1.0),
-        compiled=SimpleNamespace(certifies=True, knows_optimum=False),
+        compiled=SimpleNamespace(certifies=True, knows_optimum=False, has_tails=True),
     )
     known = {"sandwich": None, "frontiers": {}, "same_bounds": {}, "audit": AUDIT, "doublings": 0}
     known |= {"precision_ok": True, "level": 0.95, "modes_ok": None}
@@ -74,10 +74,11 @@ def point(
     found=FOUND,
     error=0.01,
     kind="lower",
+    unseen=0.0,
 ):
     """Return a row whose bound is -10, whose evidence is 1 nat above the bound at lam*."""
     bound = -10.0 + 0.01 * row
-    values = np.full(10, bound), np.full(10, bound + gap) + 1e-3 * np.arange(10)
+    values = Values(np.full(10, bound), np.full(10, bound + gap) + 1e-3 * np.arange(10), unseen)
     estimate = Estimate(bound + gap + 1, error, ess, evidence_khat, np.nan)
     evidence = Evidenced(estimate, kind, num_weights, rests_on_q, khat, 400, 0.01)
     return decompose(Place(row, split), values, ("mode", found), evidence)
@@ -284,3 +285,13 @@ def test_without_both_splits_or_an_encoder_there_is_no_generalisation_gap(experi
     assert summarise(found, broken).generalisation_gap is None
     none = measured(experiment, Exact(), params=SimpleNamespace(phi={}))
     assert summarise(none, rows_of()).generalisation_gap is None
+
+
+@pytest.mark.parametrize(
+    ("unseen", "ok"), [(0.0, True), (0.009, True), (0.5, False), (np.nan, False)]
+)
+def test_a_bound_at_the_modes_own_lam_that_rests_on_unseen_draws_is_not_green(unseen, ok):
+    rows = rows_of(unseen=unseen)
+    assert {row.flags for row in rows} == ({""} if ok else {"tails"})
+    outcome = measured(make_case(DiagonalGaussian(LATENT)).experiment, Exact())
+    assert summarise(outcome, rows).validity.tails_ok is ok
