@@ -21,7 +21,7 @@ from avi.rundir.files import refuse_link, resource_errors
 from avi.rundir.records import append_lines, read_lines
 from avi.types import Estimate, Params
 
-FORMAT = 3  # of the lines: those of another are measured afresh
+FORMAT = 4  # of the lines: those of another are measured afresh
 
 
 def theta_sha256(params: Params) -> bytes:
