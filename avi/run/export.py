@@ -134,7 +134,7 @@ def _require_room(session: Session, rows: int, draws: int) -> None:
     if (size := rows * each_row) > MOST:
         fewer = f"limit={int(MOST / each_row)}" if each_row <= MOST else f"draws={DRAWS} limit=1"
         raise ConfigError(
-            f"{many(rows, 'row')} of {draws} draws are {size / 1e9:.1f} GB. Try {fewer}"
+            f"{many(rows, 'row')} of {many(draws, 'draw')} take {size / 1e9:.1f} GB. Try {fewer}"
         )
 
 

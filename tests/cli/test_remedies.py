@@ -160,7 +160,7 @@ CASES = [
          "export run=outputs/train/a to=csv"),
     case("expected {FEWEST} or more", "export run=outputs/train/a to=arviz draws=5",
          "+ draws=1000"),
-    case("draws are {size", "export run=outputs/train/a to=arviz draws=9000000", "+ limit=4"),
+    case("take {size", "export run=outputs/train/a to=arviz draws=9000000", "+ limit=4"),
     case("to=arviz writes NetCDF", "export run=outputs/train/a to=arviz out=x.zarr", "+ out=x.nc"),
     case("the tracker cannot begin", f"{MINE} train resume=begun train.log=mine.absent",
          "train resume=begun train.log=null"),
