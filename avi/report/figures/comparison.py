@@ -1,5 +1,6 @@
 """Several runs in one figure: their curves, and what each of them loses."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COMPARED: tuple[Axis, ...] = ("epoch", "seconds", "gradient_evaluations")
+LETTERS = 40  # of a label that stand side by side
 _APART = 10.0  # times as far: then the axis is logarithmic
 Gaps = Mapping[str, Sequence[Value]]  # of every run of each configuration
 
@@ -80,7 +82,7 @@ def gaps(found: Gaps) -> "Figure":
                 means, place + beside, xerr=[Z * error for error in _errors(values)], fmt="o",
                 color=BLUE, markersize=3.5, elinewidth=1,
             )  # fmt: skip
-        axes.set_yticks(range(len(found)), [plain(label) for label in found])
+        axes.set_yticks(range(len(found)), [_folded(label) for label in found])
         axes.tick_params(axis="y", labelcolor=INK)
         axes.set_ylim(len(found) - 0.4, -0.6)
         axes.axvline(0, color=MUTED, linewidth=1)
@@ -121,6 +123,14 @@ def gaps_along(found: Gaps, values: Mapping[str, float], setting: str) -> "Figur
         over = ", band: ± one standard deviation over runs" if deviations.any() else ""
         axes.set_title(f"Gap, nats per datapoint (points: runs, 95 % intervals{over})")
     return figure
+
+
+def _folded(label: str) -> str:
+    """Return a label on one line or two, cut where it is longer."""
+    lines = textwrap.wrap(label, LETTERS) or [""]
+    if len(lines) > 2:
+        lines = [lines[0], f"{lines[1][: LETTERS - 1]}…"]
+    return "\n".join(map(plain, lines))
 
 
 def _errors(values: Sequence[Value]) -> np.ndarray:
