@@ -268,3 +268,14 @@ class InferSettings:
                 f"{name}=true asks whether a row's q may be corrected, which certify=false leaves "
                 "out. Leave one of the two out.",
             )
+
+
+UNJUDGED = InferSettings(
+    certify=False,
+    tolerance=0.1,
+    budget=0,
+    draws=0,
+    decoded=False,
+    psis=False,
+    linear_response=False,
+)  # the q of the mode, as it is

@@ -26,20 +26,11 @@ from avi.run import posterior
 from avi.run.session import Session, Step, open_session, require_same_data, restored
 from avi.rundir import RunDir
 from avi.rundir.bounded import read_tree
-from avi.settings import ExportFormat, InferSettings, Split
+from avi.settings import UNJUDGED, ExportFormat, Split
 from avi.types import Params, PRNGKey
 
 FOLDER = "export"
 DRAWS = 1000  # of z for each row
-UNJUDGED = InferSettings(
-    certify=False,
-    tolerance=0.1,
-    budget=0,
-    draws=0,
-    decoded=False,
-    psis=False,
-    linear_response=False,
-)  # the q of the mode, as it is
 FEWEST = 25  # draws that the shape of a tail takes
 AT_ONCE = 20  # draws of a row that are scored side by side
 MOST = 2e9  # bytes of z, which are kept in memory

@@ -20,7 +20,7 @@ from avi.cli.command import NAMES, commands
 from avi.config import catalog
 from avi.errors import NonFiniteError, Preempted
 from avi.rundir import RunDir
-from avi.settings import InferSettings
+from avi.settings import UNJUDGED
 from avi.verify import suite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -605,15 +605,7 @@ def test_infer_compare_and_verify_get_their_words(calls, workplace):
         main.run(["infer", "run=c", "split=train", "out=null", "certify=false", "mesh.devices=2"])
         == 0
     )
-    usual = InferSettings(
-        certify=True,
-        tolerance=0.1,
-        budget=50_000,
-        draws=0,
-        decoded=False,
-        psis=False,
-        linear_response=False,
-    )
+    usual = replace(UNJUDGED, certify=True, budget=50_000)
     quick = replace(usual, certify=False)
     assert main.run(["compare", "a b", "c", "out=o"]) == 0
     assert main.run(["verify", "only=gaussian"]) == 0

@@ -18,17 +18,9 @@ from avi.objectives.elbo import Elbo
 from avi.population import Points
 from avi.problem import Problem, fit
 from avi.results.posterior import ACCEPTED, FLAGGED, REFINED
-from avi.settings import InferSettings
+from avi.settings import UNJUDGED
 
-WANTED = InferSettings(
-    certify=True,
-    tolerance=0.1,
-    budget=20_000,
-    draws=0,
-    decoded=False,
-    psis=False,
-    linear_response=False,
-)
+WANTED = dataclasses.replace(UNJUDGED, certify=True, budget=20_000)
 RATE = 0.025  # of accepted rows that may be short: that of a certificate
 
 

@@ -18,17 +18,9 @@ from avi.objectives.elbo import Elbo
 from avi.population import Points
 from avi.problem import Problem, fit
 from avi.run.requested import Rows, draws_of, requested, require
-from avi.settings import InferSettings
+from avi.settings import UNJUDGED
 
-WANTED = InferSettings(
-    certify=True,
-    tolerance=0.1,
-    budget=0,
-    draws=0,
-    decoded=True,
-    psis=True,
-    linear_response=True,
-)
+WANTED = dataclasses.replace(UNJUDGED, certify=True, decoded=True, psis=True, linear_response=True)
 
 
 @pytest.fixture(scope="module")
