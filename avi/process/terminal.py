@@ -1,5 +1,6 @@
 """Progress: a live bar on a terminal, else a plain line at the first epoch and at each tenth."""
 
+import contextlib
 import io
 import math
 import sys
@@ -87,7 +88,8 @@ def print_any_letter() -> None:
     """Let a terminal whose encoding lacks a letter, such as λ, show a ? in its place."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            with contextlib.suppress(OSError):  # nobody listens
+                stream.reconfigure(errors="replace")
 
 
 def say(line: str) -> None:

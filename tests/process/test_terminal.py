@@ -1,10 +1,12 @@
 """What a run says while it trains where no terminal listens."""
 
+import io
 import re
+import sys
 
 import pytest
 
-from avi.process.terminal import Progress, measured
+from avi.process.terminal import Progress, measured, print_any_letter, say
 
 
 @pytest.mark.parametrize(
@@ -36,3 +38,22 @@ def test_a_line_at_the_first_epoch_and_at_each_tenth(epochs, begun, said, capsys
 )
 def test_no_error_is_shown_as_none_and_no_zero_as_negative(mean, error, shown):
     assert measured(mean, error).strip() == shown
+
+
+class Nobody(io.TextIOWrapper):
+    """An output that cannot be set up, as of a reader that has gone."""
+
+    def reconfigure(self, **changes):
+        raise OSError(29, "Illegal seek")
+
+
+@pytest.mark.parametrize("kind", [io.TextIOWrapper, Nobody])
+def test_a_letter_that_a_terminal_lacks_is_a_question_mark_and_nobody_is_no_mistake(
+    kind, monkeypatch
+):
+    stream = kind(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    print_any_letter()
+    if kind is io.TextIOWrapper:
+        say("1.0 \u00b1 0.1 at \u03bb*")
+        assert stream.buffer.getvalue() == b"1.0 ? 0.1 at ?*\n"
