@@ -45,18 +45,14 @@ class ImportanceSampling:
         return self.num_samples
 
     def __call__(self, target: Target, family: Family, lam: Lam, key: PRNGKey) -> Estimate:
-        """Return the estimate; its standard error is that of log of a mean, by the delta method."""
+        """Return the estimate; its standard error is by the delta method."""
         keys = jax.random.split(key, (self.num_samples // BLOCK, BLOCK))
 
         def log_weight(draw_key: PRNGKey) -> Array:
             return self._log_weight(target, family, lam, draw_key)
 
         log_weights = jax.lax.map(jax.vmap(log_weight), keys).ravel()
-        total = jax.nn.logsumexp(log_weights)
-        weights = jnp.exp(log_weights - total)
-        ess = 1 / jnp.sum(weights**2)
-        error = jnp.sqrt(jnp.maximum(1 / ess - 1 / self.num_samples, 0.0))
-        value = total - jnp.log(float(self.num_samples))
+        value, error, ess = mean_of_weights(log_weights)
         return Estimate(value, error, ess, pareto_khat(log_weights), jnp.asarray(jnp.nan))
 
     def _log_weight(self, target: Target, family: Any, lam: Lam, key: PRNGKey) -> Array:
@@ -72,6 +68,18 @@ class ImportanceSampling:
             jnp.log(self.prior_share) + log_prior, jnp.log1p(-self.prior_share) + log_q
         )
         return target.model.log_joint(target.theta, target.x, z) - log_proposal
+
+
+def mean_of_weights(log_weights: Array) -> tuple[Array, Array, Array]:
+    """Return the log of the mean of exp(log_weights), float[S], its standard error, and their ESS.
+
+    The error is that of a log of a mean, by the delta method.
+    """
+    number = len(log_weights)
+    total = jax.nn.logsumexp(log_weights)
+    ess = 1 / jnp.sum(jnp.exp(log_weights - total) ** 2)
+    error = jnp.sqrt(jnp.maximum(1 / ess - 1 / number, 0.0))
+    return total - jnp.log(float(number)), error, ess
 
 
 def pareto_khat(log_weights: Array) -> Array:

@@ -60,7 +60,7 @@ def find(target: Target, near: Float[Array, "n d"], key: PRNGKey) -> Peaks:
         jax.random.split(key, DRAWS)
     ).reshape(DRAWS, -1)
     centre, spread = drawn.mean(axis=0), drawn.std(axis=0)
-    grid = _grid_tops(log_joint, centre, spread)
+    grid = tops_of_grid(log_joint, centre, spread)
     values = jax.vmap(log_joint)(drawn)
     of_draws = drawn[jnp.argsort(-values)[: FOLLOWED[centre.size]]]
     starts = jnp.concatenate([near, grid, of_draws])
@@ -85,10 +85,10 @@ def _mirrors(z: Z, centre: Array) -> Float[Array, "m d"]:
     return centre + signs.reshape(-1, z.size)[1:] * (z - centre)
 
 
-def _grid_tops(
+def tops_of_grid(
     log_joint: Callable[[Z], Scalar], centre: Array, spread: Array
 ) -> Float[Array, "F d"]:
-    """Return the highest nodes of a grid that are above all of their neighbours."""
+    """Return the highest nodes, of a grid around the prior, that are above all neighbours."""
     size = centre.size
     unit = jnp.linspace(-REACH, REACH, NODES[size])
     nodes = jnp.stack(jnp.meshgrid(*[unit] * size, indexing="ij"), axis=-1) * spread + centre

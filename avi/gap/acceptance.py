@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from avi.abilities import Noisy
 from avi.gap.audit import Audit
 from avi.gap.context import Context
-from avi.gap.decomposition import khats_at, spacing_at
+from avi.gap.decomposition import spacing_at, weights_at
 from avi.gap.endings import SENTENCES, Ending
 from avi.gap.search import CONFIDENCE, Found, Job
 from avi.gap.statistics import khat_limit, mean_and_error
@@ -113,7 +113,7 @@ def _judged(
     refining += stopwatch.lap()
     ends = [winners[p][1] if p in winners else _found(job) for p, job in enumerate(own)]
     reached = np.stack([one.lam for one in ends])
-    khats = khats_at(context, points, reached)
+    khats = np.asarray(weights_at(context, points, reached).khat)
     values = context.compiled.values(context.score_key, points.rows, points.ids, reached)
     flags = [
         _flags(context, one, khat, at_end, contested=not refines and place in contested)
@@ -162,7 +162,7 @@ def _warm(context: Context, points: Points, lams: np.ndarray) -> None:
     compiled.certify(*where, zero, zero, lam)
     compiled.confirm(*where, zero, zero, lam)
     compiled.values(context.score_key, *where, lam)
-    khats_at(context, one, lam)
+    weights_at(context, one, lam)
     if not compiled.knows_optimum:
         state = compiled.begin(*where, compiled.second_start(*where))
         compiled.advance(*where, zero, zero, state)

@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 from avi.abilities import Drawn, Noisy, Reparametrised, Unrestricted, draw_and_log_prob
 from avi.engine import placement
 from avi.engine.lanes import in_lanes
-from avi.evidence.iwae import pareto_khat
+from avi.evidence.iwae import mean_of_weights, pareto_khat
 from avi.experiment import Experiment
 from avi.gap.starts import STARTS, second_start
 from avi.objectives.draws import draw_noise, draws_per_noise, noise_size
@@ -37,6 +37,14 @@ class Shared(NamedTuple):
     def key_of(self, purpose: Purpose, number: Array) -> PRNGKey:
         """Return the key of one purpose and one row."""
         return jax.random.fold_in(of_purpose(self.root, purpose), number)
+
+
+class Weights(NamedTuple):
+    """What the importance weights p(x, z) / q(z; lam) of one row say."""
+
+    khat: Scalar  # the Pareto shape of their tail
+    log_mean: Scalar  # of them: estimates log p(x), from below, where the tail is light
+    error: Scalar  # its standard error, by the delta method
 
 
 class Compiled:
@@ -79,7 +87,7 @@ class Compiled:
         self.certify = self.over_rows(partial(self._certify, confirming=False))
         self.confirm = self.over_rows(partial(self._certify, confirming=True))
         self.values = self.over_rows(self._values, keyed=True)
-        self.khat = self.over_rows(self._khat, keyed=True)
+        self.weigh = self.over_rows(self._weigh, keyed=True)
         self.unseen = self.over_rows(self._unseen)
         self.walk = self.over_rows(self._walk)
         self.observe = self.over_rows(self._observe)
@@ -195,9 +203,11 @@ class Compiled:
         local = self.local(shared, row, number, self.pair_objective)
         return unseen(local, lam, shared.key_of("certificate", number)).value
 
-    def _khat(self, shared: Shared, row: PyTree, number: Array, lam: Lam) -> Scalar:
-        """Return the Pareto shape of p(x, z) / q(z; lam) on the draws that `_values` scores."""
-        return pareto_khat(self.weighted(shared, row, number, lam)[1])
+    def _weigh(self, shared: Shared, row: PyTree, number: Array, lam: Lam) -> Weights:
+        """Return what the weights p(x, z) / q(z; lam) of the draws that `_values` scores say."""
+        log_weights = self.weighted(shared, row, number, lam)[1]
+        log_mean, error, _ = mean_of_weights(log_weights)
+        return Weights(pareto_khat(log_weights), log_mean, error)
 
     def weighted(self, shared: Shared, row: PyTree, number: Array, lam: Lam) -> tuple[Array, Array]:
         """Return draws z ~ q(z; lam), [S, ...], and log p(x, z) - log q(z; lam) of each, [S]."""

@@ -1,11 +1,12 @@
 """From values on shared draws to the gaps of one datapoint."""
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
 
 from avi.abilities import Noisy
+from avi.gap.compiled import Weights
 from avi.gap.context import Context
 from avi.gap.endings import Ending
 from avi.gap.search import Found
@@ -46,15 +47,17 @@ class Values(NamedTuple):
     unseen: float  # nats at lam that lie where draws are too rare to be seen
 
 
-def khats_at(context: Context, points: Points, lams: np.ndarray) -> np.ndarray:
-    """Return khat of q(z; lam), NaN for a family without smooth draws, too few draws.
+def weights_at(context: Context, points: Points, lams: np.ndarray) -> Weights:
+    """Return what the weights of q(z; lam) say, NaN for a family without smooth draws, few draws.
 
     The Dirichlet and the categorical are no proposals of importance weights here.
     """
     family, draws = context.experiment.problem.family, context.settings.num_draws
     if not isinstance(family, Noisy) or draws < FEWEST_DRAWS:
-        return np.full(len(points), np.nan)
-    return cast(np.ndarray, context.compiled.khat(context.score_key, points.rows, points.ids, lams))
+        nothing = cast(Any, np.full(len(points), np.nan))
+        return Weights(nothing, nothing, nothing)
+    weigh = context.compiled.weigh
+    return cast(Weights, weigh(context.score_key, points.rows, points.ids, lams))
 
 
 def spacing_at(value: float) -> float:

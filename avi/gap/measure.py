@@ -9,10 +9,11 @@ import numpy as np
 
 from avi.abilities import Weighted
 from avi.experiment import Experiment
-from avi.gap import doubling, precision
+from avi.gap import closed_form, doubling, precision
 from avi.gap.audit import Audit
+from avi.gap.compiled import Weights
 from avi.gap.context import Clock, Context, Progress
-from avi.gap.decomposition import Evidenced, Place, Values, decompose, khats_at
+from avi.gap.decomposition import Evidenced, Place, Values, decompose, weights_at
 from avi.gap.evidence import Evidences, estimated_evidence, known_evidence
 from avi.gap.flags import rests_on_q, usable_evidence
 from avi.gap.folder import ledger, write
@@ -118,6 +119,7 @@ class _Measurement:
     same_bounds: dict[Split, SameBound] = field(default_factory=dict)
     doublings: int = 0  # of the points, for half_width
     precision: bool | None = None  # is enough
+    closed_form: bool | None = None  # of the evidence, contradicts nothing
 
     def __post_init__(self) -> None:
         self.evidence = Evidences(self.context.experiment.evidence, [])
@@ -143,6 +145,7 @@ class _Measurement:
             self.doublings,
             self.precision,
             doubling.level(self.context),
+            self.closed_form,
         )
 
     def add(self, first: int, last: int) -> None:
@@ -186,12 +189,13 @@ class _Measurement:
             for ends in (lams[index], best)
         )
         rare = context.compiled.unseen(points.rows, points.ids, lams[index])
-        khats = khats_at(context, points, best)
+        weights = weights_at(context, points, best)
         if known is None:
             self.evidence = estimated_evidence(context, self.evidence, points, best)
             estimates = self.evidence.estimates
         else:
             estimates = [known[place] for place in index]
+            self._note_closed_form(points, estimates, weights, best)
         # After the evidence, which comes first where there is little time.
         self._note_precision(
             points, [of_split[place] for place in index], (lams[index], best), (at_lam, at_best)
@@ -209,13 +213,21 @@ class _Measurement:
                     by.kind,
                     number,
                     rests_on_q(by),
-                    khats[n],
+                    float(weights.khat[n]),
                     settings.num_draws,
                     settings.tolerance,
                 ),
             )
             for n, place in enumerate(index)
         ]
+
+    def _note_closed_form(
+        self, points: Points, known: list[Estimate], weights: Weights, best: np.ndarray
+    ) -> None:
+        """Hold log p(x) against estimates, of the rows that are new; no remains no."""
+        if self.closed_form is not False:
+            found = closed_form.agrees(self.context, points, known, weights, best)
+            self.closed_form = self.closed_form if found is None else found
 
     def _note_precision(
         self,

@@ -71,6 +71,7 @@ class Outcome(NamedTuple):
     doublings: int
     precision_ok: bool | None
     level: float  # of the intervals: 95 %, more where rows may be added until one is narrow
+    closed_form_ok: bool | None  # the evidence that a model states
 
 
 def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
@@ -141,6 +142,7 @@ def summarise(outcome: Outcome, rows: Sequence[Decomposition]) -> GapSummary:
             tails_ok=not any(TAILS in row.flags.split() for row in rows)
             if context.compiled.has_tails
             else None,
+            closed_form_ok=outcome.closed_form_ok,
         ),
         skipped=(
             *notes.skipped,

@@ -25,6 +25,7 @@ class Validity:
     sandwich_ok: bool | None = None
     modes_ok: bool | None = None
     tails_ok: bool | None = None
+    closed_form_ok: bool | None = None
 
     def failed(self) -> list[str]:
         """Return the names of the flags that do not hold."""
@@ -71,6 +72,7 @@ WARNINGS = {
     "sandwich_ok": "the evidence is not settled on simulated rows",
     "modes_ok": "simulated rows do not vouch for the evidence",
     "tails_ok": "bounds rest on draws too rare to be seen",
+    "closed_form_ok": "the model's own log p(x) is contradicted",
 }
 
 
@@ -160,5 +162,12 @@ SENTENCES = (
         "The bounds of some rows rest on draws of q too rare to be seen (tails): they may be far "
         "lower than reported, or have no mean at all. Try a family with lighter tails, or look at "
         "these rows.",
+    ),
+    Sentences(
+        "closed_form_ok",
+        "The model's own log p(x) agrees with estimates that do not ask the model for it.",
+        "The model's own log p(x) and an estimate of it contradict each other: either its closed "
+        "form is wrong, and the approximation gap with it, or q at λ* misses a mode. Try "
+        "avi verify model=<yours>.",
     ),
 )

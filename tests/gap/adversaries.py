@@ -47,6 +47,7 @@ class Adversary:
     constant: float = 0.0  # added to log p(x, z)
     distinct: int | None = None  # values of z in a row
     places: tuple[float, ...] = (0.0,)  # of the prior's hills in each dimension, all alike
+    seldom: tuple[float, ...] = ()  # what one row of twenty is, which no draw of the prior explains
 
     @property
     def latent(self):
@@ -144,6 +145,7 @@ def of_pair(mean, scale):
 
 EVEN = of_mean(lambda xp, z: z**2, 0.3)
 TANH = of_mean(lambda xp, z: xp.tanh(2 * z), 0.3)
+FAR = of_mean(lambda xp, z: 5 / (1 + xp.exp(xp.clip(40 * (4.2 - z), -60, 60))), 0.3)
 APART = of_mean(lambda xp, z: xp.tanh(z / 8), 0.2)
 ADVERSARIES = {
     "smooth": Adversary(2, *TANH),
@@ -173,6 +175,8 @@ ADVERSARIES = {
     "cliff": Adversary(
         2, *of_mean(lambda xp, z: 5 / (1 + xp.exp(xp.clip(40 * (3.2 - z), -60, 60))), 0.3)
     ),
+    "far": Adversary(1, *FAR, seldom=(5.0,)),
+    "far-3": Adversary(3, *FAR, seldom=(5.0, 0.0, 5.0)),
     "constant": Adversary(1, *TANH, constant=-1e6),
     "banana": Adversary(
         2, banana, of_pair(lambda xp, z: [z[:, 0] + z[:, 1] ** 2], 0.1), product=False
@@ -229,7 +233,10 @@ def rows_of(model: Adversary, number: int) -> np.ndarray:
         values = model.simulate(np, generator, generator.standard_normal((model.distinct, 1)))
         chosen = generator.integers(model.distinct, size=z.shape)
         return values[chosen, 0].astype(np.float32)
-    return np.asarray(model.simulate(np, generator, z), np.float32)
+    rows = np.asarray(model.simulate(np, generator, z), np.float32)
+    if model.seldom:
+        rows[: 1 + number // 20] = model.seldom
+    return rows
 
 
 def context_of(name: str, rows: np.ndarray, **changed: Any) -> Context:

@@ -15,6 +15,7 @@ QUICK = (
     "regimes",
     "needles",
     "steep",
+    "far",
 )  # to compile
 
 

@@ -57,7 +57,7 @@ def measured(experiment, evidence, **changed):
         compiled=SimpleNamespace(certifies=True, knows_optimum=False, has_tails=True),
     )
     known = {"sandwich": None, "frontiers": {}, "same_bounds": {}, "audit": AUDIT, "doublings": 0}
-    known |= {"precision_ok": True, "level": 0.95, "modes_ok": None}
+    known |= {"precision_ok": True, "level": 0.95, "modes_ok": None, "closed_form_ok": None}
     return Outcome(context, **known | changed)
 
 

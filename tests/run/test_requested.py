@@ -11,7 +11,7 @@ from avi.errors import ConfigError
 from avi.families.categorical import Categorical
 from avi.families.gaussian import DiagonalGaussian
 from avi.gap.acceptance import Judged, settings_for
-from avi.gap.decomposition import khats_at
+from avi.gap.decomposition import weights_at
 from avi.gap.elsewhere import for_rows
 from avi.models.mixture import Mixture
 from avi.objectives.elbo import Elbo
@@ -58,7 +58,7 @@ def found():
         certificate=nothing,
         certificate_se=nothing,
         certified=certified,
-        khat=khats_at(context, points, lams),
+        khat=weights_at(context, points, lams).khat,
         ms=nothing,
         gains=nothing[:0],
         seconds=0.0,
