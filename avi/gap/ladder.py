@@ -16,6 +16,7 @@ from avi.engine.loop import Loop
 from avi.engine.step import init_state
 from avi.errors import ConfigError
 from avi.families.localised import Localised
+from avi.gap.audit import Audit
 from avi.gap.context import Clock, Context
 from avi.gap.ledger import Ledger, LedgerFiles
 from avi.gap.search import Found, Job
@@ -75,23 +76,36 @@ def climb(
 ) -> tuple[Ladder, list[RowOfRung]]:
     """Return what each family reaches on the points, whose report is `rows`.
 
-    Each search begins at the best member of a family that this one holds, a little away from it,
-    and that member stays a candidate: nested families cannot fall. A family with shared weights is
-    fitted to the rows, and followed by the same with weights of each row's own.
+    The family of the report stays where that has ended. Each other search begins at the best member
+    of a family that this one holds, a little away from it, and that member stays a candidate:
+    nested families cannot fall. A family with shared weights is fitted to the rows, and followed by
+    the same with weights of each row's own.
     """
+    reported = _reported(context, points)
     rungs: list[Climbed] = []
     for name, family in families.items():
         require_same_latent(context.experiment.problem.model, family)
-        rungs.append(_climbed(context, points, name, family, rungs))
+        rungs.append(_climbed(context, points, name, family, [reported, *rungs]))
         if isinstance(family, SharedWeights):
-            own = Localised(family)
-            rungs.append(_climbed(context, points, f"{name}, own weights", own, rungs))
+            own, name = Localised(family), f"{name}, own weights"
+            rungs.append(_climbed(context, points, name, own, [reported, *rungs]))
     return _told(context, of_split, rows, rungs), list(_rows(context, points, of_split, rungs))
+
+
+def _reported(context: Context, points: Points) -> Climbed:
+    """Return what the report itself has found."""
+    found = [context.ledger.optima[row] for row in points.ids.tolist()]
+    lams = np.stack([one.lam for one in found])
+    values = context.compiled.values(context.score_key, points.rows, points.ids, lams)
+    psi = context.params.psi
+    family = given(context.experiment.problem.family, psi)
+    return Climbed("the report", family, lams, found, values, psi, 0.0, None)
 
 
 def _climbed(
     context: Context, points: Points, name: str, family: Any, below: Sequence[Climbed]
 ) -> Climbed:
+    """Return the best members of one family; `below` are the report's and those found before."""
     began = perf_counter()
     context.on_progress(f"the best of {name}", 0.0)
     psi, own = _fitted(context, points, family) if isinstance(family, SharedWeights) else ((), None)
@@ -101,17 +115,27 @@ def _climbed(
         ((one, lams) for one in reversed(below) if (lams := _embedded(known, one)) is not None),
         None,
     )
-    starts = _starts(known, len(points), below, own, None if held is None else held[1])
-    jobs = [Job(n, start, lam[n]) for start, lam in enumerate(starts) for n in range(len(points))]
+    ended = next((one.lams for one in below if _is_same(known, one)), None)
+    if ended is None:
+        starts = _starts(known, len(points), below, own, None if held is None else held[1])
+    else:
+        starts = [ended]
+    jobs = [
+        Job(n, start, lam[n], known=ended is not None)
+        for start, lam in enumerate(starts)
+        for n in range(len(points))
+    ]
     own_context.search(points, jobs, 1.0, f"the best of {name}")
     found = {n: [job for job in jobs if job.point == n and job.found] for n in range(len(points))}
+    found = Audit(own_context).second_opinions(points, found)
     exact = starts[0] if held is None else held[1]
     winners = own_context.selection(points).winners(exact, found)
     ends = [winners[n][1] for n in range(len(points))]
     lams = np.stack([end.lam for end in ends])
     seconds = perf_counter() - began
     values = own_context.compiled.values(context.score_key, points.rows, points.ids, lams)
-    return Climbed(name, known, lams, ends, values, psi, seconds, None if held is None else held[0])
+    holds = None if held is None or held[0] is below[0] else held[0]
+    return Climbed(name, known, lams, ends, values, psi, seconds, holds)
 
 
 def _of(context: Context, family: Family, psi: Psi) -> Context:
@@ -165,8 +189,14 @@ def _moved_away(family: Any, lams: np.ndarray) -> np.ndarray:
     return np.asarray(jax.vmap(family.displace)(jnp.asarray(lams, float), steps), np.float64)
 
 
+def _is_same(family: Any, other: Climbed) -> bool:
+    return not isinstance(family, SharedWeights) and bool(family == other.family)
+
+
 def _embedded(family: Any, smaller: Climbed) -> np.ndarray | None:
     """Return the best members of the smaller family in the larger one, None if it is none."""
+    if _is_same(family, smaller):
+        return smaller.lams
     if not isinstance(family, Holding) or not family.holds(smaller.family):
         return None
     lams = jnp.asarray(smaller.lams, float)

@@ -245,7 +245,7 @@ def context_of(name: str, rows: np.ndarray, **changed: Any) -> Context:
     case = make_case(DiagonalGaussian(3))
     family, inference = DiagonalGaussian(model.size), case.experiment.problem.inference
     objective = fit(Elbo(1, antithetic=False), model, family)
-    evidence: Any = Quadrature(201)
+    evidence: Any = Quadrature(201 if model.size == 1 else 101)
     if model.size > 2:
         evidence = AnnealedImportanceSampling(16, 200, 200, 10, 0.65, 4, "both")
     experiment = dataclasses.replace(
@@ -255,9 +255,8 @@ def context_of(name: str, rows: np.ndarray, **changed: Any) -> Context:
         dataset=AsTheyAre(),
     )
     phi = inference.init(jax.random.key(2), family, jnp.zeros(model.size), number)
-    settings = dataclasses.replace(
-        SETTINGS, num_points=number, splits=("train",), num_draws=1000, width=100, **changed
-    )
+    usual = {"num_points": number, "splits": ("train",), "num_draws": 1000, "width": 100}
+    settings = dataclasses.replace(SETTINGS, **usual | changed)
     return Context(
         experiment,
         Params(model.init(None, None), phi),

@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from gap import adversaries
 from gap.gaussian_case import SETTINGS, make_case, truth
 
 from avi import gap
@@ -12,6 +13,8 @@ from avi.families.coupling_flow import CouplingFlow
 from avi.families.gaussian import DiagonalGaussian, FullRankGaussian
 from avi.families.low_rank_gaussian import LowRankGaussian
 from avi.gap import ladder as climbing
+from avi.gap.measure import measure
+from avi.population import joined
 from avi.results import ladder, points
 from avi.results.store import Files
 
@@ -80,6 +83,23 @@ def test_the_first_rung_is_the_family_of_the_report(climbed):
     assert abs(np.mean([found[row.row] - row.bound_star for row in own])) < FEW.tolerance
     assert rungs["diagonal"].params_per_datapoint == 6
     assert not rungs["diagonal"].gain_value.known
+
+
+@pytest.mark.slow
+def test_no_certified_row_of_a_rung_is_on_a_lesser_hill_than_a_smaller_family_reaches():
+    """The posterior has several hills, and the truth of the smallest family is numpy's."""
+    rows = adversaries.rows_of(adversaries.ADVERSARIES["waves"], 8)
+    context = adversaries.context_of("waves", rows, audit=0.1, width=8)
+    found = measure(context)
+    families = {"full": FullRankGaussian(2)}
+    points, of_split = joined(found.points), found.of_split
+    _, climbed = climbing.climb(context, points, of_split, found.reported, families)
+    certified = [row for row in climbed if row.converged]
+    assert len(certified) >= 4
+    for row in certified:
+        _, best = adversaries.truth("waves", rows[row.row].astype(np.float64))
+        noise = adversaries.Z * row.bound_se
+        assert row.bound > best - adversaries.WRONG - noise, row
 
 
 @pytest.mark.slow
