@@ -11,7 +11,7 @@ import numpy as np
 
 from avi.gap.context import Context
 from avi.gap.search import Found, Job, is_done
-from avi.gap.selection import Lead, best_of, certain, leads_over
+from avi.gap.selection import Lead, best_of, certain
 from avi.gap.starts import START_NAMES
 from avi.population import Points
 from avi.process.grammar import many, verb
@@ -128,16 +128,17 @@ class Audit:
         _, ends = compiled.advance(rows, ids, number, np.zeros(len(asked), int), state)
         tops = np.stack([_end(found[point][0]) for point in asked])
         selection = self.context.selection(points)
-        at_top = selection.values(asked, tops)
-        leads = leads_over(selection.values(asked, ends), at_top)
+        leads = selection.lead(asked, ends, tops)
         pays = [
             certain(lead) > least.get(point, 0.0) for point, lead in zip(asked, leads, strict=True)
         ]
         better = [Job(p, SECOND, end) for p, end, yes in zip(asked, ends, pays, strict=True) if yes]
         rest = [place for place, yes in enumerate(pays) if not yes]
+        if not rest:
+            return better, []
         jobs = [Job(asked[place], SECOND, starts[place]) for place in rest]
-        above = leads_over(selection.values(asked, starts), at_top)
-        return better, selection.held(jobs, starts[rest], [above[place] for place in rest])
+        above = selection.lead([asked[place] for place in rest], starts[rest], tops[rest])
+        return better, selection.held(jobs, starts[rest], above)
 
     def search_again(
         self, points: Points, of_split: Sequence[Split], winners: dict[int, tuple[str, Found]]

@@ -16,6 +16,7 @@ from avi.randomness import key_for
 from avi.settings import GapSettings
 
 Lead = tuple[float, float]  # nats of one candidate above another on shared draws, standard error
+MORE = 16  # times as many draws, where two candidates are so near that the first cannot tell
 
 
 @dataclass
@@ -26,26 +27,51 @@ class Selection:
     points: Points
     settings: GapSettings
 
-    def values(self, chosen: Sequence[int], lams: np.ndarray) -> np.ndarray:
-        """Return the ELBO of a lam per chosen point on each pair of the selection draws."""
-        index = np.array(chosen)
+    def lead(self, chosen: Sequence[int], lams: np.ndarray, others: np.ndarray) -> list[Lead]:
+        """Return how far each chosen point's lam is above its other one.
+
+        Where the draws cannot tell, and it matters, many more decide.
+        """
+        index = np.array(chosen, int)
+        apart = self._apart(index, lams, others, 0)
+        leads = [mean_and_error(one) for one in apart]
+        open_ = np.array([n for n, one in enumerate(leads) if self._is_open(one)], int)
+        if open_.size:
+            more = [
+                self._apart(index[open_], lams[open_], others[open_], time)
+                for time in range(1, MORE + 1)
+            ]
+            for n, one in zip(open_, np.concatenate([apart[open_], *more], axis=1), strict=True):
+                leads[n] = mean_and_error(one)
+        return leads
+
+    def _apart(
+        self, index: np.ndarray, lams: np.ndarray, others: np.ndarray, time: int
+    ) -> np.ndarray:
+        """Return by how much the ELBO of lam is higher on each pair of selection draws."""
         rows = jax.tree.map(lambda leaf: leaf[index], self.points.rows)
         key = key_for(self.compiled.experiment.seed, "select")
-        return self.compiled.values(key, rows, self.points.ids[index], lams)
+        key = jax.random.fold_in(key, time) if time else key
+        one, other = (
+            self.compiled.values(key, rows, self.points.ids[index], ends) for ends in (lams, others)
+        )
+        return one - other
 
-    def lead(self, chosen: Sequence[int], lams: np.ndarray, others: np.ndarray) -> list[Lead]:
-        """Return how far each chosen point's lam is above its other one."""
-        return leads_over(self.values(chosen, lams), self.values(chosen, others))
+    def _is_open(self, lead: Lead) -> bool:
+        """Return whether a lead may be of either sign and of more than the tolerance."""
+        value, error = np.abs(lead)
+        return bool(value <= 2 * error and value + 2 * error > self.settings.tolerance)
 
     def leads(self, found: dict[int, list[Job]]) -> dict[int, list[Lead]]:
         """Return per point how far each search ended above the first, itself included."""
-        pairs = [(point, job) for point, jobs in found.items() for job in jobs]
-        lams = np.stack([_found(job).lam for _, job in pairs])
-        values = iter(self.values([point for point, _ in pairs], lams))
-        leads = {}
-        for point, jobs in found.items():
-            scores = [next(values) for _ in jobs]
-            leads[point] = [mean_and_error(score - scores[0]) for score in scores]
+        pairs = [(point, job) for point, jobs in found.items() for job in jobs[1:]]
+        leads = {point: [(0.0, 0.0)] for point in found}
+        if pairs:
+            chosen = [point for point, _ in pairs]
+            lams = np.stack([_found(job).lam for _, job in pairs])
+            firsts = np.stack([_found(found[point][0]).lam for point in chosen])
+            for point, lead in zip(chosen, self.lead(chosen, lams, firsts), strict=True):
+                leads[point].append(lead)
         return leads
 
     def held(self, chosen: Sequence[Job], starts: np.ndarray, leads: Sequence[Lead]) -> list[Job]:
@@ -105,11 +131,6 @@ def certain(lead: Lead) -> float:
     """Return the nats that a lead has beyond doubt: less two standard errors, at least 0."""
     value = lead[0] - 2 * lead[1]
     return value if value > 0 else 0.0
-
-
-def leads_over(values: np.ndarray, others: np.ndarray) -> list[Lead]:
-    """Return how far each row of values is above the other one on the same draws."""
-    return [mean_and_error(one - other) for one, other in zip(values, others, strict=True)]
 
 
 def is_above(lead: Lead, least: float) -> bool:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from gap.gaussian_case import LATENT, SETTINGS, make_case
@@ -16,6 +17,7 @@ from avi.gap.context import Context
 from avi.gap.endings import Ending
 from avi.gap.flags import starts_ok
 from avi.gap.search import Flat, Found, Job, Searcher, is_done, surer
+from avi.gap.selection import Selection, certain
 from avi.objectives.elbo import Elbo
 from avi.population import Points
 from avi.results.gap import AuditRecord
@@ -306,3 +308,29 @@ def test_twice_the_search_ends_it_only_where_it_gains_nothing_beyond_noise(gain,
     assert job.found.converged is (ending is Ending.DOUBLED)
     # Where it gained, the comparison begins anew from here.
     assert job.flat.steps == (200 if ending is Ending.DOUBLED else 400)
+
+
+def test_more_draws_decide_between_candidates_that_the_first_cannot_tell_apart():
+    """A lead of 0.3 is one error of 50 pairs, and four of 17 times as many: 2 of 200 stay open."""
+    calls = []
+
+    def values(key, rows, ids, lams):
+        calls.append(len(ids))
+        noise = np.random.default_rng(np.asarray(jax.random.key_data(key))).normal(
+            size=(len(ids), 50)
+        )
+        return lams * (noise + 0.15)
+
+    compiled = SimpleNamespace(values=values, experiment=SimpleNamespace(seed=0))
+    points = Points(np.zeros(200), np.arange(200))
+    selection = Selection(compiled, points, dataclasses.replace(SETTINGS, tolerance=0.05))
+    near = np.ones((200, 1))
+    leads = selection.lead(range(200), near, -near)
+    assert sum(certain(lead) > 0 for lead in leads) >= 190  # less once in 1e5
+    assert calls[:2] == [200, 200]
+    assert set(calls[2:]) == {calls[2]}
+    assert len(calls) == 2 + 2 * 16
+    assert calls[2] < 200  # of those that were clear no more was asked
+    calls.clear()
+    selection.lead(range(200), 1e-3 * near, -1e-3 * near)
+    assert calls == [200, 200]  # whichever is taken, less than the tolerance is lost
