@@ -47,9 +47,7 @@ class Adversary:
     constant: float = 0.0  # added to log p(x, z)
     distinct: int | None = None  # values of z in a row
     places: tuple[float, ...] = (0.0,)  # of the prior's hills in each dimension, all alike
-    seldom: tuple[
-        float, ...
-    ] = ()  # what three rows and one of twenty are: no draw of the prior explains it
+    seldom: tuple[float, ...] = ()  # what one row of twenty is, which no draw of the prior explains
 
     @property
     def latent(self):
@@ -237,7 +235,7 @@ def rows_of(model: Adversary, number: int) -> np.ndarray:
         return values[chosen, 0].astype(np.float32)
     rows = np.asarray(model.simulate(np, generator, z), np.float32)
     if model.seldom:
-        rows[: 3 + number // 20] = model.seldom
+        rows[: 1 + number // 20] = model.seldom
     return rows
 
 

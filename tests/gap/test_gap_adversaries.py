@@ -1,8 +1,13 @@
 """A few rows of models that try to fool the report; scripts/referee takes all, and many rows."""
 
+import jax
 import numpy as np
 import pytest
-from gap.adversaries import referee, truth
+from gap.adversaries import ADVERSARIES, referee, truth
+
+from avi.families.gaussian import DiagonalGaussian
+from avi.gap.starts import second_start
+from avi.types import Target
 
 QUICK = (
     "smooth",
@@ -15,7 +20,6 @@ QUICK = (
     "regimes",
     "needles",
     "steep",
-    "far",
 )  # to compile
 
 
@@ -41,3 +45,12 @@ def test_the_truth_is_that_of_closed_forms():
         exact, best = truth("deterministic", np.array([value, value]))
         expected = -0.5 * value**2 / (1 + 1e-6) - 0.5 * np.log(2 * np.pi * (1 + 1e-6))
         np.testing.assert_allclose([exact, best], 2 * expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["far", "far-3"])
+def test_a_second_opinion_begins_on_a_hill_that_no_draw_of_the_prior_reaches(name):
+    """Only z > 4.1 explains x = 5, and draws of N(0, 1) are there twice in 10^5."""
+    model = ADVERSARIES[name]
+    target = Target(model, model.init(None, None), np.array(model.seldom, np.float32))
+    lam = second_start(target, DiagonalGaussian(model.size), jax.random.key(0))
+    assert np.all((lam[: model.size] > 4.0) == (np.array(model.seldom) == 5))
