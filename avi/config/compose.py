@@ -20,6 +20,7 @@ from avi.settings import ADDED, KEYS, Key
 
 AS_WRITTEN = frozenset(key.name for key in KEYS if key.path == "folder")
 OF_A_SWEEP = tuple(key for key in KEYS if key.place == "sweep")
+NAMES = re.compile(r"[\w,]+")
 WORD = re.compile(r"(?P<key>[+~]*[A-Za-z_][\w./@-]*)=(?P<value>.*)", re.DOTALL)
 
 
@@ -263,13 +264,16 @@ def _spell(word: str, blocks: Mapping[str, catalog.Default]) -> str:
     key, _, value = word.partition("=")
     if key in AS_WRITTEN and value not in ("", "null") and value[0] not in "'\"":
         return f"{key}={_quoted(value)}"
-    block = blocks.get(key)
+    block, names = blocks.get(key), value.split(",")
+    if key == "model.likelihood" and NAMES.fullmatch(value) and value != "null":
+        raise ConfigError(
+            f"{word}: a likelihood is chosen beside the model. Try likelihood={value}."
+        )
     if block is None or block.group == key:
         return word
-    names = value.split(",")
     if all(name in catalog.groups().get(block.group, {}) for name in names):
         return f"{block.group}@{key}={value}"
-    if "." in key and re.fullmatch(r"[\w,]+", value) and value != "null":
+    if "." in key and NAMES.fullmatch(value) and value != "null":
         _require_choice(
             block.group, next(n for n in names if n not in catalog.groups()[block.group])
         )

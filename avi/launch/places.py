@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from avi.config.build import load_experiment
 from avi.config.compose import Job, override
 from avi.errors import ConfigError, DataError, Preempted
 from avi.launch import pool
@@ -40,6 +41,7 @@ def train_one(job: Job) -> int:
         raise ConfigError(f"task={job.task} is one job of a sweep. Try -m.")
     launch = place_one(job)
     if job.dry_run:
+        load_experiment(job.tree)
         say(f"{launch.state}  {launch.folder}")
         return 0
     return _attempt(launch)
@@ -84,6 +86,7 @@ def sweep(jobs: list[Job]) -> int:
     launches = place_sweep(jobs)
     if jobs[0].dry_run:
         for launch in launches:
+            load_experiment(launch.job.tree)
             say(f"{launch.state:5}  {launch.folder}  {' '.join(launch.job.swept)}")
         return 0
     codes = _train_all(launches)

@@ -637,3 +637,15 @@ def test_a_real_run_ends_with_a_report_if_wanted_and_resumes_to_more_epochs(avi,
     assert page.is_file()
     lines = (workplace / "here" / "metrics.jsonl").read_text().splitlines()
     assert max(json.loads(line)["epoch"] for line in lines) == 2
+
+
+def test_a_dry_run_refuses_what_a_run_would(trainer, capsys):
+    assert main.run(["train", "model.latent_size=-3", "dry_run=true"]) == 2
+    assert main.run(["train", "model.latent_size=2,-3", "-m", "dry_run=true"]) == 2
+    assert capsys.readouterr().err.count("latent_size") == 2
+
+
+def test_a_likelihood_is_chosen_beside_the_model(trainer, capsys):
+    assert main.run(["train", "model.likelihood=poisson"]) == 2
+    assert "Try likelihood=poisson." in capsys.readouterr().err
+    assert main.run(["train", "likelihood=poisson"]) == 0

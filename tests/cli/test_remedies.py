@@ -175,6 +175,7 @@ CASES = [
          "train output=elsewhere"),
     case("has a likelihood of its own", f"train {LINEAR} likelihood=bernoulli",
          "train likelihood=bernoulli", "+ model=vae dataset=digits"),
+    case("is chosen beside the model", "train model.likelihood=poisson", "train likelihood=poisson"),
     case("is run only from a package that you name", f"{NUMPYRO} model.function=mine.factors",
          f"{MINE} {NUMPYRO} model.function=mine.factors"),
     case("on the path. Try PYTHONPATH", f"AVI_PLUGINS=other {NUMPYRO} model.function=other.factors",
