@@ -1,5 +1,6 @@
 """What several test modules need: a folder of one's own, and `avi` as a shell would call it."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+gc.set_threshold(50_000, 20, 20)  # tracing makes millions of objects, and few of them are cycles
 
 
 def pytest_collection_modifyitems(items):
