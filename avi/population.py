@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Int, PyTree
 
 from avi.errors import ConfigError
+from avi.mapped import chosen as chosen_rows
+from avi.mapped import joined as joined_rows
 from avi.process.grammar import verb
 from avi.rundir.bounded import read_bounded
 from avi.settings import SPLITS, Split
@@ -44,7 +46,8 @@ def choose(splits: Splits, split: Split, first: int, last: int) -> Points:
     number = SPLITS.index(split)
     order = np.random.default_rng(number).permutation(sizes[split])[first:last]
     offset = sum(sizes[name] for name in SPLITS[:number])
-    return Points(jax.tree.map(lambda leaf: leaf[order], getattr(splits, split)), offset + order)
+    rows = jax.tree.map(lambda leaf: chosen_rows(leaf, order), getattr(splits, split))
+    return Points(rows, offset + order)
 
 
 def named(splits: Splits, rows: str | int) -> dict[Split, Points]:
@@ -71,7 +74,8 @@ def named(splits: Splits, rows: str | int) -> dict[Split, Points]:
         if len(place):
             stored = getattr(splits, split)
             found[split] = Points(
-                jax.tree.map(lambda leaf, place=place: leaf[place], stored), offset + place
+                jax.tree.map(lambda leaf, place=place: chosen_rows(leaf, place), stored),
+                offset + place,
             )
         offset += size
     return found
@@ -106,12 +110,13 @@ def chosen(points: Points, of_split: Sequence[Split], split: Split, limit: int) 
 
 def rows_at(points: Points, index: np.ndarray) -> Points:
     """Return the points at some positions."""
-    return Points(jax.tree.map(lambda leaf: leaf[index], points.rows), points.ids[index])
+    rows = jax.tree.map(lambda leaf: chosen_rows(leaf, index), points.rows)
+    return Points(rows, points.ids[index])
 
 
 def joined(parts: Sequence[Points]) -> Points:
     """Return the points of all parts, one part after the other."""
-    rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(part.rows for part in parts))
+    rows = jax.tree.map(lambda *leaves: joined_rows(leaves), *(part.rows for part in parts))
     return Points(rows, np.concatenate([part.ids for part in parts]))
 
 

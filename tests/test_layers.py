@@ -31,7 +31,7 @@ LAYERS = (
     COMPONENTS,
     ("priors",),
     ("networks", "conjugate", "phi", "population", "randomness"),
-    ("ragged", "abilities"),
+    ("ragged", "mapped", "abilities"),
     ("types",),
     ("rundir", "process"),
     ("errors", "settings"),

@@ -1,8 +1,11 @@
 """What every data set shares: splits, the recorded view, and what a model may know beforehand."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import pairwise
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +14,7 @@ from jaxtyping import Array, Int, PyTree
 
 from avi.datasets.binarize import RECORDED, Pixels
 from avi.errors import ConfigError
+from avi.mapped import BLOCK_BYTES, chosen, in_file_order
 from avi.process.grammar import many
 from avi.ragged import Ragged
 from avi.types import Dataset, DataSpec, Splits, Support, X
@@ -18,7 +22,6 @@ from avi.types import Dataset, DataSpec, Splits, Support, X
 Sizes = tuple[int, int, int]  # rows of train, valid and test
 
 CHUNK = 1000  # rows viewed at a time
-BLOCK_BYTES = 2**24  # of rows read at a time for their identity
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,12 @@ def fixed(dataset: Dataset) -> Dataset:
     return Recorded(dataset) if dataset.redraws else dataset
 
 
-def cut(rows: np.ndarray, sizes: Sizes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cut(rows: Any, sizes: Sizes) -> tuple[Any, Any, Any]:
     """Return train, valid and test rows, in this order along the first axis."""
     train, valid, test = sizes
-    return rows[:train], rows[train : train + valid], rows[train + valid : train + valid + test]
+    ends = np.cumsum((0, train, valid, test)).tolist()
+    first, second, third = (chosen(rows, slice(*of)) for of in pairwise(ends))
+    return first, second, third
 
 
 def sizes_of(num_rows: int, num_valid: int, num_test: int) -> Sizes:
@@ -84,7 +89,7 @@ def image_splits(
     grey: np.ndarray, labels: np.ndarray | None, sizes: Sizes, pixels: Pixels
 ) -> Splits:
     """Return the splits of grey rows [N, D] that are in the order train, valid, test."""
-    train, valid, test = cut(pixels.store(grey, first_id=0), sizes)
+    train, valid, test = cut(pixels.store(grey, np.arange(len(grey))), sizes)
     if labels is None:
         return Splits(train, valid, test)
     names = ("train", "valid", "test")
@@ -138,10 +143,16 @@ def describe(dataset: Dataset, splits: Splits) -> DataSpec:
 
 def repeated_rows(splits: Splits) -> int:
     """Return how many test rows, as stored, are also training rows."""
-    seen = set(_digests(splits.train))
-    return sum(digest in seen for digest in _digests(splits.test))
+    held_out = Counter(_digests(splits.test))
+    found = {digest for digest in _digests(splits.train) if digest in held_out}
+    return sum(held_out[digest] for digest in found)
 
 
-def _digests(rows: PyTree[np.ndarray]) -> list[bytes]:
-    leaves = jax.tree.leaves(rows)
-    return [b"".join(leaf[number].tobytes() for leaf in leaves) for number in range(len(leaves[0]))]
+def _digests(rows: PyTree[np.ndarray]) -> Iterator[bytes]:
+    """Yield what tells the rows apart, in the order that is read fastest."""
+    leaves = [in_file_order(leaf) for leaf in jax.tree.leaves(rows)]
+    for start in range(0, len(leaves[0]), CHUNK):
+        parts = [leaf[start : start + CHUNK] for leaf in leaves]
+        for number in range(len(parts[0])):
+            content = b"".join(part[number].tobytes() for part in parts)
+            yield hashlib.blake2b(content, digest_size=16).digest()

@@ -65,7 +65,7 @@ class Pixels(Protocol):
     def support(self) -> Support: ...
     @property
     def redraws(self) -> bool: ...
-    def store(self, grey: np.ndarray, first_id: int) -> np.ndarray: ...
+    def store(self, grey: np.ndarray, ids: Int[np.ndarray, " N"]) -> np.ndarray: ...
     def view(
         self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]
     ) -> Float[Array, " D"]: ...
@@ -80,13 +80,12 @@ class Fixed:
     support: ClassVar[Support] = "binary"
     redraws: ClassVar[bool] = False
 
-    def store(self, grey: np.ndarray, first_id: int) -> np.ndarray:
+    def store(self, grey: np.ndarray, ids: Int[np.ndarray, " N"]) -> np.ndarray:
         """Return bits, uint8 [N, D]."""
         bits = np.empty(grey.shape, np.uint8)
         for start in range(0, len(grey), CHUNK):
-            block = grey[start : start + CHUNK]
-            ids = np.arange(start, start + len(block)) + first_id
-            bits[start : start + CHUNK] = draw_rows(level_of(block, self.white), self.seed, ids)
+            part = slice(start, start + CHUNK)
+            bits[part] = draw_rows(level_of(grey[part], self.white), self.seed, ids[part])
         return bits
 
     def view(self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]) -> Float[Array, " D"]:
@@ -104,9 +103,9 @@ class Dynamic:
     support: ClassVar[Support] = "binary"
     redraws: ClassVar[bool] = True
 
-    def store(self, grey: np.ndarray, first_id: int) -> np.ndarray:
+    def store(self, grey: np.ndarray, ids: Int[np.ndarray, " N"]) -> np.ndarray:
         """Return the grey rows."""
-        del first_id
+        del ids
         return grey
 
     def view(self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]) -> Float[Array, " D"]:
@@ -123,9 +122,9 @@ class Threshold:
     support: ClassVar[Support] = "binary"
     redraws: ClassVar[bool] = False
 
-    def store(self, grey: np.ndarray, first_id: int) -> np.ndarray:
+    def store(self, grey: np.ndarray, ids: Int[np.ndarray, " N"]) -> np.ndarray:
         """Return bits, uint8 [N, D]."""
-        del first_id
+        del ids
         return (grey > self.white / 2).astype(np.uint8)
 
     def view(self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]) -> Float[Array, " D"]:
@@ -142,9 +141,9 @@ class Grey:
     support: ClassVar[Support] = "unit"
     redraws: ClassVar[bool] = False
 
-    def store(self, grey: np.ndarray, first_id: int) -> np.ndarray:
+    def store(self, grey: np.ndarray, ids: Int[np.ndarray, " N"]) -> np.ndarray:
         """Return the grey rows."""
-        del first_id
+        del ids
         return grey
 
     def view(self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]) -> Float[Array, " D"]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from avi.datasets.cells import Column, Dress
 from avi.errors import ConfigError, DataError
+from avi.mapped import Rows, column
 from avi.process.grammar import many
 from avi.types import Decimal, Layout, Separator
 
@@ -49,7 +50,7 @@ class Reading:
 class Raw:
     """All columns of a file, with NaN for what is no number."""
 
-    rows: np.ndarray  # [N, W]
+    rows: Rows  # [N, W]
     source: str
     names: tuple[str, ...] | None = None
     first_line: int | None = None  # of row 0 in a text, counted from 1
@@ -161,13 +162,13 @@ def _counters(raw: Raw) -> dict[int, str]:
     # First by a few rows: a wide table is not subtracted from whole.
     likely = (steps == steps[:1]).all(axis=0) & np.isin(steps[0], (0, 1))
     for place in np.flatnonzero(likely).tolist() if number >= COUNTED else ():
-        if (rows[:, place] - np.arange(number) == steps[0, place]).all():
+        if (column(rows, place) - np.arange(number) == steps[0, place]).all():
             found[place] = "row numbers"
     for place, name in enumerate(raw.names or ()):
         nameless = bool(UNNAMED.fullmatch(name))
         if place in found or not (nameless or name.lower() in INDEX_NAMES):
             continue
-        values = rows[:, place]
+        values = column(rows, place)
         whole = np.isfinite(values).all() and (values == np.floor(values)).all()
         of_text = raw.columns is not None and raw.columns[place].texts == number
         if (whole and len(np.unique(values)) == number) or (nameless and of_text):
@@ -266,7 +267,7 @@ def column_of(cells: np.ndarray | Sequence[object]) -> Column:
 
 def classes(raw: Raw, place: int) -> np.ndarray:
     """Return the label of every row [N]: whole numbers where all are, else text."""
-    values = raw.rows[:, place]
+    values = column(raw.rows, place)
     if np.isfinite(values).all() and (values == np.floor(values)).all():
         return values.astype(np.int64)
     return np.array(row_names(raw, place))
@@ -275,5 +276,5 @@ def classes(raw: Raw, place: int) -> np.ndarray:
 def row_names(raw: Raw, place: int) -> tuple[str, ...]:
     """Return what stands in a column, as text."""
     if raw.columns is None or raw.columns[place].words is None:
-        return tuple(f"{value:g}" for value in raw.rows[:, place])
+        return tuple(f"{value:g}" for value in column(raw.rows, place))
     return tuple(cell.strip() for cell in raw.columns[place].words or ())

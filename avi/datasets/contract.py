@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from avi.errors import DataError
+from avi.mapped import Rows, blocks
 from avi.types import Support
 
 Place = Callable[[tuple[int, ...]], str]  # from an index into the array to words for a person
@@ -29,14 +30,14 @@ _ADVICE: dict[Support, str] = {
 
 
 def require_support(
-    rows: np.ndarray, support: Support, source: str, place: Place, advice: str | None = None
+    rows: Rows, support: Support, source: str, place: Place, advice: str | None = None
 ) -> None:
     """Raise DataError unless every value of `rows` lies in `support`; it ends with `advice`."""
-    require_finite(rows, source, place)
-    wrong = outside(rows, support)
-    if wrong.any():
+    found = _places(rows, lambda block: outside(block, support), place)
+    if found:
+        require_finite(rows, source, place)
         raise DataError(
-            f"{source}: expected {_EXPECTED[support]}, found {_places(rows, wrong, place)}. "
+            f"{source}: expected {_EXPECTED[support]}, found {found}. "
             f"{_ADVICE[support] if advice is None else advice}".rstrip()
         )
 
@@ -46,12 +47,12 @@ def outside(rows: np.ndarray, support: Support) -> np.ndarray:
     return ~np.isfinite(rows) | _OUTSIDE[support](rows)
 
 
-def require_finite(rows: np.ndarray, source: str, place: Place) -> None:
+def require_finite(rows: Rows, source: str, place: Place) -> None:
     """Raise DataError if a value is missing or infinite."""
-    infinite = ~np.isfinite(rows)
-    if infinite.any():
+    found = _places(rows, lambda block: ~np.isfinite(block), place)
+    if found:
         raise DataError(
-            f"{source}: expected finite numbers, found {_places(rows, infinite, place)}. "
+            f"{source}: expected finite numbers, found {found}. "
             "Remove those rows, fill missing values in, or say dataset.missing=mask with a model "
             "that leaves them out, e.g. model=linear_gaussian."
         )
@@ -66,10 +67,18 @@ _OUTSIDE: dict[Support, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _places(rows: np.ndarray, outside: np.ndarray, place: Place) -> str:
-    indices = [tuple(map(int, index)) for index in np.argwhere(outside)[:SHOWN]]
-    words = [f"{_word(rows[index])} at {place(index)}" for index in indices]
-    more = int(outside.sum()) - len(words)
+def _places(rows: Rows, test: Callable[[np.ndarray], np.ndarray], place: Place) -> str:
+    """Return the first values for which `test` is true and where they are; empty without any."""
+    words: list[str] = []
+    number = 0
+    for first, block in blocks(rows):
+        wrong = test(block)
+        number += int(np.count_nonzero(wrong))
+        if len(words) < SHOWN and wrong.any():
+            for row, *rest in np.argwhere(wrong)[: SHOWN - len(words)].tolist():
+                where = place((first + row, *rest))
+                words.append(f"{_word(block[(row, *rest)])} at {where}")
+    more = number - len(words)
     return "; ".join(words) + (f"; and {more} more" if more else "")
 
 

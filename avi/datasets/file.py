@@ -25,6 +25,7 @@ from avi.datasets.tables import (
     read_table,
 )
 from avi.errors import DataError
+from avi.mapped import Mapped, Rows, chosen, converted, in_file_order, largest, ordered, total
 from avi.process.grammar import many
 from avi.settings import SPLITS
 from avi.types import Dataset, Decimal, Origin, Scale, Separator, Splits, Support, X
@@ -136,7 +137,8 @@ class File:
         number = len(table.rows)
         sizes = self._sizes(number, table.source)
         order = permutation(number, self.split_seed) if self.shuffle else np.arange(number)
-        train, valid, test = cut(self._stored(table.rows[order]), sizes)
+        rows = ordered(table.rows, order)
+        train, valid, test = cut(self._stored(rows), sizes)
         single = jnp.result_type(float) == np.float32
         labels = None
         if table.labels is not None:
@@ -150,7 +152,7 @@ class File:
             origin=Origin(order, table.columns, table.row_names, table.layout),
             remarks=suspicions(table, self.support, single=single),
             understood=table.understood,
-            scale=_scale(table.rows[order[: sizes[0]]]) if scaled else None,
+            scale=_scale(in_file_order(chosen(rows, slice(sizes[0])))) if scaled else None,
         )
 
     def table_of(self, path: Path, origin: Origin) -> Table:
@@ -163,7 +165,7 @@ class File:
         reading = replace(self.reading, array=array)
         return read_again(path, reading, origin.layout, origin.columns)
 
-    def rows_of(self, table: Table) -> np.ndarray:
+    def rows_of(self, table: Table) -> Rows:
         """Return the rows of such a table as stored for `view`; DataError if they must not be x."""
         return self._stored(self._checked(table).rows)
 
@@ -178,20 +180,23 @@ class File:
         """Return the view of reports."""
         return fixed(self)
 
-    def _stored(self, rows: np.ndarray) -> np.ndarray:
-        if self.masks:
-            return masked(rows)
-        return self._pixels.store(_compact(rows, self.support), first_id=0)
+    def _stored(self, rows: Rows) -> Rows:
+        if isinstance(rows, Mapped):
+            return rows.converted(self._as_stored)
+        return self._as_stored(rows, np.arange(len(rows)))
+
+    def _as_stored(self, rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        return masked(rows) if self.masks else self._pixels.store(_compact(rows, self.support), ids)
 
     def _checked(self, table: Table) -> Table:
         if self._is_grey:
             table.require_finite()
-            if self.white > 1 and table.rows.max() <= 1:
+            if self.white > 1 and largest(table.rows) <= 1:
                 raise DataError(
                     f"{table.source}: no value is above 1, so dataset.white={self.white} would "
                     "make all of them black. Say dataset.white=1."
                 )
-            scaled = table.rows / self.white
+            scaled = converted(table.rows, lambda block: block / self.white)
             source = f"{table.source} (divided by dataset.white={self.white})"
             replace(table, rows=scaled, source=source).require("unit")
         else:
@@ -215,16 +220,20 @@ class File:
         return sizes_of(num_rows, num_valid, num_test)
 
 
-def _scale(rows: np.ndarray) -> Scale:
+def _scale(rows: Rows) -> Scale:
     """Return the scale of training rows, of what is there in each column.
 
     Its numbers are of single precision: both precisions standardise by the same.
     """
-    seen = np.isfinite(rows)
-    number = np.maximum(seen.sum(axis=0), 1)
+
+    def of_seen(block: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return np.where(np.isfinite(block), values, 0)
+
+    number = np.maximum(total(rows, lambda block: np.isfinite(block).sum(axis=0)), 1)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        mean = np.where(seen, rows, 0).sum(axis=0, dtype=np.float64) / number
-        square = (np.where(seen, rows - mean, 0) ** 2).sum(axis=0, dtype=np.float64) / number
+        mean = total(rows, lambda b: of_seen(b, b).sum(axis=0, dtype=np.float64)) / number
+        squares = total(rows, lambda b: (of_seen(b, b - mean) ** 2).sum(axis=0, dtype=np.float64))
+        square = squares / number
         mean, deviation = (part.astype(np.float32) for part in (mean, np.sqrt(square)))
     # What rounding leaves of a column that does not vary is no scale.
     varies = np.isfinite(deviation) & (deviation > ROUNDING * np.abs(mean))

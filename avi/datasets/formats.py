@@ -23,12 +23,16 @@ from typing import IO
 import numpy as np
 
 from avi.errors import DataError
+from avi.mapped import MAPPED_BYTES, Mapped, Rows
 
 HEADER_LIMIT = 10_000  # characters of an .npy header
 MAX_DIMENSIONS = 8
 GZIP = b"\x1f\x8b"  # how it begins
 XZ_MEMORY = 2**27  # bytes, for the dictionary of the highest preset
 PACKED = (".gz", ".xz")
+LOCAL_HEADER = 30  # bytes before the name of a member in a zip file, its last two words lengths
+ORDER_BYTES = 64  # of memory that knowing a row on disk takes: its place, its id, its turn
+ENCRYPTED = 1  # a flag of a member
 
 
 def byte_limit() -> int:
@@ -186,12 +190,30 @@ def read_npy(file: IO[bytes], num_bytes: int) -> np.ndarray:
     if promised != present:
         raise ValueError(f"its header promises {promised} bytes, but {present} follow")
     if promised > byte_limit():
-        raise ValueError(f"it needs {promised} bytes, more than a quarter of the memory")
+        why = " and is not stored row after row" if fortran_order else ""
+        raise ValueError(f"it needs {promised} bytes, more than a quarter of the memory{why}")
     content = file.read(promised)
     if len(content) != promised or file.read(1):
         raise ValueError("its length is not what it claims")
     flat = np.frombuffer(content, dtype).astype(dtype.newbyteorder("="))
     return flat.reshape(shape[::-1]).T if fortran_order else flat.reshape(shape)
+
+
+def map_npy(file: IO[bytes], begin: int, num_bytes: int) -> Mapped | None:
+    """Return the rows of the .npy file that is `num_bytes` bytes of `file` from `begin` on.
+
+    They stay there. None if the file does not store one after the other, or so many so short ones
+    that to know their order takes as much memory.
+    """
+    file.seek(begin)
+    shape, fortran_order, dtype = _npy_header(file)
+    start = file.tell()
+    promised, present = math.prod(shape) * dtype.itemsize, begin + num_bytes - start
+    if len(shape) < 2 or fortran_order or promised != present:
+        return None
+    if shape[0] * ORDER_BYTES > min(promised, byte_limit()):
+        return None
+    return Mapped.of(np.asarray(np.memmap(file, dtype, "r", start, shape)))
 
 
 def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -227,13 +249,7 @@ def _checked_header(
 def read_npz(file: IO[bytes], name: str | None) -> np.ndarray:
     """Return one array of an .npz archive: that called `name`, or the only one."""
     with zipfile.ZipFile(file) as archive:
-        arrays = _members(archive)
-        if name is None and len(arrays) != 1:
-            raise ValueError(f"it holds {_names(arrays)}; name one with dataset.array=<name>")
-        if name is not None and name not in arrays:
-            raise ValueError(f"it holds {_names(arrays)}, but not {name!r}")
-        member = arrays[name] if name is not None else next(iter(arrays.values()))
-        return _read_member(archive, member)
+        return _read_member(archive, _member(archive, name))
 
 
 def read_all_npz(file: IO[bytes], limit: int) -> dict[str, np.ndarray]:
@@ -254,6 +270,26 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     }
 
 
+def _member(archive: zipfile.ZipFile, name: str | None) -> zipfile.ZipInfo:
+    arrays = _members(archive)
+    if name is None and len(arrays) != 1:
+        raise ValueError(f"it holds {_names(arrays)}; name one with dataset.array=<name>")
+    if name is not None and name not in arrays:
+        raise ValueError(f"it holds {_names(arrays)}, but not {name!r}")
+    return arrays[name] if name is not None else next(iter(arrays.values()))
+
+
+def _start(file: IO[bytes], member: zipfile.ZipInfo) -> int:
+    """Return where the bytes of a member that is not packed begin in the archive."""
+    file.seek(member.header_offset)
+    header = file.read(LOCAL_HEADER)
+    if len(header) < LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
+        raise ValueError("its directory points where nothing begins")
+    if member.flag_bits & ENCRYPTED or member.compress_size != member.file_size:
+        raise ValueError("it is packed in a way that numpy does not write")
+    return member.header_offset + LOCAL_HEADER + sum(struct.unpack("<HH", header[-4:]))
+
+
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("it is compressed in a way that numpy does not write")
@@ -266,14 +302,26 @@ def _names(arrays: dict[str, zipfile.ZipInfo]) -> str:
     return ", ".join(sorted(arrays)[:10]) or "no arrays"
 
 
-def load_array(path: Path, name: str | None) -> np.ndarray:
-    """Return the array in an .npy or .npz file."""
+def load_array(path: Path, name: str | None) -> Rows:
+    """Return the array in an .npy or .npz file; a large one stays there, if it can be mapped."""
     if not path.is_file():
         raise DataError(f"{path} is not a file.")
     with data_errors(str(path)), path.open("rb") as file:
         if path.suffix == ".npz":
-            return read_npz(file, name)
-        return read_npy(file, path.stat().st_size)
+            return _array_of_npz(file, name)
+        size = path.stat().st_size
+        rows = map_npy(file, 0, size) if size > MAPPED_BYTES else None
+        file.seek(0)
+        return read_npy(file, size) if rows is None else rows
+
+
+def _array_of_npz(file: IO[bytes], name: str | None) -> Rows:
+    with zipfile.ZipFile(file) as archive:
+        member = _member(archive, name)
+        rows = None
+        if member.file_size > MAPPED_BYTES and member.compress_type == zipfile.ZIP_STORED:
+            rows = map_npy(file, _start(file, member), member.file_size)
+        return _read_member(archive, member) if rows is None else rows
 
 
 # --- text of 0 and 1 (.amat) ----------------------------------------------------------------------

@@ -1,9 +1,13 @@
 """What in a table of numbers looks like a mistake, in sentences that name column, row and value."""
 
+from dataclasses import dataclass
+from functools import reduce
+
 import numpy as np
 
 from avi.datasets.columns import COUNTED, word
 from avi.datasets.tables import Table
+from avi.mapped import blocks, column, every, largest, spread, total
 from avi.types import Support
 
 SENTINELS = (-1, -9, -99, -999, -9999, -99999, 99, 999, 9999, 99999, 999999)
@@ -39,34 +43,62 @@ def far_values(table: Table, support: Support) -> tuple[str, ...]:
     return tuple(_far(table)) if support == "real" and len(table.rows) >= FEWEST else ()
 
 
+@dataclass(frozen=True)
+class _Usual:
+    """Where most values of a column are: of all of them, or of many where they are on disk."""
+
+    low: float  # quartiles
+    high: float
+    positive: bool
+    counts: bool
+
+    def is_far(self, values: np.ndarray) -> np.ndarray:
+        """Return which values are far beyond the quartiles, a code for missing sooner."""
+        beyond = np.fmax(self.low - values, values - self.high) / (self.high - self.low)
+        if self.positive:  # on their own scale, too: a long tail is no mistake
+            above = np.log(np.fmax(values, self.high) / self.high)
+            long = above < LONG * np.log(self.high / self.low)
+            beyond = np.where((values > self.high) & long, 0, beyond)
+        # Counts have long tails of their own.
+        coded = np.isin(values, SENTINELS) & ((values < 0) | (not self.counts))
+        return beyond > np.where(coded, FAR_SENTINEL, np.inf if self.counts else FAR)
+
+
+def _usual(values: np.ndarray) -> _Usual:
+    known = values[np.isfinite(values) & ~np.isin(values, SENTINELS)]
+    if not known.size:
+        return _Usual(0.0, 0.0, positive=False, counts=False)
+    low, high = np.quantile(known, [0.25, 0.75])
+    least, most = known.min(), known.max()
+    counts = (known == np.floor(known)).all() and 0 <= least and most < MANY
+    return _Usual(low, high, positive=bool(least > 0), counts=bool(counts))
+
+
 def _far(table: Table) -> list[str]:
     """Name values far beyond all others of their column: codes for missing, corrupted cells."""
-    places = []
-    for column, values in enumerate(table.rows.T):
-        coded = np.isin(values, SENTINELS)
-        known = values[np.isfinite(values) & ~coded]
-        low, high = np.quantile(known, [0.25, 0.75]) if known.size else (0.0, 0.0)
-        if high == low:
-            continue
-        beyond = np.fmax(low - values, values - high) / (high - low)
-        if known.min() > 0:  # on their own scale, too: a long tail is no mistake
-            above, quartiles = np.log(np.fmax(values, high) / high), np.log(high / low)
-            beyond = np.where((values > high) & (above < LONG * quartiles), 0, beyond)
-        # Counts have long tails of their own.
-        counts = (known == np.floor(known)).all() and 0 <= known.min() and known.max() < MANY
-        coded &= (values < 0) | (not counts)
-        limit = np.where(coded, FAR_SENTINEL, np.inf if counts else FAR)
-        places += [((row, column), low, high) for row in np.flatnonzero(beyond > limit)]
+    usual = [_usual(values) for values in spread(table.rows).T]
+    reach = np.array([FAR_SENTINEL * (one.high - one.low) / 2 for one in usual])
+    low, high = np.array([(one.low, one.high) for one in usual]).T
+    places: list[tuple[int, int, np.generic]] = []
+    number, codes_found = 0, set[float]()
+    for first, block in blocks(table.rows):
+        # Where the ends of a column are near its quartiles nothing in it is far.
+        odd = (np.fmin.reduce(block) < low - reach) | (np.fmax.reduce(block) > high + reach)
+        for place in np.flatnonzero(odd & (reach > 0)).tolist():
+            values = block[:, place]
+            beyond = np.flatnonzero(usual[place].is_far(values))
+            number += len(beyond)
+            codes_found |= set(values[beyond].astype(float).tolist()).intersection(SENTINELS)
+            places += [(place, first + row, values[row]) for row in beyond[:SHOWN].tolist()]
     if not places:
         return []
     words = "; ".join(
-        f"{table.rows[place]:g} at {table.place((int(place[0]), place[1]))}, where half of the "
-        f"values are {low:g} to {high:g}"
-        for place, low, high in places[:SHOWN]
+        f"{value:g} at {table.place((row, place))}, where half of the values are "
+        f"{usual[place].low:g} to {usual[place].high:g}"
+        for place, row, value in sorted(places)[:SHOWN]
     )
-    more = f"; and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
-    found = {float(table.rows[place]) for place, *_ in places}
-    codes = ",".join(f"{code:g}" for code in sorted(found.intersection(SENTINELS)))
+    more = f"; and {number - SHOWN} more" if number > SHOWN else ""
+    codes = ",".join(f"{code:g}" for code in sorted(codes_found))
     say = f"If they stand for missing values, say dataset.missing=[{codes}]. " if codes else ""
     return [
         f"{table.source}: far from all others: {words}{more}. {say}If they are damaged, remove "
@@ -77,10 +109,14 @@ def _far(table: Table) -> list[str]:
 
 def _rounded(table: Table) -> list[str]:
     """Name columns whose values single precision can hardly tell apart."""
-    rows = np.where(np.isfinite(table.rows), table.rows, 0).astype(np.float64)
+
+    def known(block: np.ndarray) -> np.ndarray:
+        return np.where(np.isfinite(block), block, 0).astype(np.float64)
+
+    largest_of = (np.abs(known(block)).max(axis=0) for _, block in blocks(table.rows))
     with np.errstate(over="ignore", invalid="ignore"):
-        spacing = np.spacing(np.abs(rows).max(axis=0).astype(np.float32)).astype(np.float64)
-        deviation = rows.std(axis=0)
+        spacing = np.spacing(reduce(np.maximum, largest_of).astype(np.float32)).astype(np.float64)
+        deviation = known(spread(table.rows)).std(axis=0)
     beyond = ~np.isfinite(spacing)  # its range
     lost = np.flatnonzero(beyond | ((deviation > 0) & (spacing > LOST * deviation)))
     if not lost.size:
@@ -101,17 +137,23 @@ def _rounded(table: Table) -> list[str]:
 def _bytes(table: Table) -> list[str]:
     """Say so where rows look like grey images that are taken for measurements."""
     rows, white = table.rows, np.iinfo(np.uint8).max
-    if rows.shape[1] < IMAGE or not rows.min() >= 0:  # nor where one is missing
+    # Nor where one is missing.
+    if rows.shape[1] < IMAGE or not every(rows, lambda block: _whole(block) & (block <= white)):
         return []
-    of_text = rows.dtype.kind == "f" and rows.max() == white and (rows == np.floor(rows)).all()
-    if not (1 < rows.max() <= white and (rows.dtype.kind in "iu" or of_text)):
+    most = largest(rows)
+    if not (1 < most <= white and (rows.dtype.kind in "iu" or most == white)):
         return []
     return [
-        f"{table.source}: whole numbers from 0 to {rows.max():g} look like the grey values of "
+        f"{table.source}: whole numbers from 0 to {most:g} look like the grey values of "
         "images and are taken for measurements. For a density of grey values say "
         "dataset.support=unit dataset.white=255, for bits dataset.support=binary "
         "dataset.binarize=fixed dataset.white=255."
     ]
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    """Return which values are whole numbers from 0 on."""
+    return (values >= 0) & (values == np.floor(values))
 
 
 def _counts(table: Table) -> list[str]:
@@ -119,12 +161,15 @@ def _counts(table: Table) -> list[str]:
 
     Bytes of images are told apart from them by `_bytes`, bits by their values.
     """
-    rows, zeros = table.rows, (table.rows == 0).mean()
-    whole = np.isfinite(rows).all() and rows.min() >= 0 and (rows == np.floor(rows)).all()
-    if not whole or not 1 < rows.max() < MANY or zeros < ZEROS or _bytes(table):
+    rows = table.rows
+    if not every(rows, lambda block: _whole(block) & (block < MANY)) or _bytes(table):
+        return []
+    most = largest(rows)
+    zeros = total(rows, lambda block: np.count_nonzero(block == 0)) / (len(rows) * rows.shape[1])
+    if not most > 1 or zeros < ZEROS:
         return []
     return [
-        f"{table.source}: whole numbers from 0 to {rows.max():g}, {zeros:.0%} of them 0, are taken "
+        f"{table.source}: whole numbers from 0 to {most:g}, {zeros:.0%} of them 0, are taken "
         "for measurements. If they are counts, say dataset.support=count "
         "likelihood=negative_binomial."
     ]
@@ -132,7 +177,7 @@ def _counts(table: Table) -> list[str]:
 
 def _counters(table: Table) -> list[str]:
     """Name columns that go up by one from row to row, unless a person has named the columns."""
-    number = len(table.rows)
+    number, begun = len(table.rows), table.rows[0]
     if number < 3 or table.chosen:
         return []
 
@@ -140,13 +185,13 @@ def _counters(table: Table) -> list[str]:
         return (np.diff(values.astype(float), axis=0) == 1).all(axis=0)
 
     likely = np.flatnonzero(rises(table.rows[:COUNTED])).tolist()
-    counting = [column for column in likely if rises(table.rows[:, column])]
+    counting = [place for place in likely if rises(column(table.rows, place))]
     return [
-        f"{table.source}: column {table.name(column)} counts the rows, from "
-        f"{table.rows[0, column]:g}, and is trained on like a measurement. Leave it out with "
-        f"{word('drop', [table.key(column)])}, if it is none."
-        for column in counting[:SHOWN]
-        if number >= COUNTED or table.rows[0, column] in (0, 1)
+        f"{table.source}: column {table.name(place)} counts the rows, from "
+        f"{begun[place]:g}, and is trained on like a measurement. Leave it out with "
+        f"{word('drop', [table.key(place)])}, if it is none."
+        for place in counting[:SHOWN]
+        if number >= COUNTED or begun[place] in (0, 1)
     ]
 
 
@@ -155,7 +200,7 @@ def _labels(table: Table) -> list[str]:
     if table.columns is None or table.chosen or len(table.columns) == 1:
         return []
     likely = [place for place, name in enumerate(table.columns) if name.lower() in LABELS]
-    values = {table.columns[place]: np.unique(table.rows[:, place]) for place in likely}
+    values = {table.columns[place]: np.unique(column(table.rows, place)) for place in likely}
     return [
         f"{table.source}: column {name!r} looks like class labels and is trained on like a "
         f"measurement. Say {word('label', name)} to carry it as labels."

@@ -23,6 +23,7 @@ from avi.datasets.contract import outside, require_finite, require_support
 from avi.datasets.foreign import ENDINGS, NAMED, SPARSE, is_foreign, read_foreign
 from avi.datasets.formats import PACKED, byte_limit, kind_of, load_array
 from avi.errors import ConfigError, DataError
+from avi.mapped import Mapped, Rows, blocks, converted, every, total
 from avi.process.grammar import many
 from avi.types import Layout, Support
 
@@ -41,7 +42,7 @@ PLAIN = Reading()  # all columns, as the file has them
 class Table:
     """Rows [N, D] and the words for their places."""
 
-    rows: np.ndarray
+    rows: Rows
     source: str
     columns: tuple[str, ...] | None = None  # of a text with a header
     first_line: int | None = None  # of a text: the line of row 0, counted from 1
@@ -77,10 +78,10 @@ class Table:
         try:
             require_support(self.rows, support, self.source, self.place)
         except DataError:
-            wrong = outside(self.rows, support).sum(axis=0)
+            wrong = total(self.rows, lambda block: outside(block, support).sum(axis=0))
             odd = np.flatnonzero(wrong).tolist()
             alone = len(odd) == 1 < self.rows.shape[1] and wrong.max() >= SEVERAL
-            if not alone or not np.isfinite(self.rows).all():
+            if not alone or not every(self.rows, np.isfinite):
                 raise
             out = self.key(odd[0])
             advice = (
@@ -112,11 +113,14 @@ class Table:
                 "another order: which is which? Give them different names and train again."
             )
         order = [self.columns.index(name) for name in columns]
-        return replace(self, rows=self.rows[:, order], columns=columns, layout=None)
+        rows = converted(self.rows, lambda block: block[:, order])
+        return replace(self, rows=rows, columns=columns, layout=None)
 
     def without_missing(self) -> Self:
         """Return the table with zeros for missing values."""
-        return replace(self, rows=np.where(np.isnan(self.rows), 0, self.rows))
+        return replace(
+            self, rows=converted(self.rows, lambda block: np.where(np.isnan(block), 0, block))
+        )
 
     def require_finite(self) -> None:
         """Raise DataError if a value is missing or infinite."""
@@ -181,7 +185,7 @@ def masked(rows: np.ndarray) -> np.ndarray:
     return np.stack([seen, np.where(seen, rows, 0)], axis=2).astype(dtype)
 
 
-def observations(table: Table, support: Support, size: int, missing: Missing) -> np.ndarray:
+def observations(table: Table, support: Support, size: int, missing: Missing) -> Rows:
     """Return rows [M, size] that are x as a bound scores it: in `support`, already binarised.
 
     With missing="mask" the rows are pairs (mask, value), shape [M, size, 2].
@@ -193,7 +197,7 @@ def observations(table: Table, support: Support, size: int, missing: Missing) ->
         )
     if missing == "mask":
         table.without_missing().require(support)
-        return masked(table.rows)
+        return converted(table.rows, masked)
     table.require(support)
     return table.rows
 
@@ -222,17 +226,19 @@ def _raw(path: Path, reading: Reading, known: Dress = UNSAID) -> Raw:
         raw = _of_text(path, reading, known)
     else:
         rows = load_array(path, reading.array)
-        if rows.ndim < 2 or rows.size == 0:
+        if rows.ndim < 2 or 0 in rows.shape:
             raise DataError(
                 f"{path}: expected an array of rows, shape [N, D] with N and D at least 1; found "
                 f"shape {list(rows.shape)}."
             )
-        raw = Raw(rows.reshape(len(rows), -1), str(path), dress=(f"an array of {rows.dtype}",))
+        rows = rows if isinstance(rows, Mapped) else rows.reshape(len(rows), -1)
+        raw = Raw(rows, str(path), dress=(f"an array of {rows.dtype}",))
     if not reading.codes:
         return raw
-    coded = np.isin(raw.rows, reading.codes)
-    rows = np.where(coded, np.nan, raw.rows)
-    said = f"{int(coded.sum())} times {', '.join(f'{code:g}' for code in reading.codes)}"
+    codes = reading.codes
+    rows = converted(raw.rows, lambda block: np.where(np.isin(block, codes), np.nan, block))
+    number = total(raw.rows, lambda block: int(np.isin(block, codes).sum()))
+    said = f"{number} times {', '.join(f'{code:g}' for code in codes)}"
     return replace(raw, rows=rows, dress=(*raw.dress, f"{said} missing"))
 
 
@@ -250,7 +256,7 @@ def _of_text(path: Path, reading: Reading, known: Dress) -> Raw:
 
 
 def _table(raw: Raw, kept: np.ndarray) -> Table:
-    rows = raw.rows if kept.all() else raw.rows[:, kept]
+    rows = raw.rows if kept.all() else converted(raw.rows, lambda block: block[:, kept])
     columns = None
     if raw.names is not None:
         columns = tuple(name for name, own in zip(raw.names, kept, strict=True) if own)
@@ -281,11 +287,20 @@ def _of_columns(raw: Raw, choice: Choice, table: Table) -> list[str]:
         parts.append(f"labels: {many(len(np.unique(raw.labels)), 'kind')}")
     if choice.index is not None:
         parts.append(f"row names: {raw.name(choice.index)}")
-    absent = np.isnan(rows) if rows.dtype.kind == "f" else np.zeros((1, 1), bool)
+    absent, constant = _absent_and_constant(rows)
     if absent.any():
-        columns = many(int(absent.any(axis=0).sum()), "column")
+        columns = many(int(np.count_nonzero(absent)), "column")
         parts.append(f"missing: {many(int(absent.sum()), 'value')} in {columns}")
-    constant = np.flatnonzero((rows == rows[:1]).all(axis=0))
     if len(rows) > 1 and constant.size:
         parts.append(f"constant: {listed([table.key(column) for column in constant.tolist()], 20)}")
     return parts
+
+
+def _absent_and_constant(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many values each column lacks, and the columns that do not vary."""
+    first, absent, constant = rows[:1], np.zeros(rows.shape[1], int), np.ones(rows.shape[1], bool)
+    for _, block in blocks(rows):
+        if rows.dtype.kind == "f":
+            absent += np.isnan(block).sum(axis=0)
+        constant &= (block == first).all(axis=0)
+    return absent, np.flatnonzero(constant)

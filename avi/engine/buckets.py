@@ -42,7 +42,7 @@ def place(rows: PyTree, placement: Placement = ONE) -> PyTree:
 
     def one(leaf: Any) -> Any:
         if not isinstance(leaf, Ragged):
-            return put(leaf)
+            return put(np.asarray(leaf))
         values = np.append(leaf.values, leaf.values.dtype.type(0))  # never empty
         return Packed(*map(put, (values, leaf.starts, leaf.lengths)))
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 
 from avi.abilities import Decodable, given
 from avi.engine.lanes import WIDTH, in_lanes
-from avi.population import Points
+from avi.population import Points, rows_at
 from avi.problem import Problem
 from avi.types import Bound, Lam, Objective, Params, PRNGKey, Psi, Target, Theta, X
 
@@ -69,10 +69,8 @@ class Evaluator:
             chosen = np.flatnonzero(seen == known)
             if chosen.size:
                 compiled = self._seen if known else self._unseen
-                rows = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], points.rows)
-                own = [leaf[chosen] for leaf in more]
-                ids = points.ids[chosen]
-                parts[known] = compiled.over(what, params, rows, ids, key, width, *own)
+                part, own = rows_at(points, chosen), [leaf[chosen] for leaf in more]
+                parts[known] = compiled.over(what, params, part.rows, part.ids, key, width, *own)
         result = np.empty((len(points), *next(iter(parts.values())).shape[1:]))
         for known, values in parts.items():
             result[seen == known] = values

@@ -19,6 +19,7 @@ from jaxtyping import Array, Int, PyTree
 from avi.engine.buckets import place, take
 from avi.engine.placement import ONE, Placement
 from avi.errors import ConfigError
+from avi.mapped import Mapped
 from avi.ragged import Ragged
 
 WINDOW_BYTES = 64_000_000  # of rows copied at a time: about a second of steps
@@ -57,10 +58,15 @@ def _bytes_of_a_row(leaf: Any) -> int:
 
 
 def mapped(rows: PyTree[np.ndarray], folder: Path) -> PyTree[np.ndarray]:
-    """Return the same rows in memory-mapped files of `folder` that vanish with the process."""
+    """Return the same rows in memory-mapped files of `folder` that vanish with the process.
+
+    Those that are on disk already stay where they are.
+    """
     folder.mkdir(parents=True, exist_ok=True)
 
     def one(leaf: Any) -> Any:
+        if isinstance(leaf, Mapped):
+            return leaf
         if isinstance(leaf, Ragged):
             return replace(leaf, values=one(leaf.values))
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from avi.mapped import Mapped, Rows
 from avi.ragged import Document, Ragged
 from avi.results import form
 from avi.results.form import Form
@@ -16,7 +17,7 @@ from avi.types import Decimal, Layout, Origin, Scale, Separator, Splits
 def keep(folder: Path, splits: Splits) -> None:
     """Write the form of these rows, where they are plain or documents."""
     train = splits.train
-    if isinstance(train, np.ndarray):
+    if isinstance(train, np.ndarray | Mapped):
         form.write(folder, _of_rows(splits, train))
     elif isinstance(train, Document) and splits.vocabulary is not None:
         ids: Any = train.ids
@@ -49,7 +50,7 @@ def kept(folder: Path, columns: tuple[str, ...] | None) -> Splits | None:
     return splits._replace(origin=splits.origin._replace(columns=columns))
 
 
-def _of_rows(splits: Splits, train: np.ndarray) -> Form:
+def _of_rows(splits: Splits, train: Rows) -> Form:
     scale, layout = splits.scale, splits.origin.layout
     found = Form(
         row=np.zeros_like(train[0]),

@@ -22,6 +22,8 @@ from avi.gap.acceptance import MEANING, Judge, Judged, settings_for
 from avi.gap.context import Context
 from avi.gap.elsewhere import for_rows
 from avi.gap.same_bound import reported_bound
+from avi.mapped import Rows as StoredRows
+from avi.mapped import chosen
 from avi.population import Points, rows_at
 from avi.problem import Problem
 from avi.process.grammar import many, verb
@@ -183,7 +185,7 @@ def _documents(session: Session, data: Path, limit: int | None) -> tuple[Any, Vi
 
 def _plain_rows(
     session: Session, data: Path, limit: int | None
-) -> tuple[np.ndarray, View, Sequence[str] | None]:
+) -> tuple[StoredRows, View, Sequence[str] | None]:
     """Return the rows of a table, their view, and their names if it has a column of them."""
     from avi.datasets.file import File
     from avi.datasets.suspicions import far_values
@@ -205,7 +207,7 @@ def _plain_rows(
                 f"{data}: expected rows of {many(size, 'number')}, as in training; found "
                 f"{table.rows.shape[1]}."
             )
-        return dataset.rows_of(table)[:limit], dataset.view, names
+        return chosen(dataset.rows_of(table), slice(limit)), dataset.view, names
     masks = isinstance(dataset, Incomplete) and dataset.masks
     if not masks and not isinstance(example, jax.Array | np.ndarray):
         raise ConfigError(
@@ -213,8 +215,8 @@ def _plain_rows(
         )
     size = example["value"].size if masks else example.size
     missing: Missing = "mask" if masks else "refuse"
-    rows = observations(table, session.spec.support, size, missing)[:limit]
-    return rows, scored(session), names
+    rows = observations(table, session.spec.support, size, missing)
+    return chosen(rows, slice(limit)), scored(session), names
 
 
 def scored(session: Session) -> View:

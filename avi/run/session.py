@@ -20,6 +20,7 @@ from avi.engine.feed import fits, mapped
 from avi.engine.step import TrainState, init_state
 from avi.errors import CheckpointError, ConfigError, DataError
 from avi.experiment import Experiment
+from avi.mapped import chosen as chosen_rows
 from avi.models.standardised import standardised
 from avi.population import Points
 from avi.problem import require_shapes
@@ -68,7 +69,8 @@ class Session(NamedTuple):
         if limit is not None and limit < sizes[number]:
             # A function of the split alone: every mode, seed and epoch looks at the same rows.
             chosen = np.sort(np.random.default_rng(number).permutation(sizes[number])[:limit])
-        return Points(jax.tree.map(lambda leaf: leaf[chosen], rows), sum(sizes[:number]) + chosen)
+        rows = jax.tree.map(lambda leaf: chosen_rows(leaf, chosen), rows)
+        return Points(rows, sum(sizes[:number]) + chosen)
 
     def data_sha256(self) -> str:
         """Return the identity of the rows of all splits."""

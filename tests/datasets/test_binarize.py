@@ -57,7 +57,7 @@ def test_the_probability_of_a_pixel_is_its_value_to_2_to_the_minus_17(white):
 @pytest.mark.parametrize("value", [0, 1, 128, 254, 255])
 def test_ones_come_as_often_as_the_grey_value_says(value):
     rows = np.full((4000, 250), value, np.uint8)
-    bits = pixels("fixed", 255, seed=3).store(rows, first_id=0)
+    bits = pixels("fixed", 255, seed=3).store(rows, np.arange(len(rows)))
     probability = level_of(rows[0, :1], 255)[0] / 2**16
     spread = np.sqrt(probability * (1 - probability) / rows.size)
     # |z| < 5.2 fails by chance once in 5e6 tests; it sees a bias of 0.3 % of the range.
@@ -95,7 +95,7 @@ def test_the_recorded_draw_is_none_that_training_sees():
 def test_white_is_always_one_and_black_always_zero(binarize):
     rows = np.tile(np.asarray([[0, 255]], np.uint8), (500, 300))
     dealer = pixels(binarize, 255, seed=0)
-    stored = dealer.store(rows, first_id=0)
+    stored = dealer.store(rows, np.arange(len(rows)))
     for visit in (RECORDED, 0, 1):
         x = jax.vmap(dealer.view, (0, 0, None))(stored, np.arange(500), visit)
         np.testing.assert_array_equal(x, rows / 255)
@@ -104,10 +104,10 @@ def test_white_is_always_one_and_black_always_zero(binarize):
 def test_threshold_and_grey_are_what_they_say():
     rows = np.asarray([[0, 127, 128, 255]], np.uint8)
     cut = pixels("threshold", 255, seed=0)
-    assert cut.store(rows, first_id=0).tolist() == [[0, 0, 1, 1]]
+    assert cut.store(rows, np.arange(len(rows))).tolist() == [[0, 0, 1, 1]]
     grey = pixels("none", 255, seed=0)
     np.testing.assert_allclose(
-        grey.view(grey.store(rows, first_id=0)[0], 0, 0), rows[0] / 255, rtol=1e-7
+        grey.view(grey.store(rows, np.arange(len(rows)))[0], 0, 0), rows[0] / 255, rtol=1e-7
     )  # one rounding of float32
     assert cut.support == "binary"
     assert grey.support == "unit"
