@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from avi.abilities import Conjugate, Incomplete, Maskable
+from avi.abilities import Conjugate, Incomplete, Maskable, OpenLikelihood, offers
 from avi.errors import ConfigError
 from avi.problem import Problem, fit, pose, require_same_latent
 from avi.settings import Device, GapSettings, Precision, TrainSettings
@@ -126,10 +126,13 @@ def _check_data(problem: Problem, dataset: Dataset) -> None:
             "anew at every visit. Try dataset.binarize=fixed, or inference=amortized."
         )
     masks = isinstance(dataset, Incomplete) and dataset.masks
-    if masks and not isinstance(problem.model, Maskable):
+    if masks and not offers(Maskable, problem.model, problem.family):
+        model = problem.model
+        part = model.likelihood if isinstance(model, OpenLikelihood) else model
         raise ConfigError(
-            f"Entries of these data may be missing, but {type(problem.model).__name__} has no "
-            "density of the others alone. Try model=linear_gaussian, or fill the entries in."
+            f"Entries of these data may be missing, but {type(part).__name__} has no density of "
+            f"the others alone. Try model=vae with {INSTEAD[dataset.support]}; or fill the entries "
+            "in."
         )
     _check_support(problem.model, dataset)
 

@@ -57,11 +57,15 @@ from avi.abilities.models import (
     Conjugate,
     Coordinate,
     Decodable,
+    Emitting,
+    Entrywise,
     Layered,
     LogConcave,
     ManyAtOnce,
     Maskable,
     NamedBound,
+    Nominal,
+    OpenLikelihood,
     OpenPrior,
     OwnUnits,
     Particular,
@@ -87,7 +91,8 @@ __all__ = [
     # latents
     "LowDimensional", "Real",
     # models
-    "ClosedForm", "ClosedFormEM", "Conjugate", "Coordinate", "Decodable", "Layered", "LogConcave",
-    "ManyAtOnce", "Maskable", "NamedBound", "OpenPrior", "OwnUnits", "Particular", "Remarkable",
-    "Selective", "Standardising", "StandardNormalPrior", "Tractable", "is_standard",
+    "ClosedForm", "ClosedFormEM", "Conjugate", "Coordinate", "Decodable", "Emitting", "Entrywise",
+    "Layered", "LogConcave", "ManyAtOnce", "Maskable", "NamedBound", "Nominal", "OpenLikelihood",
+    "OpenPrior", "OwnUnits", "Particular", "Remarkable", "Selective", "Standardising",
+    "StandardNormalPrior", "Tractable", "is_standard",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Array
 
 from avi.abilities.asking import ability
-from avi.types import Family, Lam, Model, Prior, Scalar, Theta, X, Z
+from avi.types import Family, Lam, Likelihood, Model, Prior, PRNGKey, Scalar, Theta, X, Z
 
 
 @runtime_checkable
@@ -139,6 +139,44 @@ class Layered(Protocol):
     def layer_sizes(self) -> tuple[int, ...]: ...  # latents of each, from the top
 
 
+@runtime_checkable
+class Emitting(Protocol):
+    """A model that draws x given z."""
+
+    def emit(self, theta: Theta, z: Z, key: PRNGKey, like: X) -> X: ...
+
+
+@runtime_checkable
+class Entrywise(Protocol):
+    """A likelihood of independent entries, of which it knows each."""
+
+    # log p(x_i | outputs), in the shape of x
+    def log_probs(self, params: dict[str, Array], outputs: Array, x: Array) -> Array: ...
+
+
+@runtime_checkable
+class Nominal(Protocol):
+    """A likelihood of codes whose order means nothing: they have no mean."""
+
+    @property
+    def categories(self) -> int: ...  # K
+
+
+@runtime_checkable
+class OpenLikelihood(Protocol):
+    """A model that leaves its likelihood to be chosen."""
+
+    @property
+    def likelihood(self) -> Likelihood: ...
+
+
+def _has_entries(model: Model, family: Family) -> bool:
+    """Whether the density of some entries is known where the model left its likelihood open."""
+    del family
+    return not isinstance(model, OpenLikelihood) or isinstance(model.likelihood, Entrywise)
+
+
+@ability("a model with a density of some entries of x alone", where=_has_entries)
 @runtime_checkable
 class Maskable(Protocol):
     """A model with a density of the entries of x that were seen, x = {"mask", "value"}."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from avi.abilities import Entrywise
 from avi.contracts.claims import Claim, drawn, exactly, length_of, mean_is, projected
 from avi.experiment import HOLDS
 from avi.types import Likelihood
@@ -42,6 +43,11 @@ def claims(likelihood: Likelihood, draws: int = 20_000) -> Iterator[Claim]:
     yield Claim("log_prob is one number for one x", density.shape == (), f"shape {density.shape}")
     if density.shape != ():
         return
+    if isinstance(likelihood, Entrywise):
+        alone = likelihood.log_probs(params, outputs, x[0])
+        yield Claim("log_probs has the shape of x", alone.shape == (SIZE,), f"{alone.shape}")
+        together = likelihood.log_prob(params, outputs, x[0])
+        yield exactly("log_probs sum to log_prob", alone.sum(), together, 1e-4)
 
     def score(x: Array) -> Array:
         return projected(jax.grad(likelihood.log_prob, argnums=(0, 1))(params, outputs, x))

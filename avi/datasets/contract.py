@@ -54,7 +54,7 @@ def require_finite(rows: Rows, source: str, place: Place) -> None:
         raise DataError(
             f"{source}: expected finite numbers, found {found}. "
             "Remove those rows, fill missing values in, or say dataset.missing=mask with a model "
-            "that leaves them out, e.g. model=linear_gaussian."
+            "that leaves them out: model=vae, or model=linear_gaussian."
         )
 
 

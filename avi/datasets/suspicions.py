@@ -102,8 +102,7 @@ def _far(table: Table) -> list[str]:
     say = f"If they stand for missing values, say dataset.missing=[{codes}]. " if codes else ""
     return [
         f"{table.source}: far from all others: {words}{more}. {say}If they are damaged, remove "
-        "these rows, or empty the cells and say dataset.missing=mask; missing entries take "
-        "model=linear_gaussian."
+        "these rows, or empty the cells and say dataset.missing=mask."
     ]
 
 

@@ -117,9 +117,9 @@ class Table:
         return replace(self, rows=rows, columns=columns, layout=None)
 
     def without_missing(self) -> Self:
-        """Return the table with zeros for missing values."""
+        """Return the table with 1, a value of every support, for each that is missing."""
         return replace(
-            self, rows=converted(self.rows, lambda block: np.where(np.isnan(block), 0, block))
+            self, rows=converted(self.rows, lambda block: np.where(np.isnan(block), 1, block))
         )
 
     def require_finite(self) -> None:

@@ -33,11 +33,15 @@ class Bernoulli:
         return jnp.log(mean) - jnp.log1p(-mean)
 
     def log_prob(self, params: dict[str, Array], outputs: Array, x: Array) -> Scalar:
-        """Return sum_i x_i l_i - log(1 + e^(l_i)) in nats, l the logits."""
+        """Return the sum of `log_probs`, in nats."""
+        return self.log_probs(params, outputs, x).sum()
+
+    def log_probs(self, params: dict[str, Array], outputs: Array, x: Array) -> Array:
+        """Return x_i l_i - log(1 + e^(l_i)) of each entry, in nats, l the logits."""
         del params
         # log(1 + e^l) without overflow, cheaper in a step than jax.nn.softplus and optax's form.
         softplus = jnp.maximum(outputs, 0) + jnp.log(1 + jnp.exp(-jnp.abs(outputs)))
-        return jnp.sum(x * outputs - softplus)
+        return x * outputs - softplus
 
     def mean(self, params: dict[str, Array], outputs: Array) -> Array:
         """Return the probabilities."""

@@ -57,13 +57,17 @@ class Categorical:
         return jnp.zeros(self.categories * mean.size)
 
     def log_prob(self, params: dict[str, Array], outputs: Array, x: Array) -> Scalar:
-        """Return sum_i log softmax(logits_i)[x_i] in nats, NaN for a code that there is not."""
+        """Return the sum of `log_probs`, in nats."""
+        return self.log_probs(params, outputs, x).sum()
+
+    def log_probs(self, params: dict[str, Array], outputs: Array, x: Array) -> Array:
+        """Return log softmax(logits_i)[x_i] of each entry, NaN for a code that there is not."""
         del params
         codes = jnp.asarray(x, int)
         logs = jax.nn.log_softmax(outputs, axis=0)
         chosen = jnp.take_along_axis(logs, jnp.clip(codes, 0, self.categories - 1)[None], axis=0)
         known = (codes == x) & (codes >= 0) & (codes < self.categories)
-        return jnp.where(known, chosen[0], jnp.nan).sum()
+        return jnp.where(known, chosen[0], jnp.nan)
 
     def mean(self, params: dict[str, Array], outputs: Array) -> Array:
         """Return the mean code, for figures."""

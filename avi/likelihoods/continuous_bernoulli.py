@@ -44,9 +44,13 @@ class ContinuousBernoulli:
         return jax.lax.fori_loop(0, 30, halve, jnp.zeros_like(mean))
 
     def log_prob(self, params: dict[str, Array], outputs: Array, x: Array) -> Scalar:
-        """Return sum_i l_i x_i - log((e^(l_i) - 1) / l_i) in nats."""
+        """Return the sum of `log_probs`, in nats."""
+        return self.log_probs(params, outputs, x).sum()
+
+    def log_probs(self, params: dict[str, Array], outputs: Array, x: Array) -> Array:
+        """Return l_i x_i - log((e^(l_i) - 1) / l_i) of each entry, in nats."""
         del params
-        return jnp.sum(outputs * x - _log_integral(outputs))
+        return outputs * x - _log_integral(outputs)
 
     def mean(self, params: dict[str, Array], outputs: Array) -> Array:
         """Return E[x] = 1 / (1 - e^(-l)) - 1 / l."""

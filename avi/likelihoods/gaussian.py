@@ -65,9 +65,13 @@ class Gaussian:
         return jnp.concatenate([mean, jnp.full(mean.shape, jnp.log(self.scale))])
 
     def log_prob(self, params: dict[str, Array], outputs: Array, x: Array) -> Scalar:
-        """Return the sum of log N(x_i; mean_i, s_i^2) in nats."""
+        """Return the sum of `log_probs`, in nats."""
+        return self.log_probs(params, outputs, x).sum()
+
+    def log_probs(self, params: dict[str, Array], outputs: Array, x: Array) -> Array:
+        """Return log N(x_i; mean_i, s_i^2) of each entry, in nats."""
         mean, scale = self._mean_and_scale(params, outputs)
-        return jnp.sum(-0.5 * ((x - mean) / scale) ** 2 - jnp.log(scale) - 0.5 * LOG_TWO_PI)
+        return -0.5 * ((x - mean) / scale) ** 2 - jnp.log(scale) - 0.5 * LOG_TWO_PI
 
     def mean(self, params: dict[str, Array], outputs: Array) -> Array:
         """Return E[x]."""

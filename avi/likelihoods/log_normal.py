@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from avi.likelihoods.gaussian import Gaussian
-from avi.types import PRNGKey, Scalar, Support
+from avi.types import PRNGKey, Support
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,14 @@ class LogNormal(Gaussian):
         return "positive"
 
     def output_bias(self, mean: Array) -> Array:
-        """Return log m - s^2 / 2, which has mean m."""
-        return super().output_bias(jnp.log(mean) - self.scale**2 / 2)
+        """Return log m - s^2 / 2, which has mean m; m is 0 where no value was seen."""
+        log_mean = jnp.log(jnp.maximum(mean, jnp.finfo(mean.dtype).tiny))
+        return super().output_bias(log_mean - self.scale**2 / 2)
 
-    def log_prob(self, params: dict[str, Array], outputs: Array, x: Array) -> Scalar:
-        """Return the sum of log N(log x_i; outputs_i, s^2) - log x_i in nats."""
+    def log_probs(self, params: dict[str, Array], outputs: Array, x: Array) -> Array:
+        """Return log N(log x_i; outputs_i, s^2) - log x_i of each entry, in nats."""
         log_x = jnp.log(x)
-        return super().log_prob(params, outputs, log_x) - log_x.sum()
+        return super().log_probs(params, outputs, log_x) - log_x
 
     def mean(self, params: dict[str, Array], outputs: Array) -> Array:
         """Return E[x]."""

@@ -64,16 +64,20 @@ class NegativeBinomial:
         return jnp.concatenate([part.ravel() for part in parts])
 
     def log_prob(self, params: dict[str, Array], outputs: Array, x: Array) -> Scalar:
-        """Return the log probability of the counts in nats."""
+        """Return the sum of `log_probs`, in nats."""
+        return self.log_probs(params, outputs, x).sum()
+
+    def log_probs(self, params: dict[str, Array], outputs: Array, x: Array) -> Array:
+        """Return the log probability of each count, in nats."""
         log_mean, log_r, logit = self._parts(params, outputs)
         r, gammaln = jnp.exp(log_r), jax.scipy.special.gammaln
         both = jnp.logaddexp(log_r, log_mean)
         counted = gammaln(x + r) - gammaln(r) - gammaln(x + 1)
         counted += r * (log_r - both) + x * (log_mean - both)
         if logit is None:
-            return counted.sum()
+            return counted
         kept = counted + jax.nn.log_sigmoid(-logit)
-        return jnp.where(x == 0, jnp.logaddexp(jax.nn.log_sigmoid(logit), kept), kept).sum()
+        return jnp.where(x == 0, jnp.logaddexp(jax.nn.log_sigmoid(logit), kept), kept)
 
     def mean(self, params: dict[str, Array], outputs: Array) -> Array:
         """Return E[x]."""

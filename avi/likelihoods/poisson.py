@@ -35,9 +35,13 @@ class Poisson:
         return jnp.log(jnp.maximum(mean, SMALLEST))
 
     def log_prob(self, params: dict[str, Array], outputs: Array, x: Array) -> Scalar:
-        """Return sum_i x_i l_i - e^(l_i) - log x_i! in nats, l the log rates."""
+        """Return the sum of `log_probs`, in nats."""
+        return self.log_probs(params, outputs, x).sum()
+
+    def log_probs(self, params: dict[str, Array], outputs: Array, x: Array) -> Array:
+        """Return x_i l_i - e^(l_i) - log x_i! of each entry, in nats, l the log rates."""
         del params
-        return jnp.sum(x * outputs - jnp.exp(outputs) - jax.scipy.special.gammaln(x + 1))
+        return x * outputs - jnp.exp(outputs) - jax.scipy.special.gammaln(x + 1)
 
     def mean(self, params: dict[str, Array], outputs: Array) -> Array:
         """Return the rates."""

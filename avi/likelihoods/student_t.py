@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from avi.likelihoods.gaussian import Gaussian
 from avi.randomness import for_simulators
-from avi.types import PRNGKey, Scalar
+from avi.types import PRNGKey
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class StudentT(Gaussian):
                 "Try degrees=4."
             )
 
-    def log_prob(self, params: dict[str, Array], outputs: Array, x: Array) -> Scalar:
-        """Return the sum of the log densities in nats."""
+    def log_probs(self, params: dict[str, Array], outputs: Array, x: Array) -> Array:
+        """Return the log density of each entry, in nats."""
         mean, scale = self._mean_and_scale(params, outputs)
         half, gammaln = self.degrees / 2, jax.scipy.special.gammaln
         constant = gammaln(half + 0.5) - gammaln(half) - 0.5 * jnp.log(jnp.pi * self.degrees)
         square = ((x - mean) / scale) ** 2
         tail = (half + 0.5) * jnp.log1p(square / self.degrees)
-        return jnp.sum(constant - tail - jnp.log(scale))
+        return constant - tail - jnp.log(scale)
 
     def sample(self, params: dict[str, Array], outputs: Array, key: PRNGKey) -> Array:
         """Draw x."""

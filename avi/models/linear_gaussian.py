@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from avi.conjugate import LOG_TWO_PI
+from avi.models import entries
 from avi.process.grammar import many, verb
 from avi.types import DataSpec, Latent, PRNGKey, Scalar, Support, Theta, X, Z
 
@@ -45,18 +46,14 @@ class LinearGaussian:
 
     def init(self, key: PRNGKey, data: DataSpec) -> Theta:
         """Return small random W, mu at the data mean and s = 1."""
-        value, share = self.observed(data.mean)
-        mean = value / jnp.maximum(share, 1e-6)  # missing values are stored as 0
+        mean = jnp.ravel(entries.mean_of(data.mean))
         weight = 0.1 * jax.random.normal(key, (mean.size, self.latent_size))
         shape = () if self.noise == "shared" else mean.shape
         return {"weight": weight, "mean": jnp.asarray(mean, float), "log_scale": jnp.zeros(shape)}
 
     def observed(self, x: X) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
         """Return the entries of x, and for each 1 if it was seen and 0 if it is missing."""
-        if isinstance(x, dict):
-            return jnp.ravel(x["value"]), jnp.ravel(x["mask"])
-        value = jnp.ravel(x)
-        return value, jnp.ones_like(value)
+        return entries.observed(x)
 
     def scale(self, theta: Theta) -> Float[Array, " size"]:
         """Return s for every component of x."""
@@ -135,12 +132,16 @@ class LinearGaussian:
         """Draw (z, x) from the model; `like` gives the shape of x and what is missing of it."""
         latent_key, x_key = jax.random.split(key)
         z = jax.random.normal(latent_key, (self.latent_size,))
-        noise = self.scale(theta) * jax.random.normal(x_key, theta["mean"].shape)
-        return z, _like(theta["weight"] @ z + theta["mean"] + noise, like)
+        return z, self.emit(theta, z, x_key, like)
+
+    def emit(self, theta: Theta, z: Z, key: PRNGKey, like: X) -> X:
+        """Draw x given z; `like` gives the shape of x and what is missing of it."""
+        noise = self.scale(theta) * jax.random.normal(key, theta["mean"].shape)
+        return entries.like(theta["weight"] @ z + theta["mean"] + noise, like)
 
     def decode(self, theta: Theta, z: Z, like: X) -> X:
         """Return E[x | z]; `like` gives the shape of x and what is missing of it."""
-        return _like(theta["weight"] @ z + theta["mean"], like)
+        return entries.like(theta["weight"] @ z + theta["mean"], like)
 
     def remarks(self, theta: Theta) -> list[str]:
         """Return a sentence if the floor holds a scale."""
@@ -156,9 +157,3 @@ class LinearGaussian:
 def _where_seen(seen: Array, made: Array, before: Array) -> Array:
     """Return the rows of `made` whose entry of x was seen in some row, else those before."""
     return jnp.where(seen.reshape(-1, *[1] * (made.ndim - 1)), made, before) if made.ndim else made
-
-
-def _like(value: Float[Array, " size"], like: X) -> X:
-    if isinstance(like, dict):
-        return like | {"value": value.reshape(like["value"].shape) * like["mask"]}
-    return value.reshape(like.shape)

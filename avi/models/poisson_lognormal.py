@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from avi.abilities import LocationScale
 from avi.conjugate import LOG_TWO_PI
+from avi.models import entries
 from avi.types import DataSpec, Family, Lam, Latent, PRNGKey, Scalar, Support, Theta, X, Z
 
 
@@ -15,7 +17,8 @@ from avi.types import DataSpec, Family, Lam, Latent, PRNGKey, Scalar, Support, T
 class PoissonLogNormal:
     """z ~ N(0, I), x_i | z ~ Poisson(exp((W z + mu)_i)) (Aitchison & Ho 1989).
 
-    theta = {"weight": W [size, d], "mean": mu [size]}.
+    theta = {"weight": W [size, d], "mean": mu [size]}. x is an array, or {"mask", "value"} where
+    some counts are missing.
     """
 
     latent_size: int  # d
@@ -36,14 +39,18 @@ class PoissonLogNormal:
 
     def init(self, key: PRNGKey, data: DataSpec) -> Theta:
         """Return small random W and mu at the log of the data mean."""
-        mean = jnp.ravel(data.mean)
+        mean = jnp.ravel(entries.mean_of(data.mean))
         weight = 0.1 * jax.random.normal(key, (mean.size, self.latent_size))
         return {"weight": weight, "mean": jnp.log(jnp.maximum(mean, 0.01))}
+
+    def observed(self, x: X) -> tuple[Array, Array]:
+        """Return the counts in x, and for each 1 if it was seen and 0 if it is missing."""
+        return entries.observed(x)
 
     def log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar:
         """Return sum_i x_i l_i - e^(l_i) - log x_i! in nats, l = W z + mu."""
         log_rate = theta["weight"] @ z + theta["mean"]
-        return _log_poisson(jnp.ravel(x), log_rate, jnp.exp(log_rate))
+        return _log_poisson(x, log_rate, jnp.exp(log_rate))
 
     def concave_log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar:
         """Return the log likelihood: linear minus exponentials of linear functions of z."""
@@ -67,21 +74,29 @@ class PoissonLogNormal:
         mean, root = family.affine(lam)
         log_rate = theta["weight"] @ mean + theta["mean"]
         spread = jnp.sum((theta["weight"] @ root) ** 2, axis=1)
-        expected = _log_poisson(jnp.ravel(x), log_rate, jnp.exp(log_rate + 0.5 * spread))
+        expected = _log_poisson(x, log_rate, jnp.exp(log_rate + 0.5 * spread))
         prior = -0.5 * jnp.sum(mean**2 + jnp.sum(root**2, axis=1) + LOG_TWO_PI)
         return expected + prior + family.entropy(lam, mean)
 
     def sample(self, theta: Theta, key: PRNGKey, like: X) -> tuple[Z, X]:
-        """Draw (z, x) from the model; `like` gives the shape of x."""
+        """Draw (z, x) from the model; `like` gives the shape of x and what is missing of it."""
         latent_key, x_key = jax.random.split(key)
         z = jax.random.normal(latent_key, (self.latent_size,))
-        rate = self.decode(theta, z, like)
-        return z, jax.random.poisson(x_key, rate).astype(rate.dtype)
+        return z, self.emit(theta, z, x_key, like)
+
+    def emit(self, theta: Theta, z: Z, key: PRNGKey, like: X) -> X:
+        """Draw x given z; `like` gives the shape of x and what is missing of it."""
+        rate = self._rate(theta, z)
+        return entries.like(jax.random.poisson(key, rate).astype(rate.dtype), like)
 
     def decode(self, theta: Theta, z: Z, like: X) -> X:
-        """Return E[x | z]; `like` gives the shape of x."""
-        return jnp.exp(theta["weight"] @ z + theta["mean"]).reshape(like.shape)
+        """Return E[x | z]; `like` gives the shape of x and what is missing of it."""
+        return entries.like(self._rate(theta, z), like)
+
+    def _rate(self, theta: Theta, z: Z) -> Array:
+        return jnp.exp(theta["weight"] @ z + theta["mean"])
 
 
-def _log_poisson(x: X, log_rate: X, rate: X) -> Scalar:
-    return jnp.sum(x * log_rate - rate - jax.scipy.special.gammaln(x + 1))
+def _log_poisson(x: X, log_rate: Array, rate: Array) -> Scalar:
+    value = jnp.ravel(entries.inside(x))
+    return entries.total(value * log_rate - rate - jax.scipy.special.gammaln(value + 1), x)

@@ -22,6 +22,7 @@ APART = (
     "log_prior", "latent", "layer_sizes", "prior", "support", "bound_name", "supports",
     "mean_globals", "remarks",
     "observed",  # which entries there are, as they are
+    "likelihood",
 )  # fmt: skip
 
 
@@ -105,4 +106,8 @@ def _decode(self: Standardised, theta: Theta, z: Z, like: X) -> X:
     return self.restored(self.model.decode(theta, z, self.standard(like)))
 
 
-MAKERS = {"init": _init, "sample": _sample, "decode": _decode}
+def _emit(self: Standardised, theta: Theta, z: Z, key: PRNGKey, like: X) -> X:
+    return self.restored(self.model.emit(theta, z, key, self.standard(like)))
+
+
+MAKERS = {"init": _init, "sample": _sample, "decode": _decode, "emit": _emit}

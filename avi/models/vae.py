@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from avi.abilities import Particular
+from avi.models import entries
 from avi.priors.standard_normal import StandardNormal
 from avi.types import (
     DataSpec,
@@ -34,7 +35,8 @@ class VAE:
     Kingma & Welling (2014); Rezende, Mohamed & Wierstra (2014).
 
     theta = {"decoder": the network's weights, "likelihood": the likelihood's own parameters}, and
-    "prior" where the prior has parameters.
+    "prior" where the prior has parameters. x is an array, or {"mask", "value"} where some entries
+    are missing, which takes a likelihood with `log_probs`.
     """
 
     latent_size: int  # D
@@ -63,17 +65,26 @@ class VAE:
             ConfigError: if the likelihood gives no probability to a row of `data.sample`.
         """
         if isinstance(self.likelihood, Particular) and data.sample is not None:
-            self.likelihood.require(data.sample)
-        mean = jnp.ravel(data.mean)
+            self.likelihood.require(entries.value_of(data.sample))
+        mean = jnp.ravel(entries.mean_of(data.mean))
         bias = self.likelihood.output_bias(mean)
         decoder = self.decoder.init(key, jnp.zeros(self._code_size), bias)
         theta = {"decoder": decoder, "likelihood": self.likelihood.init(mean.size)}
         prior = self.prior.init(jax.random.fold_in(key, OF_PRIOR))
         return theta | ({"prior": prior} if prior else {})
 
+    def observed(self, x: X) -> tuple[Array, Array]:
+        """Return the entries of x, and for each 1 if it was seen and 0 if it is missing."""
+        return entries.observed(x)
+
     def log_likelihood(self, theta: Theta, x: X, z: Z) -> Scalar:
-        """Return log p(x | z) in nats."""
-        return self.likelihood.log_prob(theta["likelihood"], self._outputs(theta, z, x), x)
+        """Return log p(x | z) in nats, of the entries that were seen."""
+        likelihood: Any = self.likelihood
+        params, outputs = theta["likelihood"], self._outputs(theta, z, x)
+        if not isinstance(x, dict):
+            value: Scalar = likelihood.log_prob(params, outputs, x)
+            return value
+        return entries.total(likelihood.log_probs(params, outputs, entries.inside(x)), x)
 
     def log_joint(self, theta: Theta, x: X, z: Z) -> Scalar:
         """Return log p(x | z) + log p(z) in nats."""
@@ -85,15 +96,20 @@ class VAE:
         return jnp.zeros(())
 
     def sample(self, theta: Theta, key: PRNGKey, like: X) -> tuple[Z, X]:
-        """Draw (z, x) from the model; `like` gives the shape of x."""
+        """Draw (z, x) from the model; `like` gives the shape of x and what is missing of it."""
         latent_key, x_key = jax.random.split(key)
         z = self.prior.sample(_of_prior(theta), latent_key, self.latent_size)
+        return z, self.emit(theta, z, x_key, like)
+
+    def emit(self, theta: Theta, z: Z, key: PRNGKey, like: X) -> X:
+        """Draw x given z; `like` gives the shape of x and what is missing of it."""
         outputs = self._outputs(theta, z, like)
-        return z, self.likelihood.sample(theta["likelihood"], outputs, x_key)
+        return entries.like(self.likelihood.sample(theta["likelihood"], outputs, key), like)
 
     def decode(self, theta: Theta, z: Z, like: X) -> X:
-        """Return E[x | z]; `like` gives the shape of x."""
-        return self.likelihood.mean(theta["likelihood"], self._outputs(theta, z, like))
+        """Return E[x | z]; `like` gives the shape of x and what is missing of it."""
+        outputs = self._outputs(theta, z, like)
+        return entries.like(self.likelihood.mean(theta["likelihood"], outputs), like)
 
     def remarks(self, theta: Theta) -> list[str]:
         """Return what a report should say of the likelihood's parameters."""
@@ -108,11 +124,12 @@ class VAE:
     def _code_size(self) -> int:
         return self.latent_size
 
-    def _outputs(self, theta: Theta, z: Z, x: Array) -> Array:
-        size = prod(x.shape)
+    def _outputs(self, theta: Theta, z: Z, x: X) -> Array:
+        shape = entries.value_of(x).shape
+        size = prod(shape)
         number = self.likelihood.num_outputs(size)
         outputs = self.decoder.apply(theta["decoder"], self._code(theta, z), number)
-        return outputs.reshape(x.shape if number == size else (-1, *x.shape))
+        return outputs.reshape(shape if number == size else (-1, *shape))
 
 
 def _of_prior(theta: Theta) -> dict[str, Any]:

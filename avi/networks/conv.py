@@ -71,7 +71,16 @@ class Conv(_Images):
     place: ClassVar[str] = "inference.network"
 
     def init(self, key: PRNGKey, x: X, output_bias: Float[Array, " num_outputs"]) -> dict[str, Any]:
-        """Return the weights, for images like `x`."""
+        """Return the weights, for images like `x`.
+
+        Raises:
+            ConfigError: pixels of x may be missing.
+        """
+        if isinstance(x, dict):
+            raise ConfigError(
+                f"Convolutions see whole images, and entries of these may be missing. Try "
+                f"{self.place}=mlp."
+            )
         sizes = self._sizes(self._image(jnp.size(x)))
         last, size = jax.random.fold_in(key, len(sizes)), prod(sizes[-1])
         kernel = jax.random.normal(last, (size, output_bias.size)) * size**-0.5

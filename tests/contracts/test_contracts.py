@@ -142,7 +142,7 @@ def test_a_family_of_avi_fulfils_its_contract(own):
 def test_a_likelihood_of_avi_fulfils_its_contract(own):
     claims = list(likelihood.claims(own, DRAWS))
     several = own.num_outputs(4) != 4  # outputs for one entry: none of them is its mean
-    assert len(claims) == 9 - several
+    assert len(claims) == 11 - several
     assert broken(claims) == []
 
 

@@ -170,9 +170,9 @@ def test_missing_values_are_refused_by_place_unless_the_model_leaves_them_out(ga
         refused.output
     )
     assert "dataset.missing=mask" in refused.output
-    refused = avi(masked_words("vae", "dataset.missing=mask"), tmp_path)
+    refused = avi(masked_words("mixture", "dataset.missing=mask"), tmp_path)
     assert refused.process.exitcode == 2, refused.output
-    assert "Try model=linear_gaussian" in refused.output
+    assert "Try model=vae with likelihood=gaussian" in refused.output
     gaps[7, 2] = np.inf
     np.save(tmp_path / "rows.npy", gaps)
     refused = avi(masked_words("linear_gaussian", "dataset.missing=mask"), tmp_path)
