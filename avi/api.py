@@ -100,7 +100,7 @@ class Run:
             draws: from each q.
             seed: of these draws.
             wanted: as the keys of `avi infer`: certify, tolerance, budget, decoded, psis,
-                linear_response. `certify=False` is q alone, in milliseconds.
+                linear_response, impute. `certify=False` is q alone, in milliseconds.
 
         Raises:
             ConfigError: a setting is not of its type, or the model does not have what is wanted.
@@ -116,7 +116,7 @@ class Run:
         settings = settings_of(wanted)
         with self._precision():
             session, params, evaluator = self._opened
-            require(session.experiment.problem, settings)
+            require(session.experiment.problem, session.experiment.dataset, settings)
             points = self._points(x)
             judge = None
             if settings.certify:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from avi.abilities import Conjugate, Incomplete, Maskable, OpenLikelihood, offers
+from avi.abilities import Conjugate, Maskable, OpenLikelihood, masks, offers
 from avi.errors import ConfigError
 from avi.problem import Problem, fit, pose, require_same_latent
 from avi.settings import Device, GapSettings, Precision, TrainSettings
@@ -125,8 +125,7 @@ def _check_data(problem: Problem, dataset: Dataset) -> None:
             f"{type(problem.inference).__name__} keeps one q for one x, but these data are drawn "
             "anew at every visit. Try dataset.binarize=fixed, or inference=amortized."
         )
-    masks = isinstance(dataset, Incomplete) and dataset.masks
-    if masks and not offers(Maskable, problem.model, problem.family):
+    if masks(dataset) and not offers(Maskable, problem.model, problem.family):
         model = problem.model
         part = model.likelihood if isinstance(model, OpenLikelihood) else model
         raise ConfigError(

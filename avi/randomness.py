@@ -31,6 +31,8 @@ Purpose = Literal[
     "audit",
     "simulate",
     "calibrate",
+    "impute",
+    "hide",
 ]
 # The numbers are part of every recorded result: append, never reorder.
 PURPOSES: tuple[Purpose, ...] = (
@@ -47,6 +49,8 @@ PURPOSES: tuple[Purpose, ...] = (
     "audit",
     "simulate",
     "calibrate",
+    "impute",
+    "hide",
 )
 
 

@@ -253,6 +253,7 @@ class InferSettings:
     decoded: bool  # E[x | z] at the mean of each q
     psis: bool  # mean and deviation of p(z | x) by importance sampling, where khat allows it
     linear_response: bool  # deviation of p(z | x) by the curvature of the bound
+    impute: bool  # mean and interval of the entries that are missing
 
     def __post_init__(self) -> None:
         _refuse(
@@ -278,4 +279,5 @@ UNJUDGED = InferSettings(
     decoded=False,
     psis=False,
     linear_response=False,
+    impute=False,
 )  # the q of the mode, as it is

@@ -26,6 +26,7 @@ from avi.abilities.components import (
     Tellable,
     TrainsAnother,
     Weighted,
+    masks,
 )
 from avi.abilities.families import (
     ConcaveEntropy,
@@ -82,7 +83,7 @@ __all__ = [
     "ABILITIES", "Ability", "ability", "explained", "first_that_fits", "missing", "offers",
     # components
     "Bidirectional", "Bindable", "Chooser", "Documents", "Drawn", "Incomplete", "PartlyIdle",
-    "StepLevel", "Tellable", "TrainsAnother", "Weighted",
+    "StepLevel", "Tellable", "TrainsAnother", "Weighted", "masks",
     # families
     "ConcaveEntropy", "Displaceable", "Enumerable", "Holding", "JointlyDrawn", "KnownDensity",
     "KnownEntropy", "LocationScale", "LogProportions", "Natural", "Noisy", "Placeable",

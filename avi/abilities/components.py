@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from avi.types import (
     Bound,
+    Dataset,
     Estimate,
     Family,
     Inference,
@@ -109,7 +110,12 @@ class Documents(Protocol):
 
 @runtime_checkable
 class Incomplete(Protocol):
-    """Data of which entries may be missing."""
+    """Data of which entries may be missing; rows are stored as pairs (mask, value), [N, D, 2]."""
 
     @property
     def masks(self) -> bool: ...  # x = {"mask", "value"}, value 0 where mask is 0
+
+
+def masks(dataset: Dataset) -> bool:
+    """Whether entries of x may be missing."""
+    return isinstance(dataset, Incomplete) and dataset.masks

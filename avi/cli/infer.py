@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from avi.cli.command import Command, Line, work_on
 from avi.cli.tables import flagged, print_json, talk_aside
-from avi.cli.words import checkpoint, data_file, own_keys, own_words, path, run_folder, whole
+from avi.cli.words import checkpoint, data_file, own_keys, own_words, path, run_folder, share, whole
 from avi.config import catalog
 
 if TYPE_CHECKING:
@@ -42,13 +42,15 @@ def prepared(words: list[str]) -> tuple[Path, Callable[[], "Posterior"]]:
     folder = run_folder(own, "infer")
     split: Split = check(own.get("split", "test"), Split, "split")
     data, out, limit = data_file(own, "data"), path(own, "out"), whole(own, "limit")
-    step = checkpoint(own)
-    places = ("run", "split", "data", "out", "limit", "checkpoint")
+    step, hold_out = checkpoint(own), share(own, "hold_out")
+    places = ("run", "split", "data", "out", "limit", "checkpoint", "hold_out")
     settings = wanted({key: value for key, value in own.items() if key not in places})
 
     from avi.run import posterior
 
-    return folder, lambda: posterior.main(folder, settings, split, data, out, limit, step, others)
+    return folder, lambda: posterior.main(
+        folder, settings, split, data, out, limit, step, others, hold_out
+    )
 
 
 def wanted(given: Mapping[str, Any]) -> "InferSettings":
@@ -96,6 +98,7 @@ COMMAND = Command(
   avi infer run=<folder> data=mine.csv out=results
   avi infer run=<folder> certify=false      the mode's q alone, unjudged
   avi infer run=<folder> draws=1000 psis=true linear_response=true
+  avi infer run=<folder> data=gaps.csv impute=true hold_out=0.1
 """,
     run=run,
     offer=offer,

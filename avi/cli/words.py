@@ -96,6 +96,18 @@ def whole(own: Mapping[str, str], key: str) -> int | None:
     return None if value is None else int(value)
 
 
+def share(own: Mapping[str, str], key: str) -> float:
+    """Return the share that `key` holds, 0 where it is not given."""
+    value = own.get(key, "0")
+    try:
+        found = float(value)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < 1:
+        raise ConfigError(f"{key}={value}: expected a share, at least 0 and below 1.")
+    return found
+
+
 def checkpoint(own: Mapping[str, str]) -> int | Literal["best"] | None:
     """Return the step that checkpoint= names, or "best"; None where it is not given."""
     value = own.get("checkpoint")

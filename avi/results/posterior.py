@@ -16,6 +16,7 @@ from avi.rundir import atomic_write
 ACCEPTED, REFINED, FLAGGED = "accepted", "refined", "flagged"  # as the mode gives it, searched
 HEAVY, OTHER_START = "khat", "other-start"  # flags beside the ends of a search
 FILE, DRAWS = "posterior.npz", "draws.npz"
+IMPUTED, FILLED, HELD_OUT = "imputed.csv", "filled.csv", "held_out.csv"
 
 
 class Posterior(NamedTuple):
@@ -70,9 +71,56 @@ def write(
     return folder / "posterior.csv"
 
 
-def write_draws(folder: Path, row: np.ndarray, draws: np.ndarray) -> None:
-    """Write draws.npz: the rows, and draws of each, [n, S, D], categories [n, S]."""
-    atomic_write(folder / DRAWS, npz({"row": row, "draws": draws}))
+def write_draws(folder: Path, row: np.ndarray, **draws: np.ndarray) -> None:
+    """Write draws.npz: the rows, and draws of each by their names, rows and draws leading."""
+    atomic_write(folder / DRAWS, npz({"row": row, **draws}))
+
+
+def write_imputed(
+    folder: Path, posterior: Posterior, names: Sequence[str] | None, columns: Sequence[str] | None
+) -> int:
+    """Write imputed.csv, a line for each missing entry, and filled.csv, the rows without gaps.
+
+    Args:
+        folder: where to.
+        posterior: the rows, with what was imputed.
+        names: of the rows.
+        columns: what those of x are called; None: their numbers.
+
+    Returns:
+        The number of missing entries.
+    """
+    filled, low, high = (posterior.more[f"imputed{end}"] for end in ("", "_low", "_high"))
+    columns = columns or [str(number) for number in range(filled.shape[1])]
+    head = ["row"] if names is None else ["name", "row"]
+    of_row = [[str(row)] for row in posterior.row.tolist()]
+    if names is not None:
+        of_row = [[name, *row] for name, row in zip(names, of_row, strict=True)]
+    missing = ~np.isnan(low)
+    lines = [
+        [*of_row[row], columns[place], *(_digits(part[row, place]) for part in (filled, low, high))]
+        for row, place in np.argwhere(missing).tolist()
+    ]
+    text = lines_of([[*head, "column", "mean", "low", "high"], *lines])
+    atomic_write(folder / IMPUTED, text.encode())
+    # What was seen stands there with all its digits.
+    rows = [
+        [*of, *(_digits(one) if gap else repr(float(one)) for one, gap in zip(*row, strict=True))]
+        for of, *row in zip(of_row, filled, missing, strict=True)
+    ]
+    atomic_write(folder / FILLED, lines_of([[*head, *columns], *rows]).encode())
+    return int(missing.sum())
+
+
+def write_held_out(
+    folder: Path, columns: Sequence[str] | None, numbers: Mapping[str, np.ndarray]
+) -> None:
+    """Write held_out.csv: a line for each column of x, by the names of what was found of it."""
+    size = len(next(iter(numbers.values())))
+    columns = columns or [str(number) for number in range(size)]
+    parts = zip(*numbers.values(), strict=True)
+    lines = [[name, *map(_digits, part)] for name, part in zip(columns, parts, strict=True)]
+    atomic_write(folder / HELD_OUT, lines_of([["column", *numbers], *lines]).encode())
 
 
 def records(posterior: Posterior) -> list[dict[str, object]]:

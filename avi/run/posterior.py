@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from avi.abilities import Documents, Incomplete
+from avi.abilities import Documents, masks
 from avi.engine.evaluator import Evaluator, moments
 from avi.engine.step import View
 from avi.errors import ConfigError, DataError, NonFiniteError
@@ -31,9 +31,22 @@ from avi.process.terminal import measured, say
 from avi.ragged import Document
 from avi.randomness import key_for
 from avi.results.facts import Cost
-from avi.results.posterior import ACCEPTED, FLAGGED, REFINED, Posterior, write, write_draws
+from avi.results.posterior import (
+    ACCEPTED,
+    FILLED,
+    FLAGGED,
+    IMPUTED,
+    REFINED,
+    Posterior,
+    write,
+    write_draws,
+    write_held_out,
+    write_imputed,
+)
+from avi.run import held_out
 from avi.run.cost import measure
-from avi.run.requested import Rows, draws_of, requested, require
+from avi.run.impute import Under, completed
+from avi.run.requested import MAKERS, Rows, draws_of, requested, require, require_missing
 from avi.run.searches import in_words, left_to_gain
 from avi.run.session import Session, open_for_others, open_session, require_same_data, restored
 from avi.rundir import RunDir, make_folder
@@ -42,6 +55,7 @@ from avi.settings import SPLITS, InferSettings, Split
 from avi.types import Params, PRNGKey, X
 
 DRAWS = 100  # S of each bound
+OF_X = ("decoded", "imputed", "imputed_low", "imputed_high")  # with a column for each of x
 OF_JUDGING = ("source", "flags", "certificate", "certificate_se", "khat", "ms")
 
 
@@ -54,6 +68,7 @@ def main(
     limit: int | None = None,
     checkpoint: int | Literal["best"] | None = None,
     words: Sequence[str] = (),
+    hold_out: float = 0.0,
 ) -> Posterior:
     """Write posterior.npz and posterior.csv: of each row q, whether it stands, and its bound.
 
@@ -75,6 +90,7 @@ def main(
         limit: at most so many rows.
         checkpoint: step of the checkpoint, or the best on validation; None: the newest.
         words: changes of the run's configuration, key=value each.
+        hold_out: share of the entries seen that are hidden, guessed and compared; 0: none.
     """
     folder = RunDir.open(run)
     tree = read_tree(folder.config_path)
@@ -84,7 +100,11 @@ def main(
         tree = override(tree, words)
     opened = open_session if data is None else open_for_others
     session = opened(tree, folder)
-    require(session.experiment.problem, wanted)
+    problem, dataset = session.experiment.problem, session.experiment.dataset
+    require(problem, dataset, wanted)
+    if hold_out:
+        require_missing(problem.model, dataset, f"hold_out={hold_out:g}")
+        _require_unseen(split, data)
     state, step = restored(session, folder, checkpoint)
     name: str = split
     names: Sequence[str] | None
@@ -104,24 +124,63 @@ def main(
     named = None if names is None else [names[row] for row in rows]
     written = found._replace(row=rows)
     title = "name" if session.splits.vocabulary is None else "document"
-    columns = {} if origin.columns is None else {"decoded": origin.columns}
+    columns = {} if origin.columns is None else dict.fromkeys(OF_X, origin.columns)
     table = write(out, written, named, title, columns)
+    under = Under(problem, state.params, points, evaluator.view, found.lam)
     if wanted.draws:
         keys = jax.vmap(partial(jax.random.fold_in, _key(session)))(points.ids)
         keys = jax.vmap(lambda key: jax.random.split(key, wanted.draws))(keys)
-        write_draws(out, rows, draws_of(session.experiment.problem, state.params, found.lam, keys))
+        draws = draws_of(problem, state.params, found.lam, keys)
+        more = {"imputed": completed(under, draws, keys)} if wanted.impute else {}
+        write_draws(out, rows, draws=draws, **more)
     cost = measure(session, state.params, evaluator, points)
     ending = ""
     if judged is None and not (points.ids < session.spec.num_data).all():
         left = left_to_gain(session, state.params, points, found.lam, evaluator.view)
         ending = in_words(session, left)
-    _tell(session.experiment.problem.bound_name, found, step, cost, ending)
+    _tell(problem.bound_name, found, step, cost, ending)
     if judged is not None:
-        for line in verdicts(session.experiment.problem, judged, wanted):
+        for line in verdicts(problem, judged, wanted):
+            say(line)
+    if wanted.impute:
+        number = write_imputed(out, written, named, origin.columns)
+        say(f"{many(number, 'missing value')} filled in: {out / IMPUTED}, {out / FILLED}")
+    if hold_out:
+        for line in _held_out(session, evaluator, under, wanted, hold_out, out):
             say(line)
     say(str(table))
     _require_finite(found.bound, rows, table)
     return written
+
+
+def _require_unseen(split: str, data: Path | None) -> None:
+    if data is None and split == "train":
+        raise ConfigError(
+            "hold_out is of entries that training has not seen, and split=train is of those that "
+            "it has. Try split=test."
+        )
+
+
+def _held_out(
+    session: Session,
+    evaluator: Evaluator,
+    rows: Under,
+    wanted: InferSettings,
+    share: float,
+    out: Path,
+) -> list[str]:
+    """Hide a share of what was seen, write how well it is guessed, and return it in words."""
+    seed = session.experiment.seed
+    left, hidden = held_out.hide(rows.points, share, key_for(seed, "hide"))
+    if not hidden.any():
+        return [f"hold_out={share:g}: no entry of these rows was hidden."]
+    alone = replace(wanted, **dict.fromkeys(MAKERS, False))
+    found, _ = posteriors(session, evaluator, rows.params, left, alone)
+    under = rows._replace(points=left, lam=found.lam)
+    scored = held_out.score(under, hidden, session.splits.train, key_for(seed, "impute"))
+    numbers = {name: getattr(scored, name) for name in held_out.OF_COLUMN}
+    write_held_out(out, session.splits.origin.columns, numbers)
+    return held_out.in_words(scored, int(rows.seen.sum()))
 
 
 def _require_finite(bound: np.ndarray, rows: np.ndarray, table: Path) -> None:
@@ -208,13 +267,13 @@ def _plain_rows(
                 f"{table.rows.shape[1]}."
             )
         return chosen(dataset.rows_of(table), slice(limit)), dataset.view, names
-    masks = isinstance(dataset, Incomplete) and dataset.masks
-    if not masks and not isinstance(example, jax.Array | np.ndarray):
+    gaps = masks(dataset)
+    if not gaps and not isinstance(example, jax.Array | np.ndarray):
         raise ConfigError(
             "data=<file> is for data sets with plain rows; this one has structured x."
         )
-    size = example["value"].size if masks else example.size
-    missing: Missing = "mask" if masks else "refuse"
+    size = example["value"].size if gaps else example.size
+    missing: Missing = "mask" if gaps else "refuse"
     rows = observations(table, session.spec.support, size, missing)
     return chosen(rows, slice(limit)), scored(session), names
 
@@ -222,7 +281,7 @@ def _plain_rows(
 def scored(session: Session) -> View:
     """Return the view of rows that are x itself, as the bound scores it."""
     example, dataset = session.spec.example, session.experiment.dataset
-    if isinstance(dataset, Incomplete) and dataset.masks:
+    if masks(dataset):
         return dataset.view
 
     def plain(row: PyTree, index: Array, visit: Array) -> X:
@@ -243,10 +302,10 @@ def rows_of(session: Session, x: PyTree) -> PyTree[np.ndarray]:
     from avi.datasets.tables import Table, masked
 
     example, dataset = session.spec.example, session.experiment.dataset
-    masks = isinstance(dataset, Incomplete) and dataset.masks
-    if not masks and not isinstance(example, jax.Array | np.ndarray):
+    gaps = masks(dataset)
+    if not gaps and not isinstance(example, jax.Array | np.ndarray):
         return _structured(example, x)
-    size = example["value"].size if masks else example.size
+    size = example["value"].size if gaps else example.size
     try:
         if isinstance(x, np.ma.MaskedArray) or np.iscomplexobj(x):
             raise DataError("x: expected plain real numbers; got a masked or a complex array.")
@@ -260,8 +319,8 @@ def rows_of(session: Session, x: PyTree) -> PyTree[np.ndarray]:
             f"x: expected {many(size, 'number')} a row, as in training; got {rows.shape[1]}."
         )
     table = Table(rows, "x")
-    (table.without_missing() if masks else table).require(session.spec.support)
-    return masked(rows) if masks else rows
+    (table.without_missing() if gaps else table).require(session.spec.support)
+    return masked(rows) if gaps else rows
 
 
 def _structured(example: X, x: PyTree) -> PyTree[np.ndarray]:
@@ -314,7 +373,8 @@ def posteriors(
         judged = judge(points, lam, seconds, refines=wanted.budget > 0)
         judging, lam = (judge.context, judged), judged.lam
     mean, deviation = moments(problem, params.psi, lam)
-    rows = Rows(problem, params, points, evaluator.view, lam, mean, judging)
+    drawn = key_for(session.experiment.seed, "impute")
+    rows = Rows(problem, params, points, evaluator.view, lam, mean, judging, drawn)
     found = Posterior(
         row=points.ids,
         lam=lam,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from avi.abilities import Decodable, Noisy, given
+from avi.abilities import Decodable, Emitting, Noisy, Nominal, OpenLikelihood, given, masks
 from avi.engine.lanes import in_lanes
 from avi.engine.step import View
 from avi.errors import ConfigError
@@ -19,8 +19,9 @@ from avi.gap.statistics import khat_limit
 from avi.population import Points
 from avi.problem import Problem
 from avi.refine.linear_response import linear_response
+from avi.run.impute import Under, predicted
 from avi.settings import InferSettings
-from avi.types import Family, Lam, Params, X
+from avi.types import Dataset, Family, Lam, Model, Params, PRNGKey, X
 
 
 class Rows(NamedTuple):
@@ -33,11 +34,14 @@ class Rows(NamedTuple):
     lam: np.ndarray  # [n, P]
     mean: np.ndarray  # E[z], [n, D]
     judged: tuple[Context, Judged] | None  # None: nobody asked whether q stands
+    key: PRNGKey  # of draws of missing entries
 
 
-def require(problem: Problem, wanted: InferSettings) -> None:
-    """Raise a ConfigError for what this model or family does not have."""
+def require(problem: Problem, dataset: Dataset, wanted: InferSettings) -> None:
+    """Raise a ConfigError for what this model, family or data set does not have."""
     model, family = problem.model, problem.family
+    if wanted.impute:
+        require_missing(model, dataset, "impute=true")
     if wanted.decoded and not isinstance(model, Decodable):
         raise ConfigError(
             f"decoded=true: {type(model).__name__} has no mean of x given z. Leave it out."
@@ -48,6 +52,27 @@ def require(problem: Problem, wanted: InferSettings) -> None:
                 f"{name}=true: {type(family).__name__} has no smooth draws of a real z. Leave it "
                 "out."
             )
+
+
+def require_missing(model: Model, dataset: Dataset, word: str) -> None:
+    """Raise a ConfigError unless missing entries of the data can be filled in.
+
+    Args:
+        model: of the run.
+        dataset: of the run.
+        word: what was asked for, as it was typed.
+    """
+    if not masks(dataset):
+        raise ConfigError(
+            f"{word}: this run was trained on data of which no entry may be missing. Train on a "
+            "table, dataset=file, and say dataset.missing=mask."
+        )
+    if not (isinstance(model, Emitting) and isinstance(model, Decodable)):
+        raise ConfigError(f"{word}: {type(model).__name__} has no draws of x given z.")
+    if isinstance(model, OpenLikelihood) and isinstance(model.likelihood, Nominal):
+        raise ConfigError(
+            f"{word}: the codes of {type(model.likelihood).__name__} have no order, and so no mean."
+        )
 
 
 def _is_real(family: Family) -> bool:
@@ -146,9 +171,21 @@ def _judged(rows: Rows) -> tuple[Context, Judged]:
     return rows.judged
 
 
+def _imputed(rows: Rows) -> dict[str, np.ndarray]:
+    """Return the rows with the mean of what is missing, and its interval; NaN where x was seen."""
+    under = Under(rows.problem, rows.params, rows.points, rows.view, rows.lam)
+    found = predicted(under, rows.key)
+    return {
+        "imputed": np.where(under.seen, under.value, found.mean),
+        "imputed_low": np.where(under.seen, np.nan, found.low),
+        "imputed_high": np.where(under.seen, np.nan, found.high),
+    }
+
+
 # By the key that asks for it. A further one is a line here and a key of `InferSettings`.
 MAKERS: dict[str, Callable[[Rows], dict[str, np.ndarray]]] = {
     "decoded": _decoded,
     "psis": _psis,
     "linear_response": _linear_response,
+    "impute": _imputed,
 }

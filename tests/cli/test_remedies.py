@@ -284,6 +284,10 @@ CASES = [
     case("is not a run folder: it", "gap run=empty", "gap run=outputs/train/a"),
     case("is not finished", "replay run=begun", "train resume=begun"),
     case("measures nothing", "gap run=outputs/train/a gap.num_points=0", "+ gap.num_points=100"),
+    case("data of which no entry may be missing", "infer run=outputs/train/a impute=true",
+         f"{FILE}missing.csv dataset.missing=mask"),
+    case("hold_out is of entries that", "infer run=gappy split=train hold_out=0.1",
+         "+ split=test"),
     case("split of this data set is empty. Try split", f"{MINE} infer run=novalid split=valid",
          "+ split=train"),
     case("in no batch of an epoch", f"train {LINEAR} train.batch_size=700",
@@ -479,6 +483,7 @@ def write_runs(folder):
         "novalid": f"{MINE} train -cd conf model=linear_gaussian dataset=novalid",
         "unscored": f"{linear} train.eval_points=0",
         "moved": f"{FILE}changed.csv",
+        "gappy": f"{FILE}missing.csv dataset.missing=mask",
         **dict.fromkeys(RECORDS, linear),
     }.items():
         with pytest.MonkeyPatch.context() as patch:

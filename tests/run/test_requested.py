@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gap.gaussian_case import LATENT, SETTINGS, SIZE, make_case
 
+from avi.datasets.simulated import MissingEntries
 from avi.errors import ConfigError
 from avi.families.categorical import Categorical
 from avi.families.gaussian import DiagonalGaussian
@@ -64,7 +65,9 @@ def found():
         seconds=0.0,
     )
     problem = case.experiment.problem
-    asked = Rows(problem, params, points, view, lams, lams[:, :LATENT], (context, judged))
+    asked = Rows(
+        problem, params, points, view, lams, lams[:, :LATENT], (context, judged), jax.random.key(7)
+    )
     return asked, judged, requested(asked, WANTED), mean, np.linalg.inv(precision)
 
 
@@ -107,12 +110,13 @@ def test_draws_are_of_q(found):
     assert np.abs(drawn.std(axis=1) / deviation - 1).max() < 5 / np.sqrt(40_000)
 
 
-@pytest.mark.parametrize("key", ["decoded", "psis", "linear_response"])
+@pytest.mark.parametrize("key", ["decoded", "psis", "linear_response", "impute"])
 def test_what_a_model_or_family_does_not_have_is_refused_by_its_key(key):
     model, family = Mixture(2, "own", 1e-3), Categorical(2)
     inference = make_case(DiagonalGaussian(LATENT)).experiment.problem.inference
     problem = Problem(model, family, inference, fit(Elbo(1, antithetic=False), model, family))
+    data = MissingEntries(10, 5, 5, 4, 2, 0.5, 0.3, 0)
     nothing = dict.fromkeys(("decoded", "psis", "linear_response"), False)
-    require(problem, dataclasses.replace(WANTED, **nothing))
+    require(problem, data, dataclasses.replace(WANTED, **nothing))
     with pytest.raises(ConfigError, match=f"{key}=true: "):
-        require(problem, dataclasses.replace(WANTED, **nothing | {key: True}))
+        require(problem, data, dataclasses.replace(WANTED, **nothing | {key: True}))
