@@ -98,8 +98,8 @@ def main(
         from avi.config.compose import override  # and with it Hydra
 
         tree = override(tree, words)
-    opened = open_session if data is None else open_for_others
-    session = opened(tree, folder)
+    reads_own = data is None or hold_out > 0  # hidden entries are held against training's means
+    session = (open_session if reads_own else open_for_others)(tree, folder)
     problem, dataset = session.experiment.problem, session.experiment.dataset
     require(problem, dataset, wanted)
     if hold_out:
@@ -109,8 +109,9 @@ def main(
     name: str = split
     names: Sequence[str] | None
     origin = session.splits.origin
-    if data is None:
+    if reads_own:
         require_same_data(session, folder)
+    if data is None:
         evaluator, points = session.evaluator(DRAWS), session.points(split, limit)
         rows, names = origin.rows_of(points.ids), origin.documents
     else:

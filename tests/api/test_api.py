@@ -117,9 +117,12 @@ def test_draws_have_the_moments_of_the_posterior(runs):
 
 def test_missing_entries_categories_and_structured_rows(runs):
     x = np.array([0.3, np.nan, -1.0])
-    q = runs["missing"].posterior(x, decoded=True)
+    q = runs["missing"].posterior(x, decoded=True, impute=True)
     assert np.isfinite(q.mean).all()
     assert np.isfinite(q.more["decoded"]).all()  # of what is missing, too
+    imputed, seen = q.more["imputed"], np.isfinite(x)
+    np.testing.assert_array_equal(np.ravel(imputed)[np.ravel(seen)], np.ravel(x)[np.ravel(seen)])
+    np.testing.assert_array_equal(np.isnan(q.more["imputed_low"]).ravel(), np.ravel(seen))
     assert not np.array_equal(q.mean, runs["missing"].posterior([0.3, 0.0, -1.0]).mean)
     components = runs["mixture"].posterior(runs["mixture"].sample(4).x, draws=5)
     assert set(components.source) <= {"accepted", "refined"}  # the exact posterior is known

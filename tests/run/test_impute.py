@@ -191,4 +191,7 @@ def test_hidden_entries_are_guessed_better_than_by_the_mean_of_their_column(infe
     entries, rmse, of_means, inside = np.array([line[1:] for line in lines], float).T
     assert 20 < entries.sum() < 60
     assert (rmse < of_means).sum() >= 3
+    # Deviations of columns, whose means are those of training: a factor of 2 is 4 deviations off.
+    covariance = np.diag(normal()[1])
+    assert np.all((0.5 < of_means / covariance**0.5) & (of_means / covariance**0.5 < 2))
     assert inside @ entries / entries.sum() > 0.75  # of 0.9: 1 in 1000 by chance with 35 entries
