@@ -36,6 +36,7 @@ KEYS = (
     Key("overwrite", bool, place="run", resumable=True, effect=False),
     Key("sweep", str | None, path="folder", place="sweep", effect=False),
     Key("jobs", int | None, place="sweep", effect=False),
+    Key("launcher", place="sweep", effect=False),
     Key("task", int | None, place="sweep", effect=False),
     Key("dry_run", bool, place="sweep", effect=False),
     Key("train.start", path="folder"),

@@ -16,7 +16,7 @@ from avi.config import catalog
 from avi.config.build import checked
 from avi.config.schema import check, nearest
 from avi.errors import ConfigError
-from avi.settings import ADDED, KEYS, Key
+from avi.settings import ADDED, KEYS, Key, override_key
 
 AS_WRITTEN = frozenset(key.name for key in KEYS if key.path == "folder")
 OF_A_SWEEP = tuple(key for key in KEYS if key.place == "sweep")
@@ -31,15 +31,16 @@ class Job(NamedTuple):
     choices: dict[str, str]
     words: list[str]
     swept: list[str]  # those of the words that differ between the jobs of a sweep
-    sweep: str | None
-    dry_run: bool
-    num_workers: int | None  # runs of a sweep side by side; None: one per core
+    sweep: str | None = None
+    dry_run: bool = False
+    num_workers: int | None = None  # runs of a sweep side by side; None: as the launcher sees fit
     task: int | None = None  # number of the one job of the sweep to run; None: all
+    launcher: Mapping[str, Any] | None = None  # what starts the jobs of a sweep, as its yaml says
 
 
 def compose(words: list[str], multirun: bool = False) -> list[Job]:
     """Return the jobs that `words` ask for: one, or with `multirun` one per combination."""
-    _refuse_launchers(words)
+    _refuse_launchers(words, multirun)
     words = _spelled(words)
     with _composing():
         return [
@@ -177,34 +178,40 @@ def _compose_one(words: list[str], swept: list[str]) -> tuple[Job, dict[str, str
     choices = {
         key.rpartition("@")[2].removeprefix("_global_.").replace("/", "."): str(choice)
         for key, choice in hydra.runtime.choices.items()
-        if choice is not None and not key.startswith("hydra/")
+        if choice is not None and not key.startswith("hydra/") and key != "launcher"
     }
     asked = _taken(tree, OF_A_SWEEP)
     num_workers = asked.get("jobs")
     if num_workers is not None and num_workers < 1:
         raise ConfigError(f"jobs must be 1 or more; got {num_workers}.")
-    dry_run = asked.get("dry_run", False)
     job = Job(
         checked(tree),
         choices,
-        words,
-        swept,
+        [word for word in words if not _is_of_launcher(word)],
+        [word for word in swept if not _is_of_launcher(word)],
         asked.get("sweep"),
-        dry_run,
+        asked.get("dry_run", False),
         num_workers,
         asked.get("task"),
+        asked.get("launcher"),
     )
     return job, dict(hydra.sweeper.params or {})
 
 
-def _refuse_launchers(words: list[str]) -> None:
-    """Refuse Hydra's own groups and keys, installed or not: they would change nothing."""
+def _refuse_launchers(words: list[str], multirun: bool) -> None:
+    """Refuse what starts no jobs: Hydra's own groups and keys, and a launcher of a single run."""
     for word in words:
         if re.match(r"[+~]*hydra[./@]", word):
             raise ConfigError(
                 f"{word} does nothing: avi starts its jobs by itself. Try -m for a sweep, jobs=2 "
                 "for two runs side by side, output=<folder> for where a run goes."
             )
+        if not multirun and _is_of_launcher(word):
+            raise ConfigError(f"{word} is about the jobs of a sweep. Try -m.")
+
+
+def _is_of_launcher(word: str) -> bool:
+    return override_key(word).partition(".")[0] == "launcher"
 
 
 def _require_effect(words: list[str], tree: Mapping[str, Any]) -> None:
@@ -239,9 +246,12 @@ def _blocks(tree: Mapping[str, Any]) -> list[Any]:
 
 
 def _taken(tree: dict[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
-    """Take `keys` out of the tree and return what they hold."""
-    there = [key for key in keys if key.name in tree]
-    return {key.name: check(tree.pop(key.name), key.annotation, key.name) for key in there}
+    """Take `keys` out of the tree and return what they hold, unchecked where it is a block."""
+    found = {key: tree.pop(key.name) for key in keys if key.name in tree}
+    return {
+        key.name: value if key.annotation is None else check(value, key.annotation, key.name)
+        for key, value in found.items()
+    }
 
 
 def _resolved(config: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ COMPONENT_PACKAGES = (
     "optimizers",
     "datasets",
     "networks",
+    "launch",
 )
 OPTAX = frozenset(
     "adabelief adadelta adagrad adam adamax adamaxw adamw amsgrad lamb lion nadam nadamw "

@@ -4,22 +4,28 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 from avi.config.build import load_experiment
 from avi.config.compose import Job, override
+from avi.config.schema import check
 from avi.errors import ConfigError, DataError, Preempted
-from avi.launch import pool
-from avi.launch.watch import Watch
+from avi.launch import work
+from avi.launch.sweep import Launcher, Sweep, has_failed
+from avi.launch.work import BUSY, ENDS_A_SWEEP, Attempt, State
 from avi.process.terminal import say
-from avi.rundir import RunDir, config_differences, config_digest, new_run_name, sweep_run_name
+from avi.rundir import RunDir, config_differences, new_run_name, sweep_run_name
 from avi.rundir.bounded import read_tree
 from avi.settings import RESUMABLE, WITHOUT_EFFECT
 
-State = Literal["new", "begun", "done"]
+SKIPPED: dict[State, str] = {
+    "done": "done already, skipped",
+    "busy": "under way already, left alone",
+}
 
 
 class Launch(NamedTuple):
@@ -71,52 +77,40 @@ def resume(folder: Path, words: Sequence[str]) -> int:
             "Start a new run, from this one's parameters with train.start=..."
         )
     choices = run.read_run().get("choices", {})
-    job = Job(tree, choices, list(words), swept=[], sweep=None, dry_run=False, num_workers=None)
+    job = Job(tree, choices, list(words), swept=[])
     return _attempt(Launch(job, folder, "begun"))
 
 
 def sweep(jobs: list[Job]) -> int:
-    """Train every job that is not done yet; a failure of one does not stop the others.
+    """Train every job that is neither done nor under way; a failure does not stop the others.
 
     Returns:
-        The first exit code that is not 0; 75 before all others.
+        The first exit code that is not 0; 75 before all others. 0 where the runs go on elsewhere.
     """
     if any(job.tree["output"] is not None for job in jobs):
         raise ConfigError("output= is the folder of one run; a sweep takes sweep=<folder>.")
+    launcher: Launcher = check(jobs[0].launcher, Launcher, "launcher")
     launches = place_sweep(jobs)
     if jobs[0].dry_run:
         for launch in launches:
             load_experiment(launch.job.tree)
             say(f"{launch.state:5}  {launch.folder}  {' '.join(launch.job.swept)}")
         return 0
-    codes = _train_all(launches)
-    _summarise(launches, codes)
-    failures = [code for code in codes if code]
-    return Preempted.exit_code if Preempted.exit_code in failures else next(iter(failures), 0)
-
-
-def _train_all(launches: list[Launch]) -> list[int | None]:
-    """Return the exit code of each launch that is not done yet, None if it was not started."""
-    due = [launch for launch in launches if launch.state != "done"]
     for launch in launches:
-        if launch.state == "done":
-            say(f"done already, skipped: {launch.folder}")
-
-    watch = Watch([f"{launch.folder}  {' '.join(launch.job.swept)}" for launch in due])
-    job = launches[0].job
-    num_workers = job.num_workers or pool.default_workers(job.tree["device"])
-    if min(num_workers, len(due)) > 1:
-        num_workers = min(num_workers, len(due))
-        with watch:
-            return pool.run([_as_attempt(launch) for launch in due], num_workers, watch)
-    codes: list[int | None] = [None] * len(due)
-    for number, launch in enumerate(due):
-        watch.starts(number)
-        codes[number] = _attempt(launch)
-        watch.ends(number)
-        if codes[number] in pool.ENDS_A_SWEEP:
-            break
-    return codes
+        if launch.state in SKIPPED:
+            say(f"{SKIPPED[launch.state]}: {launch.folder}")
+    due = [launch for launch in launches if launch.state not in SKIPPED]
+    asked = time.time()
+    codes = launcher.start(
+        Sweep(
+            folder=launches[0].folder.parent,
+            runs=[launch.folder for launch in launches],
+            due=[_as_attempt(launch, asked) for launch in due],
+            names=[f"{launch.folder}  {' '.join(launch.job.swept)}" for launch in due],
+            num_workers=jobs[0].num_workers,
+        )
+    )
+    return 0 if codes is None else _ended(launches, due, codes)
 
 
 def place_one(job: Job) -> Launch:
@@ -128,8 +122,9 @@ def place_one(job: Job) -> Launch:
     if job.tree["output"] is None:
         return Launch(job, output_root() / "train" / new_run_name(*_names(job)), "new")
     folder = Path(job.tree["output"])
-    state = _state(folder, job.tree)
-    return Launch(job, folder, "begun" if state == "begun" else "new")
+    state = work.state(folder, job.tree)
+    there = state == "begun" or (state == "busy" and (folder / "config.yaml").is_file())
+    return Launch(job, folder, "begun" if there else "new")
 
 
 def place_sweep(jobs: list[Job]) -> list[Launch]:
@@ -138,7 +133,7 @@ def place_sweep(jobs: list[Job]) -> list[Launch]:
     launches = []
     for job in jobs:
         folder = root / (sweep_run_name(*_names(job), job.tree) + _suffix(job))
-        launches.append(Launch(job, folder, _state(folder, job.tree)))
+        launches.append(Launch(job, folder, work.state(folder, job.tree)))
     twice = [folder for folder, n in Counter(launch.folder for launch in launches).items() if n > 1]
     if twice:
         raise ConfigError(f"Two jobs of this sweep are the same run ({twice[0].name}).")
@@ -181,45 +176,32 @@ def _require_same_files(launches: list[Launch]) -> None:
 
 
 def _attempt(launch: Launch) -> int:
-    return pool.attempt(_as_attempt(launch))
+    return work.trained(_as_attempt(launch, time.time()), launch.state == "begun").code
 
 
-def _as_attempt(launch: Launch) -> pool.Attempt:
+def _as_attempt(launch: Launch, asked: float) -> Attempt:
     job = launch.job
-    resumed = launch.state == "begun"
-    return pool.Attempt(job.tree, job.choices, job.words, str(launch.folder), resumed)
+    return Attempt(job.tree, job.choices, job.words, str(launch.folder), asked)
 
 
-def _summarise(launches: list[Launch], codes: list[int | None]) -> None:
-    tried = [launch for launch in launches if launch.state != "done"]
+def _ended(launches: list[Launch], due: list[Launch], codes: list[int | None]) -> int:
+    """Say how the runs of a sweep ended, and return its exit code."""
+    busy = [launch for launch in launches if launch.state == "busy"]
     counts = {
         "done": codes.count(0),
-        "skipped": len(launches) - len(tried),
-        "failed": sum(code not in (None, 0, *pool.ENDS_A_SWEEP) for code in codes),
-        "interrupted": sum(code in pool.ENDS_A_SWEEP for code in codes),
+        "skipped": sum(launch.state == "done" for launch in launches),
+        "failed": sum(map(has_failed, codes)),
+        "interrupted": sum(code in ENDS_A_SWEEP for code in codes),
         "not started": codes.count(None),
+        "under way elsewhere": codes.count(BUSY) + len(busy),
     }
     say("\n" + ", ".join(f"{count} {name}" for name, count in counts.items()))
     say(f"  {launches[0].folder.parent}")
-    for launch, code in zip(tried, codes, strict=True):
+    for launch, code in zip(due, codes, strict=True):
         if code:
             say(f"  exit {code}: {launch.folder}")
-
-
-def _state(folder: Path, tree: Mapping[str, Any]) -> State:
-    """Return what `folder` holds of the run that `tree` describes."""
-    if tree["overwrite"] or not (folder / "config.yaml").is_file():
-        return "new"
-    there = read_tree(folder / "config.yaml")
-    if config_digest(there) != config_digest(tree):
-        return "new"
-    if RunDir.open(folder).read_run().get("status") != "done":
-        return "begun"
-    return "done" if _settings(there) == _settings(tree) else "begun"  # e.g. more epochs
-
-
-def _settings(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in tree.items() if key not in WITHOUT_EFFECT}
+    ends = [*filter(None, codes), *(BUSY for _ in busy)]
+    return Preempted.exit_code if Preempted.exit_code in ends else next(iter(ends), 0)
 
 
 def _names(job: Job) -> tuple[str, str, str]:

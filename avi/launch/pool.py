@@ -1,56 +1,70 @@
-"""A sweep in parallel: a fresh process for every run, each worker with cores of its own.
+"""A sweep on this machine: a fresh process for every run, each worker with cores of its own.
 
 XLA gains little from a second core on matrices of this size: two processes of one core do about 1.6
 times the work of one process of two.
 """
 
-import contextlib
 import glob
-import json
-import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import FrameType
-from typing import Any, NamedTuple
 
 from avi.engine.devices import cores
-from avi.errors import Preempted
+from avi.launch import work
+from avi.launch.sweep import Policy, Sweep, follow
 from avi.launch.watch import Watch
-from avi.process.outcome import explain
-from avi.process.signals import HEARD, Stop, ending_at_once
-from avi.process.terminal import print_any_letter
+from avi.launch.work import ENDS_A_SWEEP, Attempt
+from avi.process.signals import HEARD
+from avi.process.terminal import say
+from avi.results import jobs
+from avi.results.jobs import Submission
 from avi.settings import Device
 
-ENDS_A_SWEEP = (Preempted.exit_code, *(128 + number for number in HEARD))
 ACCELERATORS = ("/dev/nvidia[0-9]*", "/dev/accel*", "/dev/vfio/[0-9]*")
 
 
-class Attempt(NamedTuple):
-    """All that a process needs to train one run."""
+@dataclass(frozen=True)
+class Pool(Policy):
+    """Runs side by side on this machine, or one after the other in this very process."""
 
-    tree: Mapping[str, Any]
-    choices: Mapping[str, str]
-    words: list[str]
-    folder: str
-    resume: bool
+    def start(self, sweep: Sweep) -> list[int | None]:
+        """Return the exit code of each run when all have ended."""
+        due = sweep.due
+        if len(sweep.runs) > 1:
+            asked = [Submission(run.path.name, run.asked, "pool") for run in due]
+            jobs.submitted(sweep.folder, asked)
+        codes: list[int | None] = []
+        if due:
+            wanted = sweep.num_workers or default_workers(due[0].tree["device"])
+            codes = self._run(due, min(wanted, len(due)), Watch(sweep.names))
+        if self.then is not None and not set(codes) & set(ENDS_A_SWEEP):
+            follow(self.then, sweep.runs if self.then == "compare" else [run.path for run in due])
+        return codes
 
+    def _run(self, due: list[Attempt], num_workers: int, watch: Watch) -> list[int | None]:
+        if num_workers > 1:
+            with watch:
+                return run(due, num_workers, watch, self)
+        codes: list[int | None] = [None] * len(due)
+        for number, attempt in enumerate(due):
+            watch.starts(number)
+            codes[number] = code = self._here(attempt)
+            watch.ends(number)
+            if code in ENDS_A_SWEEP or self.gives_up(code):
+                break
+        return codes
 
-def attempt(run: Attempt) -> int:
-    """Train in this process and return the exit code; what went wrong is explained."""
-    folder = Path(run.folder)
-    try:
-        with Stop() as stop:  # importing jax takes seconds
-            from avi.run import train
-        stop.check()
-        train.main(run.tree, run.choices, run.words, folder, resume=run.resume)
-    except (Exception, KeyboardInterrupt, SystemExit) as error:
-        return explain(error, folder)
-    return 0
+    def _here(self, attempt: Attempt) -> int:
+        """Work in this process, once more where that may help."""
+        number, code = 1, work.work(attempt)
+        while self.tries_again(code, number):
+            say(f"tried again after exit code {code}: {attempt.folder}")
+            number, code = number + 1, work.work(attempt)
+        return code
 
 
 def default_workers(device: Device) -> int:
@@ -59,33 +73,39 @@ def default_workers(device: Device) -> int:
     return 1 if shared or device in ("gpu", "tpu") else len(cores())
 
 
-def run(runs: Sequence[Attempt], num_workers: int, watch: Watch) -> list[int | None]:
+def run(
+    runs: Sequence[Attempt], num_workers: int, watch: Watch, policy: Policy
+) -> list[int | None]:
     """Return each run's exit code, None where it was not started.
 
     Signals are passed on: the runs under way save and end, and no other starts.
     """
-    return _Pool(runs, num_workers, watch).run()
+    return _Pool(runs, num_workers, watch, policy).run()
 
 
 class _Pool:
-    def __init__(self, runs: Sequence[Attempt], num_workers: int, watch: Watch) -> None:
+    def __init__(
+        self, runs: Sequence[Attempt], num_workers: int, watch: Watch, policy: Policy
+    ) -> None:
         self.runs = runs
         self.watch = watch
+        self.policy = policy
         own = cores()
         shares = [own[worker::num_workers] for worker in range(min(num_workers, len(own)))]
         self.idle = [shares[worker % len(shares)] for worker in range(num_workers)]
+        self.waiting = list(range(len(runs)))
+        self.attempts = [0] * len(runs)
         self.codes: list[int | None] = [None] * len(runs)
         self.processes: dict[int, subprocess.Popen[str]] = {}
-        self.ended: queue.Queue[tuple[int, list[int]]] = queue.Queue()
+        self.ended: queue.Queue[tuple[int, int, list[int]]] = queue.Queue()
         self.stopping = False
 
     def run(self) -> list[int | None]:
         before = {number: signal.signal(number, self._pass_on) for number in HEARD}
         try:
-            waiting = list(range(len(self.runs)))
-            while self.processes or (waiting and not self.stopping):
-                while waiting and self.idle and not self.stopping:
-                    self._start(waiting.pop(0), self.idle.pop(0))
+            while self.processes or (self.waiting and not self.stopping):
+                while self.waiting and self.idle and not self.stopping:
+                    self._start(self.waiting.pop(0), self.idle.pop(0))
                 self._await()
         finally:
             for number, handler in before.items():
@@ -94,43 +114,37 @@ class _Pool:
 
     def _start(self, number: int, share: list[int]) -> None:
         self.watch.starts(number)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "avi.launch.pool", ",".join(map(str, share))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on
-        )
+        self.attempts[number] += 1
+        process = work.started(self.runs[number], share, subprocess.PIPE)
         self.processes[number] = process
         threading.Thread(target=self._attend, args=(number, process, share), daemon=True).start()
 
     def _attend(self, number: int, process: subprocess.Popen[str], share: list[int]) -> None:
-        """Send a process its run, print what it says, and tell when it has ended."""
-        assert process.stdin is not None
+        """Print what a process says, and tell when it has ended."""
         assert process.stdout is not None
         try:
-            with contextlib.suppress(BrokenPipeError):  # it ended before it had read
-                process.stdin.write(json.dumps(self.runs[number], default=dict))
-                process.stdin.close()
             for line in process.stdout:
                 self.watch.hears(number, line.removesuffix(chr(10)))
         finally:  # or `run` would wait for ever
             process.stdout.close()
-            process.wait()
-            self.ended.put((number, share))
+            self.ended.put((number, work.ended(self.runs[number], process), share))
 
     def _await(self) -> None:
         try:
             # With a timeout signals are heard meanwhile.
-            number, share = self.ended.get(timeout=0.5)
+            number, code, share = self.ended.get(timeout=0.5)
         except queue.Empty:
             return
-        code = self.processes.pop(number).returncode
-        self.codes[number] = 128 - code if code < 0 else code
-        self.watch.ends(number)
-        self.stopping = self.stopping or self.codes[number] in ENDS_A_SWEEP
+        del self.processes[number]
+        self.codes[number] = code
         self.idle.append(share)
+        self.stopping = self.stopping or code in ENDS_A_SWEEP
+        if not self.stopping and self.policy.tries_again(code, self.attempts[number]):
+            self.watch.hears(number, f"tried again after exit code {code}")
+            self.waiting.append(number)
+            return
+        self.watch.ends(number)
+        self.stopping = self.stopping or self.policy.gives_up(code)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         del frame
@@ -138,16 +152,3 @@ class _Pool:
         for process in self.processes.values():
             if process.poll() is None:
                 process.send_signal(number)
-
-
-def _work() -> int:
-    """Train the run on standard input, on the cores that are the first argument."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(core) for core in sys.argv[1].split(",")})
-    print_any_letter()
-    with ending_at_once():
-        return attempt(Attempt(*json.load(sys.stdin)))
-
-
-if __name__ == "__main__":
-    sys.exit(_work())

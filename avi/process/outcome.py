@@ -6,6 +6,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
+from typing import NamedTuple
 
 from avi.errors import Refusal, ResourceError
 
@@ -22,26 +23,41 @@ INTERRUPTED = 130
 OF_XLA = ("XlaRuntimeError", "JaxRuntimeError")
 
 
+class Ending(NamedTuple):
+    """How a command ended: the exit code, and a sentence where something went wrong."""
+
+    code: int
+    sentence: str = ""
+
+
 def explain(error: BaseException, folder: Path | None = None) -> int:
     """Print what went wrong and return the exit code; a bug's traceback goes to a file."""
+    return told(error, folder).code
+
+
+def told(error: BaseException, folder: Path | None = None) -> Ending:
+    """Print what went wrong and return it; a bug's traceback goes to a file."""
+    ending = _ending(error, folder)
+    if ending.sentence:
+        say(ending.sentence)
+    return ending
+
+
+def _ending(error: BaseException, folder: Path | None) -> Ending:
     if isinstance(error, Refusal):
-        say(str(error))
-        return error.exit_code
+        return Ending(error.exit_code, str(error))
     if isinstance(error, KeyboardInterrupt):
-        say("Interrupted.")
-        return INTERRUPTED
+        return Ending(INTERRUPTED, "Interrupted.")
     if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else int(error.code is not None)
+        return Ending(error.code if isinstance(error.code, int) else int(error.code is not None))
     if isinstance(error, MemoryError) or _is_out_of_memory(error):
-        say(_of_memory(error))
-        return ResourceError.exit_code
+        return Ending(ResourceError.exit_code, _of_memory(error))
     if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
-        say(f"{error.filename or 'The file system'}: {error.strerror}.")
-        return ResourceError.exit_code
+        said = f"{error.filename or 'The file system'}: {error.strerror}."
+        return Ending(ResourceError.exit_code, said)
     log = _write_traceback(error, folder)
     reason = " ".join(str(error).split())[:200]
-    say(f"This is a bug: {type(error).__name__}: {reason}. The traceback is in {log}")
-    return 1
+    return Ending(1, f"This is a bug: {type(error).__name__}: {reason}. The traceback is in {log}")
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

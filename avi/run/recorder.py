@@ -95,10 +95,11 @@ class Recorder:
             device=placement.description(),
         )
 
-    def ended(self, status: str) -> None:
-        """Record how this start ended; one that was killed has no end."""
+    def ended(self, status: str, reason: str = "") -> None:
+        """Record how this start ended, and why if it failed; one that was killed has no end."""
         if self._starts:  # else it ended before it was recorded
-            self._starts[-1] |= {"ended": _now(), "status": status}
+            why = {"reason": reason} if reason else {}
+            self._starts[-1] |= {"ended": _now(), "status": status, **why}
             facts.record(self.run, status=status, starts=self._starts)
 
     def log(self, lines: Sequence[MetricsLine]) -> None:

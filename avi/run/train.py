@@ -84,8 +84,10 @@ def _train(
     except Exception as error:
         # A full disk that ended the run refuses its status too: the first error is the one.
         with contextlib.suppress(ResourceError):
-            ending = "interrupted" if isinstance(error, Preempted) else "failed"
-            training.recorder.ended(ending)
+            if isinstance(error, Preempted):
+                training.recorder.ended("interrupted")
+            else:
+                training.recorder.ended("failed", " ".join(str(error).split())[:300])
         raise
 
 

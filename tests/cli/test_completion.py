@@ -62,7 +62,7 @@ OF_A_SWEEP = {key.name for key in KEYS if key.place == "sweep"}
 def test_every_key_that_completes_is_a_key_of_the_composed_tree():
     (job,) = compose([])
     for key in catalog.keys({}):
-        if key in OF_A_SWEEP:  # answered before there is a tree
+        if key.partition(".")[0] in OF_A_SWEEP:  # answered before there is a tree
             continue
         node = job.tree
         for part in key.split("."):

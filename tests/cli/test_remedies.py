@@ -266,6 +266,7 @@ CASES = [
     case("go together: which tensor", "train train.weights=vae.npz",
          "+ train.weights_map=pytorch_vae", "list weights_map"),
     case("gap.rows names them", "train gap.rows=0:9 gap.half_width=0.1", "+ gap.half_width=null"),
+    case("is about the jobs of a sweep", f"train {LINEAR} seed=0 launcher.retry=1", "+ -m"),
     # launch/
     case("is one job of a sweep", "train task=0 seed=0", "+ -m"),
     case("resume cannot change what was trained", "train resume=outputs/train/a seed=7",

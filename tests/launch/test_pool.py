@@ -13,6 +13,7 @@ from avi.launch import pool
 from avi.launch.watch import Watch
 from avi.rundir import RunDir
 
+POLICY = pool.Pool(retry=0, fail_fast=False, then=None)
 ROOT = Path(__file__).resolve().parent.parent.parent
 SWEEP = ("train", "-m", "model=linear_gaussian", "gap.num_points=0", "train.eval_points=0")
 
@@ -23,7 +24,7 @@ SWEEP = ("train", "-m", "model=linear_gaussian", "gap.num_points=0", "train.eval
 )
 def test_cores_are_shared_out_evenly(monkeypatch, num_workers, shares):
     monkeypatch.setattr(pool, "cores", lambda: [0, 1, 2, 3])
-    assert pool._Pool([], num_workers, Watch([])).idle == shares
+    assert pool._Pool([], num_workers, Watch([]), POLICY).idle == shares
 
 
 def test_an_accelerator_is_not_shared_by_default(monkeypatch):
@@ -34,17 +35,35 @@ def test_an_accelerator_is_not_shared_by_default(monkeypatch):
     assert [pool.default_workers(device) for device in ("auto", "cpu")] == [1, 2]
 
 
-# A child that says more than a pipe holds, so that it ends only if somebody reads or hangs up.
+# Children that say more than a pipe holds, so that they end only if somebody reads or hangs up.
 POOL_OF_STUBS = """
 import subprocess, sys
 from avi.launch import pool
 from avi.launch.watch import Watch
-CHILD = "[print('epoch') for _ in range(20000)]; exit(3)"
+from avi.launch.work import Attempt
+CHILD = "[print('epoch') for _ in range(20000)]; {child}"
 popen = subprocess.Popen
 subprocess.Popen = lambda _, **rest: popen([sys.executable, "-c", CHILD], **rest)
-codes = pool.run([pool.Attempt({}, {}, [], "run", False)] * 3, 2, Watch(["a", "b", "c"]))
-print(codes, file=sys.stderr)
+runs = [Attempt({{}}, {{}}, [], "run", 0.0)] * {runs}
+policy = pool.Pool(retry={retry}, fail_fast={fail_fast}, then=None)
+print(pool.run(runs, 2, Watch(["name"] * {runs}), policy), file=sys.stderr)
 """
+
+
+def pool_of(child, folder=".", stdout=subprocess.DEVNULL, runs=3, retry=0, fail_fast=False):
+    """Return the codes of a pool of two whose children do this."""
+    program = POOL_OF_STUBS.format(child=child, runs=runs, retry=retry, fail_fast=fail_fast)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=folder,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stderr
 
 
 @pytest.mark.parametrize("output", ["closed", "/dev/full"])
@@ -55,16 +74,18 @@ def test_a_sweep_whose_output_nobody_takes_goes_on_to_its_end(output):
     else:
         writer = os.open(output, os.O_WRONLY)
     with open(writer, "w") as nobody:
-        done = subprocess.run(
-            [sys.executable, "-c", POOL_OF_STUBS],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=nobody,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-    assert done.stderr == "[3, 3, 3]\n"
+        assert pool_of("exit(4)", stdout=nobody) == "[4, 4, 4]\n"
+
+
+def test_a_run_that_breaks_off_is_tried_again_in_a_fresh_process(tmp_path):
+    child = "import os; exit(0 if os.path.exists('first') else os.mkdir('first') or 1)"
+    assert pool_of(child, tmp_path, runs=1, retry=0) == "[1]\n"
+    (tmp_path / "first").rmdir()
+    assert pool_of(child, tmp_path, runs=1, retry=1) == "[0]\n"
+
+
+def test_the_first_failure_lets_those_under_way_end_and_starts_no_other():
+    assert pool_of("exit(1)", runs=4, fail_fast=True) == "[1, 1, None, None]\n"
 
 
 @pytest.mark.slow
@@ -100,5 +121,5 @@ def test_a_signal_reaches_every_run_and_the_same_command_goes_on(workplace):
         rest = process.stdout.read()
     assert process.returncode == 75, rest
     assert "2 interrupted, 1 not started" in rest
-    states = {RunDir.open(path).read_run()["status"] for path in Path("s").iterdir()}
+    states = {RunDir.open(path).read_run()["status"] for path in Path("s").glob("[!.]*")}
     assert states == {"interrupted"}
