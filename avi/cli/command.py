@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 # As the help has them.
 NAMES = (
-    "train", "import", "gap", "calibrate", "infer", "export", "compare", "runs", "diff", "replay",
-    "verify", "list", "docs", "completion",
+    "train", "import", "gap", "calibrate", "infer", "export", "compare", "runs", "status", "diff",
+    "replay", "verify", "list", "docs", "completion",
 )  # fmt: skip
 
 

@@ -3,13 +3,16 @@
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from avi.comparison.labels import as_typed
+from avi.errors import ConfigError
+from avi.launch.places import output_root
 from avi.report.wording import MISSING, plus_minus
+from avi.results import jobs
 from avi.results.record import NAN, UNKNOWN, Value
 from avi.results.run import Run, is_run, read
 
@@ -44,31 +47,49 @@ class Listed:
         return Value(self.gap, self.gap_se)
 
 
+def roots_of(folders: Iterable[str], command: str) -> list[Path]:
+    """Return the folders that were named, where runs go if none was.
+
+    Raises:
+        ConfigError: one of them is not there.
+    """
+    roots = [Path(folder) for folder in folders] or [output_root()]
+    for root in roots:
+        if not root.is_dir():
+            raise ConfigError(f"There is no folder {root}. Try avi {command} <folder of runs>.")
+    return roots
+
+
 def listed(folders: Iterable[Path], conditions: Iterable[tuple[str, str]] = ()) -> list[Listed]:
     """Return the runs in and under `folders` whose settings meet all conditions (key, value)."""
     conditions = list(conditions)
-    runs = (read(folder) for folder in _run_folders(folders))
-    return [_line(run) for run in runs if all(_has(run, *one) for one in conditions)]
+    runs = (read(folder) for folder in folders_in(folders)[0])
+    return [line_of(run) for run in runs if all(_has(run, *one) for one in conditions)]
 
 
-def _run_folders(folders: Iterable[Path]) -> Iterator[Path]:
-    seen = set()
-    for root in folders:
+def folders_in(roots: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the folders of the runs in and under `roots`, and those of sweeps."""
+    runs: dict[Path, Path] = {}  # none twice, whatever leads there
+    sweeps: dict[Path, Path] = {}
+    for root in roots:
         for name, inside, _ in os.walk(root):
             folder = Path(name)
             inside.sort()
+            if jobs.FOLDER in inside:
+                inside.remove(jobs.FOLDER)
+                sweeps.setdefault(folder.resolve(), folder)
             if is_run(folder):
                 inside.clear()
-                if folder.resolve() not in seen:
-                    seen.add(folder.resolve())
-                    yield folder
+                runs.setdefault(folder.resolve(), folder)
+    return list(runs.values()), list(sweeps.values())
 
 
 def _has(run: Run, key: str, value: str) -> bool:
     return value in (run.choice(key), as_typed(run.setting(key)))
 
 
-def _line(run: Run) -> Listed:
+def line_of(run: Run) -> Listed:
+    """Return what is said of a run."""
     split, bound = run.final_bound
     gap = run.splits[run.gap_split].amortization_gap if run.gap_split else UNKNOWN
     return Listed(
@@ -118,11 +139,11 @@ def words(lines: Sequence[Listed], root: Path) -> list[str]:
         bound = f"{line.split} {line.bound_name} {plus_minus(line.bound_value)}"
         gap = f"gap {plus_minus(line.gap_value)}"
         said.append(f"{os.path.relpath(line.run, root)}  {made_of}")
-        said.append(f"  {line.state:12}{bound:30}{gap:24}{_ago(line.age)}".rstrip())
+        said.append(f"  {line.state:12}{bound:30}{gap:24}{ago(line.age)}".rstrip())
     return said
 
 
-def _ago(seconds: float) -> str:
+def ago(seconds: float) -> str:
     """Return an age in one unit."""
     if not math.isfinite(seconds):
         return ""

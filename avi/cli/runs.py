@@ -12,10 +12,9 @@ def run(words: list[str]) -> int:
     flags, folders = flagged(words, "--sort", "--where")
     from dataclasses import fields
 
-    from avi.cli.overview import Listed, listed, ordered
+    from avi.cli.overview import Listed, listed, ordered, roots_of
     from avi.cli.overview import words as words_of
     from avi.config.schema import nearest
-    from avi.launch.places import output_root
 
     conditions = []
     for word in flags.get("--where", ()):
@@ -30,10 +29,7 @@ def run(words: list[str]) -> int:
             f"--sort {by}: there is no such column; there are {', '.join(names)}."
             f"{nearest(by, names)}"
         )
-    roots = [Path(folder) for folder in folders] or [output_root()]
-    for root in roots:
-        if not root.is_dir():
-            raise ConfigError(f"There is no folder {root}. Try avi runs <folder of runs>.")
+    roots = roots_of(folders, "runs")
     lines = ordered(listed(roots, conditions), by)
     if "--json" in flags:
         print_json(lines)

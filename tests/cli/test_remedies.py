@@ -33,7 +33,7 @@ from avi.datasets.columns import Reading
 from avi.datasets.tables import read_table
 from avi.engine.loop import Loop
 from avi.errors import ConfigError, Refusal
-from avi.launch import pool
+from avi.launch import pool, slurm
 from avi.results import metrics
 from avi.results.metrics import MetricsLine
 from avi.run import export, measure, posterior, replay, train
@@ -44,7 +44,8 @@ prepared_import = import_module("avi.cli.import").prepared  # a name that Python
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
-    "train import gap calibrate infer export compare runs diff replay verify list docs completion"
+    "train import gap calibrate infer export compare runs status diff replay verify list docs "
+    "completion"
 ).split()
 
 # --- which messages offer something to type -------------------------------------------------------
@@ -146,6 +147,7 @@ CASES = [
          f"train train.start=outputs/train/a {LINEAR}"),
     case("--where takes key=value", "runs --where vae", "runs --where model=vae"),
     case(" is no folder {root}", "runs nowhere", "runs outputs/train"),
+    case(" is no folder {root}", "status nowhere", "status outputs/train"),
     case("with other words of avi train", "verify seed=3", "verify only=linear",
          "verify model=vae"),
     case("in its name. Try one of", "verify only=nothing", "verify only=linear",
@@ -268,6 +270,9 @@ CASES = [
     case("gap.rows names them", "train gap.rows=0:9 gap.half_width=0.1", "+ gap.half_width=null"),
     case("is about the jobs of a sweep", f"train {LINEAR} seed=0 launcher.retry=1", "+ -m"),
     # launch/
+    case("nobody waits for what then= asks", f"train -m {LINEAR} seed=0,1 launcher=slurm "
+         "launcher.cluster=local launcher.then=compare dry_run=true", "+ launcher.wait=true"),
+    case("finds no sbatch", f"train -m {LINEAR} seed=0,1 launcher=slurm", "+ launcher=pool"),
     case("is one job of a sweep", "train task=0 seed=0", "+ -m"),
     case("resume cannot change what was trained", "train resume=outputs/train/a seed=7",
          f"train train.start=outputs/train/a {LINEAR}"),
@@ -347,6 +352,8 @@ ELSEWHERE = {
     "lives on {": "config/test_config.py::test_every_choice_stands_where_it_may_or_its_remedy_does",
     "family=diagonal_gaussian or family=full": "config/test_config.py"
     "::test_every_choice_stands_where_it_may_or_its_remedy_does",
+    "To look: avi status": "launch/test_slurm.py"
+    "::test_a_sweep_is_one_job_array_with_what_was_asked_for",
     "{'Try ' + ' '.join(words)": "run/test_import.py"
     "::test_sizes_that_differ_are_refused_with_the_words_that_fit",
 }
@@ -551,6 +558,7 @@ NOT_COMPUTED = [
     (train._Training, "run", advanced),
     (train._Training, "finish", ended),
     (pool, "default_workers", lambda device: 1),
+    (slurm.shutil, "which", lambda name: None),
 ]
 NOR_BEGUN = [
     (Session, "initial_state", lambda *_: None),
