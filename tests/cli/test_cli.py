@@ -610,8 +610,8 @@ def test_infer_compare_and_verify_get_their_words(calls, workplace):
     assert main.run(["compare", "a b", "c", "out=o"]) == 0
     assert main.run(["verify", "only=gaussian"]) == 0
     assert calls == [
-        ("infer", (Path("c"), usual, "test", Path("x=1.csv"), None, 5, None, [])),
-        ("infer", (Path("c"), quick, "train", None, None, None, None, ["mesh.devices=2"])),
+        ("infer", (Path("c"), usual, "test", Path("x=1.csv"), None, 5, None, [], 0.0)),
+        ("infer", (Path("c"), quick, "train", None, None, None, None, ["mesh.devices=2"], 0.0)),
         ("compare", ([Path("a b"), Path("c")], Path("o"))),
         ("verify", ("gaussian",)),
     ]
