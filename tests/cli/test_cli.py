@@ -600,7 +600,8 @@ def test_infer_compare_and_verify_get_their_words(calls, workplace):
     for name in ("a b", "c"):
         (workplace / name).mkdir()
     (workplace / "x=1.csv").touch()
-    assert main.run(["infer", "run=c", "data=x=1.csv", "limit=5"]) == 0
+    assert main.run(["infer", "run=c", "data=x=1.csv", "limit=5", "hold_out=0.2"]) == 0
+    assert main.run(["infer", "run=c", "hold_out=1"]) == 2
     assert (
         main.run(["infer", "run=c", "split=train", "out=null", "certify=false", "mesh.devices=2"])
         == 0
@@ -610,7 +611,7 @@ def test_infer_compare_and_verify_get_their_words(calls, workplace):
     assert main.run(["compare", "a b", "c", "out=o"]) == 0
     assert main.run(["verify", "only=gaussian"]) == 0
     assert calls == [
-        ("infer", (Path("c"), usual, "test", Path("x=1.csv"), None, 5, None, [], 0.0)),
+        ("infer", (Path("c"), usual, "test", Path("x=1.csv"), None, 5, None, [], 0.2)),
         ("infer", (Path("c"), quick, "train", None, None, None, None, ["mesh.devices=2"], 0.0)),
         ("compare", ([Path("a b"), Path("c")], Path("o"))),
         ("verify", ("gaussian",)),
