@@ -44,6 +44,7 @@ from avi.problem import Problem
 from avi.types import DataSpec, Family, Model, PRNGKey, Target, Theta, X
 
 POINTS = 16  # (z, x) at which densities are compared
+FEW = 2000  # draws, where each is one of a check that nobody asked for
 NODES = 201  # of the rule that exact evidence is held against
 ANNEALING = AnnealedImportanceSampling(8, 50, 50, 5, 0.65, 4, "posterior_approximation")
 SHAKEN = 0.3  # noise on initial parameters, relative to their size
@@ -71,10 +72,8 @@ def require(problem: Problem, data: DataSpec) -> None:
 
 
 def _before_training(problem: Problem, data: DataSpec) -> Iterator[Claim]:
-    yield from _of_densities(problem.model, data, 2000)
-    if isinstance(problem.model, Tractable):
-        theta, (_, x) = _simulated(problem.model, data, POINTS)
-        yield from _of_evidence(problem.model, with_weights(problem.family), theta, x)
+    yield from _of_densities(problem.model, data, FEW)
+    yield from _of_closed_forms(problem.model, with_weights(problem.family), data, FEW)
 
 
 def _is_foreign(component: Any) -> bool:
@@ -90,22 +89,32 @@ def claims(model: Model, family: Family, data: DataSpec, draws: int = 20_000) ->
     """Yield what holds of a model and of the closed forms that it has for a family."""
     family = with_weights(family)
     yield from _of_densities(model, data, draws)
-    theta, simulated = _simulated(model, data, POINTS)
-    _, x = simulated
+    theta, (_, x) = _simulated(model, data, POINTS)
     yield Claim(
         "the parameters' log prior is a finite number",
         bool(np.isfinite(model.log_prior(theta))),
         f"{float(model.log_prior(theta)):g}",
     )
-    lam = family.init() + 0.3 * jax.random.normal(jax.random.key(3), (family.num_params,))
+    yield from _of_closed_forms(model, family, data, draws)
+    if offers(Coordinate, model, family) and offers(ClosedForm, model, family):
+        yield _of_coordinate_steps(model, family, theta, x, _somewhere(family))
+
+
+def _of_closed_forms(model: Any, family: Family, data: DataSpec, draws: int) -> Iterator[Claim]:
+    """Hold what a model says it knows against what it then must be."""
+    if not (isinstance(model, Tractable | LogConcave) or offers(ClosedForm, model, family)):
+        return
+    theta, (_, x) = _simulated(model, data, POINTS)
     if isinstance(model, Tractable):
         yield from _of_evidence(model, family, theta, x)
     if offers(ClosedForm, model, family) and not isinstance(model, NamedBound):
-        yield _of_closed_form(model, family, theta, _first(x), lam, draws)
+        yield _of_closed_form(model, family, theta, _first(x), _somewhere(family), draws)
     if isinstance(model, LogConcave):
         yield _of_concavity(model, theta, x)
-    if offers(Coordinate, model, family) and offers(ClosedForm, model, family):
-        yield _of_coordinate_steps(model, family, theta, x, lam)
+
+
+def _somewhere(family: Family) -> Array:
+    return family.init() + 0.3 * jax.random.normal(jax.random.key(3), (family.num_params,))
 
 
 def _of_densities(model: Model, data: DataSpec, draws: int) -> Iterator[Claim]:

@@ -242,8 +242,21 @@ class EvidenceOfNothing(LinearGaussian):
         return jnp.zeros(())
 
 
+@dataclass(frozen=True)
+class ElboTooHigh(PoissonLogNormal):
+    def elbo(self, theta, x, family, lam):
+        return super().elbo(theta, x, family, lam) + 0.5
+
+
+@dataclass(frozen=True)
+class CalledConcave(LinearGaussian):
+    def concave_log_likelihood(self, theta, x, z):
+        return jnp.sum(z**2)
+
+
 WRONG_MODELS = {
     EvidenceOfNothing: "log_evidence is",
+    CalledConcave: "concave_log_likelihood is concave",
     MeanOfEntries: "total probability stays 1",
     Shifted: "the simulator draws from the density",
     LittleShifted: "the simulator draws from the density",
@@ -258,6 +271,12 @@ def test_a_model_that_contradicts_itself_is_not_trained(wrong):
     problem = Problem(wrong(2, "shared", 1e-3), GAUSSIAN, Amortized(DECODER), Pathwise(1, False))
     with pytest.raises(ConfigError, match=WRONG_MODELS[wrong]):
         model.require(problem, SPEC)
+
+
+def test_an_elbo_in_closed_form_that_is_another_number_is_not_trained():
+    parts = GAUSSIAN, Amortized(DECODER), Pathwise(1, False)
+    with pytest.raises(ConfigError, match="elbo is the mean of"):
+        model.require(Problem(ElboTooHigh(2), *parts), SPEC)
 
 
 def test_a_prior_that_is_forgotten_is_found_without_a_likelihood_to_compare():
