@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from avi.abilities import Documents, masks
+from avi.abilities import Documents, StandardNormalPrior, masks
 from avi.engine.evaluator import Evaluator, moments
 from avi.engine.step import View
 from avi.errors import ConfigError, DataError, NonFiniteError
@@ -52,7 +52,7 @@ from avi.run.session import Session, open_for_others, open_session, require_same
 from avi.rundir import RunDir, make_folder
 from avi.rundir.bounded import read_tree
 from avi.settings import SPLITS, InferSettings, Split
-from avi.types import Params, PRNGKey, X
+from avi.types import Model, Params, PRNGKey, X
 
 DRAWS = 100  # S of each bound
 OF_X = ("decoded", "imputed", "imputed_low", "imputed_high")  # with a column for each of x
@@ -104,7 +104,7 @@ def main(
     require(problem, dataset, wanted)
     if hold_out:
         require_missing(problem.model, dataset, f"hold_out={hold_out:g}")
-        _require_unseen(split, data)
+        _require_scorable(problem.model, split, data)
     state, step = restored(session, folder, checkpoint)
     name: str = split
     names: Sequence[str] | None
@@ -154,7 +154,10 @@ def main(
     return written
 
 
-def _require_unseen(split: str, data: Path | None) -> None:
+def _require_scorable(model: Model, split: str, data: Path | None) -> None:
+    """Raise a ConfigError unless hidden entries have a density and were not trained on."""
+    if not isinstance(model, StandardNormalPrior):
+        raise ConfigError(f"hold_out: {type(model).__name__} has no density of x given z.")
     if data is None and split == "train":
         raise ConfigError(
             "hold_out is of entries that training has not seen, and split=train is of those that "
