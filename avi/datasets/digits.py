@@ -3,59 +3,35 @@
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Array, Float, Int
 
-from avi.datasets.base import content_sha256, fixed, image_splits, permutation, sizes_of
-from avi.datasets.binarize import Binarize, Pixels, idle, pixels
+from avi.datasets.base import content_sha256, image_splits, permutation, sizes_of
 from avi.datasets.formats import data_errors, gunzip, read_file
+from avi.datasets.images import Images
 from avi.errors import DataError, ResourceError
-from avi.types import Dataset, Origin, Splits, Support
+from avi.types import Origin, Splits
 
 NUM_ROWS, SIZE = 1797, 64
-WHITE = 16  # the value of a white pixel
 # Of uint8 [1797, 65]: 64 pixels and the class.
 SHA256 = "68aea062d35a127749050fa0e52dca09d6569ac08092c925610e0954e172dde2"
 
 
 @dataclass(frozen=True)
-class Digits:
+class Digits(Images):
     """1797 images of 8 x 8 pixels, grey values 0..16, with their classes."""
 
-    binarize: Binarize
-    binarize_seed: int
     num_valid: int
     num_test: int
     split_seed: int  # of the random split
 
+    white: ClassVar[int] = 16
+    image_shape: ClassVar[tuple[int, ...]] = (8, 8)
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         sizes_of(NUM_ROWS, self.num_valid, self.num_test)
-        _ = self.pixels
-
-    @property
-    def pixels(self) -> Pixels:
-        """How grey values become x."""
-        return pixels(self.binarize, WHITE, self.binarize_seed)
-
-    def idle(self) -> dict[str, str]:
-        """Return the keys that do nothing beside the others, and why."""
-        return idle(self.binarize)
-
-    @property
-    def support(self) -> Support:
-        """That of x."""
-        return self.pixels.support
-
-    @property
-    def redraws(self) -> bool:
-        """Whether x is drawn anew at every visit."""
-        return self.pixels.redraws
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Rows and columns."""
-        return (8, 8)
 
     def load(self) -> Splits:
         """Return the splits, read from scikit-learn's file: importing the package takes seconds."""
@@ -64,14 +40,6 @@ class Digits:
         sizes = sizes_of(NUM_ROWS, self.num_valid, self.num_test)
         splits = image_splits(table[:, :SIZE], table[:, SIZE], sizes, self.pixels)
         return splits._replace(origin=Origin(order))
-
-    def view(self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]) -> Float[Array, " 64"]:
-        """Return x of a stored row."""
-        return self.pixels.view(row, index, visit)
-
-    def fixed(self) -> Dataset:
-        """Return the view of reports."""
-        return fixed(self)
 
 
 def _read() -> np.ndarray:

@@ -2,19 +2,18 @@
 
 import io
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Array, Float, Int
 
-from avi.datasets.base import content_sha256, fixed, image_splits, sizes_of
-from avi.datasets.binarize import Binarize, Pixels, idle, pixels
+from avi.datasets.base import content_sha256, image_splits, sizes_of
 from avi.datasets.fetch import PublicFile, obtain
 from avi.datasets.formats import read_npy, read_npz
+from avi.datasets.images import Images
 from avi.datasets.matlab5 import arrays_of
-from avi.types import Dataset, Splits, Support
+from avi.types import Splits
 
 NUM_ROWS, SIZE = 1965, 560
-WHITE = 255
 FILE = PublicFile(
     folder="frey_face",
     names=("frey_rawface.mat", "frey_rawface.npy", "frey_rawface.npz"),
@@ -25,59 +24,25 @@ SHA256 = "2438ba4f0d2a6bd8bac43de756141eaa33c8d248dd613d464bdb1210d9b7af78"  # u
 
 
 @dataclass(frozen=True)
-class FreyFace:
+class FreyFace(Images):
     """1965 images of 28 x 20 pixels, grey values 0..255, split in three blocks of the film.
 
     Neighbouring frames are nearly equal: a random split would test on what was trained on.
     """
 
-    binarize: Binarize
-    binarize_seed: int
     num_valid: int
     num_test: int
 
+    image_shape: ClassVar[tuple[int, ...]] = (28, 20)
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         sizes_of(NUM_ROWS, self.num_valid, self.num_test)
-        _ = self.pixels
-
-    @property
-    def pixels(self) -> Pixels:
-        """How grey values become x."""
-        return pixels(self.binarize, WHITE, self.binarize_seed)
-
-    def idle(self) -> dict[str, str]:
-        """Return the keys that do nothing beside the others, and why."""
-        return idle(self.binarize)
-
-    @property
-    def support(self) -> Support:
-        """That of x."""
-        return self.pixels.support
-
-    @property
-    def redraws(self) -> bool:
-        """Whether x is drawn anew at every visit."""
-        return self.pixels.redraws
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Rows and columns."""
-        return (28, 20)
 
     def load(self) -> Splits:
         """Return the splits, from AVI_DATA_DIR, the cache or the network."""
         sizes = sizes_of(NUM_ROWS, self.num_valid, self.num_test)
         return image_splits(obtain(FILE, _accept), None, sizes, self.pixels)
-
-    def view(
-        self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]
-    ) -> Float[Array, " 560"]:
-        """Return x of a stored row."""
-        return self.pixels.view(row, index, visit)
-
-    def fixed(self) -> Dataset:
-        """Return the view of reports."""
-        return fixed(self)
 
 
 def _accept(content: bytes) -> np.ndarray:

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Array, Float, Int
 
-from avi.datasets.base import fixed, image_splits
-from avi.datasets.binarize import Binarize, Pixels, idle, pixels
+from avi.datasets.base import image_splits
+from avi.datasets.binarize import Pixels
 from avi.datasets.fetch import PublicFile, obtain, require_sha256
 from avi.datasets.formats import gunzip, parse_idx
-from avi.types import Dataset, Splits, Support
+from avi.datasets.images import Images
+from avi.types import Splits
 
 SIZES = (55_000, 5_000, 10_000)  # the last 5000 of the 60000 training images are for validation
-WHITE = 255
+SHAPE = (28, 28)
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist",
     "https://storage.googleapis.com/cvdf-datasets/mnist",
@@ -34,60 +35,32 @@ NUM_BYTES = {
 
 
 @dataclass(frozen=True)
-class Mnist:
+class Mnist(Images):
     """70000 images of 784 pixels, grey values 0..255, with their classes."""
 
-    binarize: Binarize
-    binarize_seed: int
-
-    def __post_init__(self) -> None:
-        _ = self.pixels
-
-    @property
-    def pixels(self) -> Pixels:
-        """How grey values become x."""
-        return pixels(self.binarize, WHITE, self.binarize_seed)
-
-    def idle(self) -> dict[str, str]:
-        """Return the keys that do nothing beside the others, and why."""
-        return idle(self.binarize)
-
-    @property
-    def support(self) -> Support:
-        """That of x."""
-        return self.pixels.support
-
-    @property
-    def redraws(self) -> bool:
-        """Whether x is drawn anew at every visit."""
-        return self.pixels.redraws
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Rows and columns."""
-        return (28, 28)
+    image_shape: ClassVar[tuple[int, ...]] = SHAPE
 
     def load(self) -> Splits:
         """Return the splits, from AVI_DATA_DIR, the cache or the network."""
-        parts = {name: _part(name) for name in SHA256}
-        images = np.concatenate([parts["train-images"], parts["t10k-images"]])
-        labels = np.concatenate([parts["train-labels"], parts["t10k-labels"]])
-        return image_splits(images.reshape(len(images), -1), labels, SIZES, self.pixels)
+        return idx_splits(_part, self.pixels)
 
-    def view(
-        self, row: Array, index: Int[Array, ""], visit: Int[Array, ""]
-    ) -> Float[Array, " 784"]:
-        """Return x of a stored row."""
-        return self.pixels.view(row, index, visit)
 
-    def fixed(self) -> Dataset:
-        """Return the view of reports."""
-        return fixed(self)
+def idx_splits(read: Callable[[str], np.ndarray], pixels: Pixels) -> Splits:
+    """Return the splits of four IDX files, each as `read` returns it by its name."""
+    images, labels = (
+        np.concatenate([read(f"{part}-{kind}") for part in ("train", "t10k")])
+        for kind in ("images", "labels")
+    )
+    return image_splits(images.reshape(len(images), -1), labels, SIZES, pixels)
+
+
+def idx_name(name: str) -> str:
+    """Return what a file of images or labels is called."""
+    return f"{name}-idx{3 if name.endswith('images') else 1}-ubyte"
 
 
 def _part(name: str) -> np.ndarray:
-    dimensions = 3 if name.endswith("images") else 1
-    plain = f"{name}-idx{dimensions}-ubyte"
+    plain = idx_name(name)
     file = PublicFile(
         folder="mnist",
         names=(f"{plain}.gz", plain, plain.replace("-idx", ".idx")),
