@@ -2,7 +2,8 @@
 
 `AVI_DATA_DIR` names a folder to search first, `AVI_CACHE_DIR` the cache (by default the system's
 place for caches). What a file is called says nothing of what it holds: `accept` reads the content,
-verifies it against a recorded hash and raises ValueError if it is something else.
+verifies it against a recorded hash and raises ValueError if it is something else. Where no hash has
+been published that of the first download is kept beside it: later it is that or nothing.
 """
 
 import contextlib
@@ -38,6 +39,7 @@ class PublicFile:
     names: tuple[str, ...]  # under which people keep it; a download gets the first
     urls: tuple[str, ...]
     max_bytes: int
+    known: bool = True  # by a published hash; False: by that of its first download
 
 
 def require_sha256(content: bytes, expected: str) -> bytes:
@@ -45,6 +47,14 @@ def require_sha256(content: bytes, expected: str) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise ValueError(f"its content has SHA-256 {found}; expected {expected}")
+    return content
+
+
+def require_md5(content: bytes, expected: str) -> bytes:
+    """Return `content` if that is its hash: those who published it wrote down no other."""
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != expected:
+        raise ValueError(f"its content has MD5 {found}; expected {expected}")
     return content
 
 
@@ -70,7 +80,7 @@ def obtain(file: PublicFile, accept: Accept[T]) -> T:
     if path is None:
         return download(file, accept)
     try:
-        return accept(read_file(path, file.max_bytes))
+        return accept(_as_first(file, path, read_file(path, file.max_bytes)))
     except (ValueError, zlib.error) as error:
         if cache_folder() in path.parents:
             path.unlink(missing_ok=True)  # it was whole once: the disk or a killed copy spoiled it
@@ -89,8 +99,12 @@ def download(file: PublicFile, accept: Accept[T]) -> T:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _receive(url, partial, file.max_bytes)
-            accepted = accept(read_file(partial, file.max_bytes))
-            os.replace(partial, folder / file.names[0])
+            path = folder / file.names[0]
+            content = _as_first(file, path, read_file(partial, file.max_bytes))
+            accepted = accept(content)
+            if not file.known:
+                _record(path).write_text(hashlib.sha256(content).hexdigest(), encoding="ascii")
+            os.replace(partial, path)
             return accepted
         except (ValueError, zlib.error, OSError, DataError) as error:
             reasons.append(f"  {url}: {error}")
@@ -107,6 +121,19 @@ def download(file: PublicFile, accept: Accept[T]) -> T:
             ]
         )
     )
+
+
+def _record(path: Path) -> Path:
+    """Return where the hash of a downloaded file is kept."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _as_first(file: PublicFile, path: Path, content: bytes) -> bytes:
+    """Return the content of a file if it is what was downloaded first, where that is recorded."""
+    record = _record(path)
+    if file.known or not record.is_file():
+        return content
+    return require_sha256(content, record.read_text(encoding="ascii", errors="replace").strip())
 
 
 def cache_folder() -> Path:

@@ -9,7 +9,7 @@ Whatever is wrong with a file is a ValueError, or a zlib.error.
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -71,6 +71,18 @@ def arrays_of(content: bytes) -> dict[str, Array5]:
             name = head[2][1].decode("latin1")
             found[name] = Array5(shape, flags & 0xFF == SPARSE, element, order)
     return found
+
+
+def matrix(
+    arrays: Mapping[str, Array5], name: str, shape: tuple[int, int], limit: int = 2**28
+) -> np.ndarray:
+    """Return the array of this name; ValueError unless it is there and has this shape."""
+    if name not in arrays:
+        raise ValueError(f"it holds no array {name}")
+    if arrays[name].shape != shape:
+        found = " x ".join(map(str, arrays[name].shape))
+        raise ValueError(f"its array {name} is {found}, not {shape[0]} x {shape[1]}")
+    return arrays[name].values(limit)
 
 
 def _body(element: Element, limit: int) -> bytes:

@@ -41,30 +41,40 @@ class Vectorizer:
         Raises:
             DataError: there are none, one is not text, or one has no term of the vocabulary.
         """
+        found = _texts(path, field)
+        try:
+            bags = self.bags(found.documents, known, found.names)
+        except ValueError as error:  # no term is left
+            raise DataError(f"{path}: {error}") from error
+        if known is None and not bags.lengths.all():
+            raise DataError(
+                f"{found.place(int(np.argmin(bags.lengths)))}: no term of the vocabulary is in it, "
+                "the document is empty. Leave it out, or lower dataset.vectorizer.min_documents."
+            )
+        return bags
+
+    def bags(
+        self,
+        documents: Sequence[str],
+        known: tuple[str, ...] | None = None,
+        names: tuple[str, ...] | None = None,
+    ) -> Bags:
+        """Return what texts hold, some of them perhaps nothing; ValueError if no term is left."""
         from sklearn.feature_extraction.text import CountVectorizer
 
-        found = _texts(path, field)
         counter = CountVectorizer(
             min_df=1 if known else self.min_documents,
             max_df=1.0 if known else self.max_share,
             stop_words=self.stop_words,
         )
-        try:
-            matrix = counter.fit_transform(found.documents)
-        except ValueError as error:  # no term is left
-            raise DataError(f"{path}: {error}") from error
+        matrix = counter.fit_transform(documents)
         lengths = np.diff(matrix.indptr)
-        if known is None and not lengths.all():
-            raise DataError(
-                f"{found.place(int(np.argmin(lengths)))}: no term of the vocabulary is in it, the "
-                "document is empty. Leave it out, or lower dataset.vectorizer.min_documents."
-            )
         vocabulary = tuple(map(str, counter.get_feature_names_out()))
         if known is None:
-            return join([matrix.indices], [matrix.data], lengths, vocabulary, found.names)
+            return join([matrix.indices], [matrix.data], lengths, vocabulary, names)
         place = {term: number for number, term in enumerate(known)}
         ids = np.array([place.setdefault(term, len(place)) for term in vocabulary])
-        return join([ids[matrix.indices]], [matrix.data], lengths, tuple(place), found.names)
+        return join([ids[matrix.indices]], [matrix.data], lengths, tuple(place), names)
 
 
 class Texts(NamedTuple):
