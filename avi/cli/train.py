@@ -101,6 +101,7 @@ COMMAND = Command(
   avi train -m inference=svi,amortized seed=0,1,2
                                             one run for each combination; given
                                             again, it goes on where it was
+  avi train -m seed=0,1,2 launcher=slurm    a sweep by SLURM: avi docs clusters
   avi train train.start=<run> train.freeze=theta inference=free_form
                                             another mode on the same decoder
   avi train resume=<run> train.epochs=200   go on with a run

@@ -186,22 +186,25 @@ def _as_attempt(launch: Launch, asked: float) -> Attempt:
 
 def _ended(launches: list[Launch], due: list[Launch], codes: list[int | None]) -> int:
     """Say how the runs of a sweep ended, and return its exit code."""
+    # Those that another command works on, and may have ended since.
     busy = [launch for launch in launches if launch.state == "busy"]
+    others = [work.state(launch.folder, launch.job.tree) for launch in busy]
     counts = {
-        "done": codes.count(0),
+        "done": codes.count(0) + others.count("done"),
         "skipped": sum(launch.state == "done" for launch in launches),
         "failed": sum(map(has_failed, codes)),
         "interrupted": sum(code in ENDS_A_SWEEP for code in codes),
         "not started": codes.count(None),
-        "under way elsewhere": codes.count(BUSY) + len(busy),
+        "under way elsewhere": codes.count(BUSY) + len(others) - others.count("done"),
     }
     say("\n" + ", ".join(f"{count} {name}" for name, count in counts.items()))
     say(f"  {launches[0].folder.parent}")
     for launch, code in zip(due, codes, strict=True):
         if code:
             say(f"  exit {code}: {launch.folder}")
-    ends = [*filter(None, codes), *(BUSY for _ in busy)]
-    return Preempted.exit_code if Preempted.exit_code in ends else next(iter(ends), 0)
+    ends = [*filter(None, codes), *(BUSY for state in others if state != "done")]
+    again = Preempted.exit_code  # also where a job was cancelled before it began
+    return again if again in ends else next(iter(ends), again if None in codes else 0)
 
 
 def _names(job: Job) -> tuple[str, str, str]:

@@ -71,12 +71,14 @@ class Slurm(Policy):
             say(f"{many(len(due), 'job')} submitted to {where}.")
         if self.cluster != "debug":
             say(f"To look: avi status {sweep.folder}")
-        waiting = self._waits(submitted, list(alive.values()))
-        if self.then is not None and (due or self.then == "compare"):
-            folders = sweep.runs if self.then == "compare" else [run.path for run in due]
-            executor = self._executor(sweep, [*alive.values(), *(job.job_id for job in submitted)])
-            waiting = self._waits(self._follow(executor, folders), []) or waiting
-        return [_code(run) for run in sweep.due] if waiting else None
+        by_slurm = self.cluster == "slurm"  # which begins what follows when the others have ended
+        if by_slurm:
+            ids = [*alive.values(), *(job.job_id for job in submitted)]
+            submitted += self._follow(sweep, due, after=ids)
+        waited = self._waits(submitted, alive.values())
+        if not by_slurm:
+            self._waits(self._follow(sweep, due), ())
+        return [_code(run) for run in sweep.due] if waited else None
 
     def _executor(self, sweep: Sweep, after: Sequence[str] = ()) -> Any:
         """Return what submits, jobs that begin `after` others have ended."""
@@ -122,11 +124,15 @@ class Slurm(Policy):
         )
         return submitted
 
-    def _follow(self, executor: Any, folders: list[Path]) -> list[Any]:
-        assert self.then is not None
-        if self.then == "compare":
-            return _mapped(executor, _Following(self.then), [folders])
-        return _mapped(executor, _Following(self.then), [[folder] for folder in folders])
+    def _follow(self, sweep: Sweep, due: list[Attempt], after: Sequence[str] = ()) -> list[Any]:
+        """Submit what follows: a comparison of all runs, or the report of each that was due."""
+        if self.then is None:
+            return []
+        each = [sweep.runs] if self.then == "compare" else [[run.path] for run in due]
+        if not each:
+            return []
+        say(f"When all have ended: avi {self.then}, {many(len(each), 'job')}.")
+        return _mapped(self._executor(sweep, after), _Following(self.then), each)
 
     def _alive(self, sweep: Path) -> dict[str, str]:
         """Return the job of each run of which one queues or runs."""
@@ -150,9 +156,17 @@ class Slurm(Policy):
             for job in submitted:
                 job.exception()  # which runs it
         elif self.wait:
-            while self._under_way(ids):
+            while self._may_run(ids):
                 time.sleep(LOOK[self.cluster])
         return self.wait or self.cluster == "debug"
+
+    def _may_run(self, ids: set[str]) -> bool:
+        """Say whether one of the jobs queues or runs, as far as is known."""
+        try:
+            return bool(self._under_way(ids))
+        except ResourceError as error:  # a cluster is busy now and then
+            say(str(error))
+            return True
 
 
 class _Task:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from avi.errors import ConfigError, DataError, NonFiniteError, ValidityError
+from avi.errors import CheckpointError, ConfigError, DataError, NonFiniteError, ValidityError
 from avi.launch.work import BUSY, ENDS_A_SWEEP, Attempt
 from avi.process.terminal import say
 from avi.results import facts
@@ -15,7 +15,7 @@ from avi.results.store import Files
 
 Then = Literal["compare", "gap"]
 # What ends in the same way at every attempt.
-CERTAIN = (ConfigError, NonFiniteError, DataError, ValidityError)
+CERTAIN = (ConfigError, CheckpointError, NonFiniteError, DataError, ValidityError)
 
 
 class Sweep(NamedTuple):

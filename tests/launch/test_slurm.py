@@ -179,6 +179,32 @@ def test_what_slurm_refuses_is_told_in_its_words(cluster, sweep):
         sweep("seed=0,1", "launcher=slurm")
 
 
+@pytest.mark.parametrize(
+    ("codes", "code"), [({"0": 0, "1": 0}, 0), ({"0": 0, "1": 5}, 5), ({"0": 0}, 75)]
+)
+def test_who_waits_learns_how_the_jobs_ended(codes, code, cluster, sweep, monkeypatch, capsys):
+    (cluster / "queue").write_text("41_0\n41_1\n")
+
+    def sleep(seconds):
+        """Let time pass on the cluster: first a look that fails, then the end of all jobs."""
+        if "squeue" not in looked:
+            looked.append("squeue")
+            return (cluster / "queue").unlink()
+        for one in jobs.submissions(Path("s")):
+            run = Path("s", one.run)
+            if (ended := codes.get(one.run.split("-")[3])) is not None:
+                jobs.began(run, one.asked, one.job)
+                jobs.ended(run, ended, "")
+        return (cluster / "queue").write_text("")
+
+    looked = []
+    monkeypatch.setattr(slurm.time, "sleep", sleep)
+    assert sweep("seed=0,1", "launcher=slurm", "launcher.wait=true") == code
+    said = capsys.readouterr().out
+    assert "SLURM does not say which jobs there are: " in said
+    assert f"{len(codes) - (code == 5)} done, 0 skipped, {int(code == 5)} failed" in said
+
+
 # In a job.
 
 SAVES = """

@@ -96,7 +96,7 @@ def test_a_record_names_the_job_and_the_reason(trainer, monkeypatch):
 
 @pytest.mark.parametrize(
     ("code", "worth"),
-    [(0, False), (1, True), (2, False), (3, False), (5, False), (6, True), (75, False),
+    [(0, False), (1, True), (2, False), (3, False), (4, False), (5, False), (6, True), (75, False),
      (130, False), (137, True)],
 )  # fmt: skip
 def test_only_what_may_end_otherwise_is_tried_again(code, worth):
