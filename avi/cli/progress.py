@@ -13,7 +13,7 @@ from typing import Literal
 from avi.cli.overview import Listed, ago, folders_in, line_of
 from avi.launch.work import ENDS_A_SWEEP, lives
 from avi.process.grammar import many
-from avi.report.wording import MISSING, plus_minus
+from avi.report.wording import MISSING, plus_minus, printable
 from avi.results import jobs
 from avi.results.jobs import Attempted, Known, Submission
 from avi.results.record import NAN, UNKNOWN, Count, Value, number, whole
@@ -60,6 +60,7 @@ def _progress(folder: Path, known: Known) -> Progress:
     if state == "failed":
         reason = reason or str(start.get("reason", "")) or "It does not say why."
     batches = None if run is None else run.curves["batches"].last
+    epoch = NAN if batches is None else batches.epoch
     split, bound = ("", UNKNOWN) if line is None else (line.split, line.bound_value)
     if batches is not None and not bound.known:
         split, bound = "batches", batches.bound
@@ -68,13 +69,15 @@ def _progress(folder: Path, known: Known) -> Progress:
         run=str(folder),
         state=state,
         reason=reason,
-        epoch=NAN if batches is None else math.floor(batches.epoch),
+        epoch=math.floor(epoch) if math.isfinite(epoch) else NAN,
         epochs=NAN if run is None else whole(number(run.setting("train.epochs"))),
         bound_name="" if line is None else line.bound_name,
         split=split,
         bound=bound.mean,
         bound_se=bound.se,
-        age=time.time() - max(filter(math.isfinite, moments)) if line is None else line.age,
+        age=time.time() - max(filter(math.isfinite, moments), default=NAN)
+        if line is None
+        else line.age,
         host=host,
         job=last.job or asked.job,
     )
@@ -131,6 +134,6 @@ def _cells(one: Progress, root: Path) -> list[str]:
         f"epoch {epoch}/{epochs}",
         f"{one.split} {one.bound_name} {plus_minus(bound)}" if bound.known else MISSING,
         ago(one.age),
-        place or MISSING,
-        " ".join(said.split()),
+        printable(place) or MISSING,
+        printable(" ".join(said.split())),
     ]

@@ -147,7 +147,9 @@ class Slurm(Policy):
         ids = set(ids)
         if self.cluster == "slurm" and ids:
             return ids & _queued()
-        return {job for job in ids if self.cluster == "local" and work.lives(int(job))}
+        if self.cluster == "local":
+            return {job for job in ids if job.isdecimal() and work.lives(int(job))}
+        return set()
 
     def _waits(self, submitted: list[Any], others: Iterable[str]) -> bool:
         """Wait for jobs if that is asked for, or if they run in this process; say whether."""

@@ -116,6 +116,8 @@ def job_id() -> str:
 
 def lives(process: int) -> bool:
     """Say whether there is a process of this person and this machine with an id."""
+    if not 0 < process < 2**31:  # what somebody else wrote
+        return False
     with contextlib.suppress(ChildProcessError):  # a child that has ended is there until asked for
         os.waitpid(process, os.WNOHANG)
     try:

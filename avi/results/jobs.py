@@ -86,7 +86,7 @@ def submissions(sweep: Path) -> list[Submission]:
 
 def read(sweep: Path) -> dict[str, Known]:
     """Return what is known of each run by the name of its folder; the last submission counts."""
-    last = {one.run: one for one in submissions(sweep)}
+    last = {one.run: one for one in submissions(sweep) if one.run == Path(one.run).name != ""}
     names = [*last, *sorted(path.stem for path in (sweep / FOLDER).glob("*.json"))]
     return {name: Known(last.get(name), attempted(sweep / name)) for name in names}
 

@@ -12,6 +12,7 @@ from report.conftest import write_run
 
 from avi.cli.main import run
 from avi.cli.progress import progress
+from avi.launch import work
 from avi.results import facts, jobs
 from avi.results.jobs import Attempted, Submission
 from avi.rundir import RunDir
@@ -116,6 +117,22 @@ def test_a_line_for_each_run_and_a_total(sweep, capsys):
     found = json.loads(capsys.readouterr().out)
     assert [one["state"] for one in found] == ["done", "failed"]
     assert found[1]["bound"] is None
+
+
+def test_records_that_somebody_else_wrote_do_no_harm(sweep, capsys):
+    folder = sweep / jobs.FOLDER
+    lines = ['{"run": "../../train", "asked": 1}', '{"run": 3}', "torn", '{"run": "b", "job": []}']
+    with (folder / jobs.SUBMITTED).open("a") as file:
+        file.write("\n".join(lines) + "\n")
+    (folder / "c.json").write_text("{")
+    (folder / "d.json").write_text('{"pid": -1, "began": 1, "host": "\\u001b[2J"}')
+    found = {Path(one.run).name: one.state for one in progress([sweep])}
+    assert found == {"b": "waiting", "c": "waiting", "d": "running", "one": "done"}
+    assert run(["status", str(sweep)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    assert not work.lives(-1)
+    assert not work.lives(2**70)
+    assert work.lives(os.getpid())
 
 
 def test_where_there_is_nothing_it_says_so(workplace, capsys):
