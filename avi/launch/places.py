@@ -15,7 +15,7 @@ from avi.config.compose import Job, override
 from avi.config.schema import check
 from avi.errors import ConfigError, DataError, Preempted
 from avi.launch import work
-from avi.launch.sweep import Launcher, Sweep, has_failed
+from avi.launch.sweep import Ended, Launcher, Sweep, has_failed
 from avi.launch.work import BUSY, ENDS_A_SWEEP, Attempt, State
 from avi.process.terminal import say
 from avi.rundir import RunDir, config_differences, new_run_name, sweep_run_name
@@ -101,7 +101,7 @@ def sweep(jobs: list[Job]) -> int:
             say(f"{SKIPPED[launch.state]}: {launch.folder}")
     due = [launch for launch in launches if launch.state not in SKIPPED]
     asked = time.time()
-    codes = launcher.start(
+    ended = launcher.start(
         Sweep(
             folder=launches[0].folder.parent,
             runs=[launch.folder for launch in launches],
@@ -110,7 +110,7 @@ def sweep(jobs: list[Job]) -> int:
             num_workers=jobs[0].num_workers,
         )
     )
-    return 0 if codes is None else _ended(launches, due, codes)
+    return 0 if ended is None else _ended(launches, due, ended)
 
 
 def place_one(job: Job) -> Launch:
@@ -184,8 +184,9 @@ def _as_attempt(launch: Launch, asked: float) -> Attempt:
     return Attempt(job.tree, job.choices, job.words, str(launch.folder), asked)
 
 
-def _ended(launches: list[Launch], due: list[Launch], codes: list[int | None]) -> int:
+def _ended(launches: list[Launch], due: list[Launch], ended: Ended) -> int:
     """Say how the runs of a sweep ended, and return its exit code."""
+    codes = ended.codes
     # Those that another command works on, and may have ended since.
     busy = [launch for launch in launches if launch.state == "busy"]
     others = [work.state(launch.folder, launch.job.tree) for launch in busy]
@@ -203,6 +204,7 @@ def _ended(launches: list[Launch], due: list[Launch], codes: list[int | None]) -
         if code:
             say(f"  exit {code}: {launch.folder}")
     ends = [*filter(None, codes), *(BUSY for state in others if state != "done")]
+    ends += [ended.followed] if ended.followed else []
     again = Preempted.exit_code  # also where a job was cancelled before it began
     return again if again in ends else next(iter(ends), again if None in codes else 0)
 

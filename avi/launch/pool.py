@@ -15,7 +15,7 @@ from types import FrameType
 
 from avi.engine.devices import cores
 from avi.launch import work
-from avi.launch.sweep import Policy, Sweep, follow
+from avi.launch.sweep import Ended, Policy, Sweep
 from avi.launch.watch import Watch
 from avi.launch.work import ENDS_A_SWEEP, Attempt
 from avi.process.signals import HEARD
@@ -31,8 +31,8 @@ ACCELERATORS = ("/dev/nvidia[0-9]*", "/dev/accel*", "/dev/vfio/[0-9]*")
 class Pool(Policy):
     """Runs side by side on this machine, or one after the other in this very process."""
 
-    def start(self, sweep: Sweep) -> list[int | None]:
-        """Return the exit code of each run when all have ended."""
+    def start(self, sweep: Sweep) -> Ended:
+        """Return how the runs ended when all have."""
         due = sweep.due
         if len(sweep.runs) > 1:
             asked = [Submission(run.path.name, run.asked, "pool") for run in due]
@@ -41,9 +41,7 @@ class Pool(Policy):
         if due:
             wanted = sweep.num_workers or default_workers(due[0].tree["device"])
             codes = self._run(due, min(wanted, len(due)), Watch(sweep.names))
-        if self.then is not None and not set(codes) & set(ENDS_A_SWEEP):
-            follow(self.then, sweep.runs if self.then == "compare" else [run.path for run in due])
-        return codes
+        return self.ended(sweep, codes)
 
     def _run(self, due: list[Attempt], num_workers: int, watch: Watch) -> list[int | None]:
         if num_workers > 1:

@@ -16,7 +16,7 @@ from avi.engine.devices import cores
 from avi.errors import ConfigError, ResourceError
 from avi.exports.extra import imported
 from avi.launch import work
-from avi.launch.sweep import Policy, Sweep, Then, follow, has_failed
+from avi.launch.sweep import Ended, Policy, Sweep, Then, follow, has_failed
 from avi.launch.work import BUSY, KILLED, Attempt
 from avi.process.grammar import many
 from avi.process.terminal import say
@@ -52,8 +52,8 @@ class Slurm(Policy):
         if self.then is not None and self.cluster == "local" and not self.wait:
             raise ValueError("with cluster=local nobody waits for what then= asks. Try wait=true.")
 
-    def start(self, sweep: Sweep) -> list[int | None] | None:
-        """Submit the runs that are due and in no queue yet; return their codes if waited for.
+    def start(self, sweep: Sweep) -> Ended | None:
+        """Submit the runs that are due and in no queue yet; return how they ended if waited for.
 
         Raises:
             ConfigError: submitit or SLURM is not here.
@@ -71,14 +71,13 @@ class Slurm(Policy):
             say(f"{many(len(due), 'job')} submitted to {where}.")
         if self.cluster != "debug":
             say(f"To look: avi status {sweep.folder}")
-        by_slurm = self.cluster == "slurm"  # which begins what follows when the others have ended
-        if by_slurm:
+        if self.cluster == "slurm":  # which begins what follows when the others have ended
             ids = [*alive.values(), *(job.job_id for job in submitted)]
-            submitted += self._follow(sweep, due, after=ids)
-        waited = self._waits(submitted, alive.values())
-        if not by_slurm:
-            self._waits(self._follow(sweep, due), ())
-        return [_code(run) for run in sweep.due] if waited else None
+            submitted += self._follow(sweep, due, ids)
+        if not self._waits(submitted, alive.values()):
+            return None
+        codes = [_code(run) for run in sweep.due]
+        return Ended(codes) if self.cluster == "slurm" else self.ended(sweep, codes)
 
     def _executor(self, sweep: Sweep, after: Sequence[str] = ()) -> Any:
         """Return what submits, jobs that begin `after` others have ended."""
@@ -124,15 +123,13 @@ class Slurm(Policy):
         )
         return submitted
 
-    def _follow(self, sweep: Sweep, due: list[Attempt], after: Sequence[str] = ()) -> list[Any]:
-        """Submit what follows: a comparison of all runs, or the report of each that was due."""
-        if self.then is None:
+    def _follow(self, sweep: Sweep, due: list[Attempt], after: Sequence[str]) -> list[Any]:
+        """Submit what follows."""
+        following = self.following(sweep, due)
+        if self.then is None or not following:
             return []
-        each = [sweep.runs] if self.then == "compare" else [[run.path] for run in due]
-        if not each:
-            return []
-        say(f"When all have ended: avi {self.then}, {many(len(each), 'job')}.")
-        return _mapped(self._executor(sweep, after), _Following(self.then), each)
+        say(f"When all have ended: avi {self.then}, {many(len(following), 'job')}.")
+        return _mapped(self._executor(sweep, after), _Following(self.then), following)
 
     def _alive(self, sweep: Path) -> dict[str, str]:
         """Return the job of each run of which one queues or runs."""

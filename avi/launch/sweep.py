@@ -28,14 +28,18 @@ class Sweep(NamedTuple):
     num_workers: int | None  # side by side; None: as the launcher sees fit
 
 
+class Ended(NamedTuple):
+    """How a sweep ended."""
+
+    codes: list[int | None]  # of each run that was due, None where it was not started
+    followed: int = 0  # the exit code of what followed
+
+
 class Launcher(Protocol):
     """Starts the runs of a sweep."""
 
-    def start(self, sweep: Sweep) -> list[int | None] | None:
-        """Return the exit code of each run that is due, None where it was not started.
-
-        None in place of all: they go on elsewhere, and where has been said.
-        """
+    def start(self, sweep: Sweep) -> Ended | None:
+        """Return how the runs ended; None: they go on elsewhere, and where has been said."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,19 @@ class Policy:
     def gives_up(self, code: int) -> bool:
         """Say whether a run that ended with `code` keeps the others from being started."""
         return self.fail_fast and has_failed(code)
+
+    def following(self, sweep: Sweep, due: Sequence[Attempt]) -> list[list[Path]]:
+        """Return the runs of each command that follows: all together, or each that was due."""
+        if self.then is None:
+            return []
+        return [sweep.runs] if self.then == "compare" else [[run.path] for run in due]
+
+    def ended(self, sweep: Sweep, codes: list[int | None]) -> Ended:
+        """Let follow what follows, unless a signal came, and return how it all ended."""
+        if self.then is None or set(codes) & set(ENDS_A_SWEEP):
+            return Ended(codes)
+        followed = [follow(self.then, runs) for runs in self.following(sweep, sweep.due)]
+        return Ended(codes, next(filter(None, followed), 0))
 
 
 def has_failed(code: int | None) -> bool:

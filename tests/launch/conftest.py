@@ -60,12 +60,12 @@ def sweep(trainer):
 
 @pytest.fixture
 def followed(monkeypatch):
-    """Return the command lines that follow a sweep, which are not carried out."""
+    """Return the command lines that follow a sweep, which are not carried out: gap would fail."""
     lines = []
 
     def call(words):
         lines.append(words[3:])
-        return 0
+        return 4 if "gap" in words else 0
 
     monkeypatch.setattr("avi.launch.sweep.subprocess.call", call)
     return lines

@@ -60,9 +60,9 @@ def test_jobs_behind_the_first_failure_leave_their_runs_out_and_say_so(trainer, 
     assert trainer.seeds == [0, 1, 1, 2]
 
 
-@pytest.mark.parametrize(("then", "lines"), [("compare", 1), ("gap", 2)])
-def test_a_job_follows_the_others(then, lines, trainer, sweep, followed):
-    assert sweep("seed=0,1", f"launcher.then={then}", *DEBUG) == 0
+@pytest.mark.parametrize(("then", "lines", "code"), [("compare", 1, 0), ("gap", 2, 4)])
+def test_what_follows_comes_when_all_have_ended(then, lines, code, trainer, sweep, followed):
+    assert sweep("seed=0,1", f"launcher.then={then}", *DEBUG) == code
     assert [line[0] for line in followed] == [then] * lines
 
 

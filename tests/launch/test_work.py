@@ -139,7 +139,7 @@ def test_runs_are_compared_when_all_have_ended_those_of_before_included(trainer,
 
 def test_the_gap_of_each_run_that_was_trained_is_measured(trainer, sweep, followed):
     sweep("seed=0")
-    assert sweep("seed=0,1,2", "launcher.then=gap") == 0
+    assert sweep("seed=0,1,2", "launcher.then=gap") == 4
     assert [line[0] for line in followed] == ["gap", "gap"]
     assert [line[1].split("-")[3] for line in followed] == ["1", "2"]
     assert all(line[1].startswith("run=s/linear_gaussian") for line in followed)
