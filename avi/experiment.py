@@ -128,10 +128,10 @@ def _check_data(problem: Problem, dataset: Dataset) -> None:
     if masks(dataset) and not offers(Maskable, problem.model, problem.family):
         model = problem.model
         part = model.likelihood if isinstance(model, OpenLikelihood) else model
+        likelihood = INSTEAD.get(dataset.support, "a likelihood that has log_probs")
         raise ConfigError(
             f"Entries of these data may be missing, but {type(part).__name__} has no density of "
-            f"the others alone. Try model=vae with {INSTEAD[dataset.support]}; or fill the entries "
-            "in."
+            f"the others alone. Try model=vae with {likelihood}; or fill the entries in."
         )
     _check_support(problem.model, dataset)
 

@@ -292,6 +292,18 @@ def test_missing_values_become_a_mask_and_nothing_else_changes():
         replace(data, support="binary", binarize="fixed")
 
 
+@pytest.mark.parametrize(("support", "value"), [("positive", 0.5), ("count", 3.0), ("binary", 1.0)])
+def test_a_missing_value_is_in_every_support_and_stored_as_zero(support, value):
+    rows = np.full((20, 2), value)
+    rows[4, 1] = np.nan
+    save(rows)
+    data = replace(PLAIN, missing="mask", shuffle=False, support=support)
+    stored = np.concatenate(data.load()[:3])
+    np.testing.assert_array_equal(stored[4], [[1, value], [0, 0]])
+    again = data.rows_of(data.table_of(Path("rows.npy"), Origin()))
+    np.testing.assert_array_equal(again[4], stored[4])
+
+
 def test_a_first_line_that_may_be_names_is_what_it_was_in_training(tmp_path):
     path = tmp_path / "new.csv"
     path.write_text("1,2,3\n" + "0.25,0.5,0.125\n" * 4)

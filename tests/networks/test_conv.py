@@ -60,6 +60,9 @@ def test_the_k_numbers_of_a_pixel_come_one_image_after_the_other():
 
 
 def test_what_is_no_image_is_refused_with_what_to_type():
+    gaps = {"mask": jnp.ones(9), "value": jnp.zeros(9)}
+    with pytest.raises(ConfigError, match=r"may be missing. Try inference.network=mlp"):
+        Conv((2,), None, "tanh", 1.0).init(KEY, gaps, jnp.zeros(2))
     with pytest.raises(
         ConfigError, match=r"10 numbers are no image .* Try inference.network.image_shape="
     ):

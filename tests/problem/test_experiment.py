@@ -9,6 +9,8 @@ from avi.errors import ConfigError
 from avi.experiment import HOLDS, _check_data
 from avi.families.gaussian import DiagonalGaussian
 from avi.models.linear_gaussian import LinearGaussian
+from avi.models.vae import VAE
+from avi.networks.mlp import MLP
 
 CASE = make_case(DiagonalGaussian(3)).experiment
 
@@ -68,3 +70,22 @@ def test_a_support_of_ones_own_holds_its_own_data():
 def test_a_support_that_does_not_hold_the_data_says_what_to_type(of_model, of_data, instead):
     with pytest.raises(ConfigError, match=f"Try {instead}"):
         check(of_model, of_data)
+
+
+class Together:
+    """A likelihood whose entries have no densities of their own."""
+
+    support = "real"
+
+
+@pytest.mark.parametrize(
+    ("of_data", "instead"),
+    [("real", "model=vae with likelihood=gaussian"), ("ranks", "a likelihood that has log_probs")],
+)
+def test_entries_that_may_be_missing_take_a_likelihood_of_each(of_data, instead):
+    rows = Rows(of_data)
+    rows.masks = True
+    model = VAE(3, MLP((), "tanh", 1.0), Together())
+    with pytest.raises(ConfigError, match=f"Together has no density of the others.*{instead}"):
+        _check_data(replace(CASE.problem, model=model), rows)
+    _check_data(CASE.problem, Rows("real"))
