@@ -20,6 +20,7 @@ from avi.abilities.components import (
     Chooser,
     Documents,
     Drawn,
+    Forgetful,
     Incomplete,
     PartlyIdle,
     StepLevel,
@@ -82,8 +83,8 @@ __all__ = [
     # asking
     "ABILITIES", "Ability", "ability", "explained", "first_that_fits", "missing", "offers",
     # components
-    "Bidirectional", "Bindable", "Chooser", "Documents", "Drawn", "Incomplete", "PartlyIdle",
-    "StepLevel", "Tellable", "TrainsAnother", "Weighted", "masks",
+    "Bidirectional", "Bindable", "Chooser", "Documents", "Drawn", "Forgetful", "Incomplete",
+    "PartlyIdle", "StepLevel", "Tellable", "TrainsAnother", "Weighted", "masks",
     # families
     "ConcaveEntropy", "Displaceable", "Enumerable", "Holding", "JointlyDrawn", "KnownDensity",
     "KnownEntropy", "LocationScale", "LogProportions", "Natural", "Noisy", "Placeable",

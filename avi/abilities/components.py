@@ -109,6 +109,14 @@ class Documents(Protocol):
 
 
 @runtime_checkable
+class Forgetful(Protocol):
+    """An optimiser whose step forgets all rows but those of its batch, which must be all."""
+
+    @property
+    def forgetful(self) -> bool: ...
+
+
+@runtime_checkable
 class Incomplete(Protocol):
     """Data of which entries may be missing; rows are stored as pairs (mask, value), [N, D, 2]."""
 

@@ -369,7 +369,9 @@ def _near_key(key: str, words: list[str]) -> str:
 def _elsewhere(key: str) -> str:
     """Return which choice of a key's group has it, empty if none has."""
     group = key.partition(".")[0]
-    found = [f"{group}={name}" for name in catalog.choices_with(key, group)]
+    # There is no optimizer, but one of theta and one of phi.
+    block = group if group in catalog.packages({}) else ".".join(key.split(".")[:2])
+    found = [f"{block}={name}" for name in catalog.choices_with(key, group)]
     return f" Try {found[0]}, which has it." if found else ""
 
 

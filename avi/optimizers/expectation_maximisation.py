@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import optax
 
 from avi.abilities import ClosedFormEM
-from avi.errors import ConfigError
 from avi.types import Family, Model, X
 
 
@@ -21,6 +20,7 @@ class ExpectationMaximisation:
     """
 
     needs: ClassVar[tuple[type, ...]] = (ClosedFormEM,)
+    forgetful: ClassVar[bool] = True
 
     def bind(self, family: Family) -> optax.GradientTransformationExtraArgs:
         """Return the transformation that ignores gradients and takes the step on the rows."""
@@ -37,16 +37,10 @@ class ExpectationMaximisation:
         state: optax.EmptyState,
         params: optax.Params | None = None,
         *,
-        num_data: int,
         model: Model,
         x: X,
         **others: Any,
     ) -> tuple[optax.Updates, optax.EmptyState]:
         del gradients, others
-        if len(jax.tree.leaves(x)[0]) < num_data:
-            raise ConfigError(
-                "a step of EM forgets all rows but those of the last batch. "
-                f"Try train.batch_size=null (all {num_data} rows) or optimizer.theta=adam."
-            )
         assert isinstance(model, ClosedFormEM)
         return jax.tree.map(jnp.subtract, model.em_step(params, x), params), state

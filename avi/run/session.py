@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import optax
 
-from avi.abilities import OwnUnits
+from avi.abilities import Forgetful, OwnUnits
 from avi.config.build import checked, load_experiment
 from avi.datasets.fetch import cache_folder
 from avi.engine import devices, placement
@@ -93,8 +93,13 @@ class Session(NamedTuple):
         return jax.jit(lambda params: self._state(params))(params)
 
     def require_start(self) -> None:
-        """Raise a Refusal if `train.start` or `train.weights` names no state for this problem."""
-        settings = self.experiment.train
+        """Refuse batches that lose rows, and a start or weights that are none of this problem."""
+        settings, number = self.experiment.train, self.spec.num_data
+        if isinstance(self.optimizers.theta, Forgetful) and self.batch_size < number:
+            raise ConfigError(
+                "a step of EM forgets all rows but those of the last batch. "
+                f"Try train.batch_size=null (all {number} rows) or optimizer.theta=adam."
+            )
         if settings.start is not None or settings.weights is not None:
             params = self.state_shapes().params
             self._started(params)

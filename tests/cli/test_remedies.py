@@ -169,6 +169,10 @@ CASES = [
     case("Which run? For example", "replay", "replay run=outputs/train/a"),
     # config/
     case(", which has it.", "train evidence.num_chains=4", "+ evidence=ais"),
+    case(", which has it.", "train optimizer.theta=em optimizer.theta.learning_rate=0.1",
+         "+ optimizer.theta=adam"),
+    case("of the last batch", f"train {LINEAR} optimizer.theta=em train.batch_size=4",
+         "+ train.batch_size=null", "+ optimizer.theta=adam"),
     case("Missing: {', '.join(missing)}", "train -cd conf model=unsaid dataset=linear_gaussian",
          "+ model.latent_size=2"),
     case("Missing: {missing[1]}", "train -cd conf model=linked dataset=linear_gaussian",

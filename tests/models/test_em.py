@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from avi.errors import ConfigError
 from avi.models.linear_gaussian import LinearGaussian
 from avi.models.mixture import Mixture
 from avi.optimizers.expectation_maximisation import ExpectationMaximisation
@@ -96,7 +95,7 @@ def test_the_floor_holds(rows):
     assert float(jnp.exp(theta["log_scale"]).min()) == pytest.approx(0.5)
 
 
-def test_the_optimiser_takes_the_step_on_all_rows_and_refuses_a_part_of_them(rows):
+def test_the_optimiser_takes_the_step_on_all_rows(rows):
     model = MODELS["shared noise"]
     theta, _, climbed = begun(model, rows)
     transform = ExpectationMaximisation().bind(None)
@@ -105,5 +104,3 @@ def test_the_optimiser_takes_the_step_on_all_rows_and_refuses_a_part_of_them(row
     expected, _ = climbed(1)
     for name, leaf in expected.items():
         np.testing.assert_allclose(theta[name] + update[name], leaf, rtol=1e-12)
-    with pytest.raises(ConfigError, match=r"Try train\.batch_size=null \(all 301 rows\)"):
-        transform.update(theta, transform.init(theta), theta, num_data=N + 1, **asked)
