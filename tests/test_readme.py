@@ -110,7 +110,7 @@ def test_the_components_of_contributing_train_and_are_verified_as_written(tmp_pa
     "line",
     [
         line.partition("#")[0].strip()
-        for page in ("README.md", "docs/what-you-can-type.md")
+        for page in ("README.md", "docs/what-you-can-type.md", "docs/clusters.md")
         for line in re.findall(r"^avi train .*$", (ROOT / page).read_text(), re.MULTILINE)
         if "<" not in line and "start=" not in line
     ],
