@@ -60,7 +60,7 @@ class Slurm(Policy):
             ResourceError: SLURM does not take the jobs.
         """
         executor = self._executor(sweep)
-        alive = self._alive(sweep.folder)
+        alive = self._alive(sweep)
         due = [run for run in sweep.due if run.path.name not in alive]
         for run in sweep.due:
             if run.path.name in alive:
@@ -99,11 +99,12 @@ class Slurm(Policy):
             name="avi",
             timeout_min=self.time,
             cpus_per_task=self.cpus,
-            gpus_per_node=self.gpus,
+            gpus_per_node=self.gpus or None,  # clusters without any know no 0 of them
             mem_gb=self.memory,
             slurm_partition=self.partition,
             slurm_array_parallelism=sweep.num_workers or len(sweep.runs),
             slurm_signal_delay_s=WARNED,
+            slurm_srun_args=[f"--cpus-per-task={self.cpus}"],  # which srun does not take over
             slurm_dependency=f"afterany:{':'.join(arrays)}" if arrays else None,
             slurm_additional_parameters={"requeue": True, **(self.sbatch or {})},
         )
@@ -131,10 +132,13 @@ class Slurm(Policy):
         say(f"When all have ended: avi {self.then}, {many(len(following), 'job')}.")
         return _mapped(self._executor(sweep, after), _Following(self.then), following)
 
-    def _alive(self, sweep: Path) -> dict[str, str]:
+    def _alive(self, sweep: Sweep) -> dict[str, str]:
         """Return the job of each run of which one queues or runs."""
+        names = {run.name for run in sweep.runs}
         asked = {
-            one.run: one.job for one in jobs.submissions(sweep) if one.launcher == self.cluster
+            one.run: one.job
+            for one in jobs.submissions(sweep.folder)
+            if one.launcher == self.cluster and one.run in names
         }
         ids = self._under_way(asked.values())
         return {name: job for name, job in asked.items() if job in ids}

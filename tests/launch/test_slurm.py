@@ -132,6 +132,7 @@ def test_a_sweep_is_one_job_array_with_what_was_asked_for(cluster, sweep, capsys
         "signal=USR2@60",
     ):  # fmt: skip
         assert f"#SBATCH --{line}\n" in script
+    assert re.search(r"^srun .* --cpus-per-task=3 .*submitit", script, re.MULTILINE)
     out = capsys.readouterr().out
     assert "3 jobs submitted to SLURM." in out
     assert "To look: avi status s" in out
@@ -146,6 +147,7 @@ def test_what_is_in_the_queue_is_not_submitted_twice(cluster, sweep, capsys):
     assert capsys.readouterr().out.count("in the queue already, job 41_") == 2
     assert [one.job for one in jobs.submissions(Path("s"))][3:] == ["42"]
     assert "--array" not in scripts(cluster)[1]  # one job alone
+    assert "gpu" not in scripts(cluster)[1]
     (cluster / "queue").write_text("41_0\n41_2\n42\n")
     assert sweep("seed=0,1,2", "launcher=slurm") == 0
     assert len(scripts(cluster)) == 2
@@ -168,13 +170,13 @@ def test_where_slurm_is_not_another_launcher_is_offered(trainer, sweep, monkeypa
 
 
 def test_what_slurm_refuses_is_told_in_its_words(cluster, sweep):
+    sweep("seed=0,1", "launcher=slurm")
     (cluster / "sbatch").write_text(
         "#!/bin/sh\necho 'sbatch: error: invalid partition specified: x' >&2\nexit 1\n"
     )
     with pytest.raises(ResourceError, match="does not take the jobs: sbatch: error: invalid part"):
         sweep("seed=0,1", "launcher=slurm")
     (cluster / "squeue").write_text("#!/bin/sh\necho 'squeue: error: timed out' >&2\nexit 1\n")
-    jobs.submitted(Path("s"), [jobs.Submission("x", 0.0, "slurm", "41")])
     with pytest.raises(ResourceError, match="which jobs there are: squeue: error: timed out"):
         sweep("seed=0,1", "launcher=slurm")
 
