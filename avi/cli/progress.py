@@ -64,7 +64,7 @@ def _progress(folder: Path, known: Known) -> Progress:
     split, bound = ("", UNKNOWN) if line is None else (line.split, line.bound_value)
     if batches is not None and not bound.known:
         split, bound = "batches", batches.bound
-    moments = (asked.asked, last.began, last.ended)
+    heard = max(filter(math.isfinite, (asked.asked, last.began, last.ended)), default=NAN)
     return Progress(
         run=str(folder),
         state=state,
@@ -75,9 +75,7 @@ def _progress(folder: Path, known: Known) -> Progress:
         split=split,
         bound=bound.mean,
         bound_se=bound.se,
-        age=time.time() - max(filter(math.isfinite, moments), default=NAN)
-        if line is None
-        else line.age,
+        age=time.time() - heard if line is None else line.age,
         host=host,
         job=last.job or asked.job,
     )
@@ -111,14 +109,12 @@ def _state(line: Listed | None, last: Attempted, waits: bool, host: str) -> tupl
 
 def words(runs: Sequence[Progress], root: Path) -> list[str]:
     """Return a line of text for each run, its place under `root` at the end, and the total."""
-    rows = [_cells(one, root) for one in runs]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
-    lines = [
-        "  ".join(
-            [*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]
-        )
-        for row in rows
+    columns = list(zip(*(_cells(one, root) for one in runs), strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    aligned = [
+        [cell.ljust(n) for cell in column] for column, n in zip(columns, widths, strict=True)
     ]
+    lines = ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
     counts = Counter(one.state for one in runs)
     total = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     return [*lines, f"{many(len(runs), 'run')}: {total}"]

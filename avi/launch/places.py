@@ -16,16 +16,11 @@ from avi.config.schema import check
 from avi.errors import ConfigError, DataError, Preempted
 from avi.launch import work
 from avi.launch.sweep import Ended, Launcher, Sweep, has_failed
-from avi.launch.work import BUSY, ENDS_A_SWEEP, Attempt, State
+from avi.launch.work import BUSY, ENDS_A_SWEEP, SKIPPED, Attempt, State
 from avi.process.terminal import say
 from avi.rundir import RunDir, config_differences, new_run_name, sweep_run_name
 from avi.rundir.bounded import read_tree
 from avi.settings import RESUMABLE, WITHOUT_EFFECT
-
-SKIPPED: dict[State, str] = {
-    "done": "done already, skipped",
-    "busy": "under way already, left alone",
-}
 
 
 class Launch(NamedTuple):

@@ -19,7 +19,6 @@ from avi.launch.sweep import Ended, Policy, Sweep
 from avi.launch.watch import Watch
 from avi.launch.work import ENDS_A_SWEEP, Attempt
 from avi.process.signals import HEARD
-from avi.process.terminal import say
 from avi.results import jobs
 from avi.results.jobs import Submission
 from avi.settings import Device
@@ -50,19 +49,11 @@ class Pool(Policy):
         codes: list[int | None] = [None] * len(due)
         for number, attempt in enumerate(due):
             watch.starts(number)
-            codes[number] = code = self._here(attempt)
+            codes[number] = code = self.carried_out(attempt, work.work)
             watch.ends(number)
             if code in ENDS_A_SWEEP or self.gives_up(code):
                 break
         return codes
-
-    def _here(self, attempt: Attempt) -> int:
-        """Work in this process, once more where that may help."""
-        number, code = 1, work.work(attempt)
-        while self.tries_again(code, number):
-            say(f"tried again after exit code {code}: {attempt.folder}")
-            number, code = number + 1, work.work(attempt)
-        return code
 
 
 def default_workers(device: Device) -> int:

@@ -188,10 +188,7 @@ class _Task:
             say(reason)
             jobs.left_out(attempt.path, attempt.asked, reason)
             return 0
-        number, code = 1, self._work(attempt)
-        while self.policy.tries_again(code, number):
-            say(f"tried again after exit code {code}: {attempt.folder}")
-            number, code = number + 1, self._work(attempt)
+        code = self.policy.carried_out(attempt, self._work)
         if code not in (0, BUSY) and not self.here:
             raise SystemExit(code)
         return code

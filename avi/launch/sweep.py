@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -58,6 +58,14 @@ class Policy:
         """Say whether a run that ended with `code` at attempt `number`, from 1, is tried again."""
         certain = {error.exit_code for error in CERTAIN}
         return has_failed(code) and code not in certain and number <= self.retry
+
+    def carried_out(self, attempt: Attempt, once: Callable[[Attempt], int]) -> int:
+        """Work on a run by `once`, again where that may help, and return the last exit code."""
+        number, code = 1, once(attempt)
+        while self.tries_again(code, number):
+            say(f"tried again after exit code {code}: {attempt.folder}")
+            number, code = number + 1, once(attempt)
+        return code
 
     def gives_up(self, code: int) -> bool:
         """Say whether a run that ended with `code` keeps the others from being started."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -23,6 +24,10 @@ State = Literal["new", "begun", "done", "busy"]
 ENDS_A_SWEEP = (Preempted.exit_code, *(128 + number for number in HEARD))
 BUSY = BusyError.exit_code
 KILLED = 128  # and the number of the signal
+SKIPPED: dict[State, str] = {  # what is said of a run that is not started, and why
+    "done": "done already, skipped",
+    "busy": "under way already, left alone",
+}
 
 
 class Attempt(NamedTuple):
@@ -78,7 +83,7 @@ def _work(attempt: Attempt) -> int:
     if found == "done":
         return 0
     if found == "busy":
-        say(f"under way already, left alone: {folder}")
+        say(f"{SKIPPED[found]}: {folder}")
         return BUSY
     jobs.began(folder, attempt.asked, job_id())
     ending = trained(attempt._replace(tree=tree), resume=found == "begun")
@@ -150,13 +155,16 @@ def started(
 
 
 def ended(attempt: Attempt, process: "subprocess.Popen[str]") -> int:
-    """Wait for such a process and return its exit code; one that was killed is recorded."""
+    """Wait for such a process and return its exit code; an end that it could not record is."""
     code = process.wait()
-    if code >= 0:
-        return code
+    last = jobs.attempted(attempt.path)
+    under_way = last is not None and last.asked == attempt.asked and math.isnan(last.ended)
     with contextlib.suppress(Refusal):  # a full disk: the code says it too
-        jobs.ended(attempt.path, KILLED - code, f"The process was killed by signal {-code}.")
-    return KILLED - code
+        if code < 0:
+            jobs.ended(attempt.path, KILLED - code, f"The process was killed by signal {-code}.")
+        elif under_way and code != BUSY:  # it could not wait until all was saved
+            jobs.ended(attempt.path, code, "")
+    return KILLED - code if code < 0 else code
 
 
 def _main() -> int:

@@ -82,6 +82,17 @@ def test_a_process_that_was_killed_is_on_record(trainer):
     assert "killed by signal 9" in last.reason
 
 
+def test_a_process_that_could_not_wait_for_its_end_is_on_record(trainer):
+    run = attempt()
+    jobs.began(run.path, run.asked, "")
+    left = [sys.executable, "-c", "import os; os._exit(75)"]
+    assert work.ended(run, subprocess.Popen(left)) == 75
+    assert jobs.attempted(run.path).exit_code == 75
+    before = jobs.attempted(run.path).ended
+    assert work.ended(run, subprocess.Popen([sys.executable, "-c", "exit(1)"])) == 1
+    assert jobs.attempted(run.path).ended == before  # it had an end
+
+
 def test_a_record_names_the_job_and_the_reason(trainer, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "44")
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "41")
