@@ -17,7 +17,7 @@ from avi.errors import ConfigError, ResourceError
 from avi.exports.extra import imported
 from avi.launch import work
 from avi.launch.sweep import Ended, Policy, Sweep, Then, follow, has_failed
-from avi.launch.work import BUSY, KILLED, Attempt
+from avi.launch.work import BUSY, ENDS_A_SWEEP, KILLED, Attempt
 from avi.process.grammar import many
 from avi.process.terminal import say
 from avi.results import jobs
@@ -76,7 +76,7 @@ class Slurm(Policy):
             submitted += self._follow(sweep, due, ids)
         if not self._waits(submitted, alive.values()):
             return None
-        codes = [_code(run) for run in sweep.due]
+        codes = [_code(run, queued=run.path.name in alive) for run in sweep.due]
         return Ended(codes) if self.cluster == "slurm" else self.ended(sweep, codes)
 
     def _executor(self, sweep: Sweep, after: Sequence[str] = ()) -> Any:
@@ -157,7 +157,10 @@ class Slurm(Policy):
         ids = {*others, *(job.job_id for job in submitted)}
         if self.cluster == "debug":
             for job in submitted:
-                job.exception()  # which runs it
+                if error := job.exception():  # which carries it out
+                    raise error
+                if job.result() in ENDS_A_SWEEP:
+                    break
         elif self.wait:
             while self._may_run(ids):
                 time.sleep(LOOK[self.cluster])
@@ -287,13 +290,19 @@ def _failed(attempt: Attempt) -> str | None:
     return None
 
 
-def _code(run: Attempt) -> int | None:
-    """Return how a run ended in its job, None where it was not begun."""
-    last = jobs.attempted(run.path) or Attempted()
-    if math.isfinite(last.exit_code):
-        return int(last.exit_code)
+def _code(run: Attempt, queued: bool) -> int | None:
+    """Return how a run ended in its job, None where it was not begun.
+
+    Args:
+        run: that was asked for.
+        queued: its job is that of an earlier command.
+    """
+    last = jobs.attempted(run.path)
+    own = last if last is not None and (queued or last.asked == run.asked) else Attempted()
+    if math.isfinite(own.exit_code):
+        return int(own.exit_code)
     known = {"done": 0, "busy": BUSY}.get(work.state(run.path, run.tree))
-    if known is None and math.isfinite(last.began):
+    if known is None and math.isfinite(own.began):
         return KILLED + signal.SIGKILL
     return known
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from avi.cli.progress import progress
-from avi.errors import ConfigError, NonFiniteError, ResourceError
+from avi.errors import ConfigError, NonFiniteError, Preempted, ResourceError
 from avi.launch import slurm, work
 from avi.results import jobs
 
@@ -58,6 +58,18 @@ def test_jobs_behind_the_first_failure_leave_their_runs_out_and_say_so(trainer, 
     assert "1 not started" in capsys.readouterr().out
     assert sweep("seed=0,1,2", "launcher.fail_fast=true", *DEBUG) == 0  # that was another time
     assert trainer.seeds == [0, 1, 1, 2]
+
+
+def test_a_signal_ends_the_jobs_of_this_process_and_what_was_before_is_not_counted(
+    trainer, sweep, capsys
+):
+    trainer.fails = {1: [Preempted("Saved.")], 2: [NonFiniteError("NaN.")]}
+    assert sweep("seed=2", *DEBUG) == 5
+    assert sweep("seed=0,1,2", *DEBUG) == 75
+    assert trainer.seeds == [2, 0, 1]
+    assert states() == {"0": "done", "1": "preempted", "2": "waiting"}
+    said = capsys.readouterr().out.splitlines()
+    assert any("1 done, 0 skipped, 0 failed, 1 interrupted, 1 not started" in one for one in said)
 
 
 @pytest.mark.parametrize(("then", "lines", "code"), [("compare", 1, 0), ("gap", 2, 4)])
