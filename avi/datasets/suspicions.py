@@ -110,12 +110,17 @@ def _rounded(table: Table) -> list[str]:
     """Name columns whose values single precision can hardly tell apart."""
 
     def known(block: np.ndarray) -> np.ndarray:
-        return np.where(np.isfinite(block), block, 0).astype(np.float64)
+        return np.where(np.isfinite(block), block, 0)
 
-    largest_of = (np.abs(known(block)).max(axis=0) for _, block in blocks(table.rows))
+    def farthest(block: np.ndarray) -> np.ndarray:
+        values = known(block)
+        ends = values.max(axis=0).astype(np.float64), values.min(axis=0).astype(np.float64)
+        return np.maximum(ends[0], -ends[1])
+
+    from_zero = reduce(np.maximum, (farthest(block) for _, block in blocks(table.rows)))
     with np.errstate(over="ignore", invalid="ignore"):
-        spacing = np.spacing(reduce(np.maximum, largest_of).astype(np.float32)).astype(np.float64)
-        deviation = known(spread(table.rows)).std(axis=0)
+        spacing = np.spacing(from_zero.astype(np.float32)).astype(np.float64)
+        deviation = known(spread(table.rows)).astype(np.float64).std(axis=0)
     beyond = ~np.isfinite(spacing)  # its range
     lost = np.flatnonzero(beyond | ((deviation > 0) & (spacing > LOST * deviation)))
     if not lost.size:
