@@ -10,7 +10,7 @@ from functools import cached_property, reduce
 from typing import Any, Self
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
 MAPPED_BYTES = 2**28  # of an array file: smaller ones are read into memory
 BLOCK_BYTES = 2**24  # of rows read at a time
@@ -24,8 +24,8 @@ class Mapped:
     """Rows of a memory-mapped array, in an order of their own; an index reads and converts them."""
 
     source: np.ndarray  # [M, W], memory-mapped
-    order: Int[np.ndarray, " M"]  # of each id: the row of the source
-    ids: Int[np.ndarray, " N"]
+    order: Integer[np.ndarray, " M"]  # of each id: the row of the source
+    ids: Integer[np.ndarray, " N"]
     convert: tuple[Convert, ...] = ()  # one after the other
 
     @classmethod
@@ -34,7 +34,7 @@ class Mapped:
 
         More than two axes are flattened to [M, W].
         """
-        order = np.arange(len(source))
+        order = np.arange(len(source), dtype=np.min_scalar_type(len(source)))
         found = cls(source.reshape(len(source), -1), order, order)
         native = source.dtype.newbyteorder("=")
         if native == source.dtype:
@@ -98,7 +98,9 @@ class Mapped:
 
     def ordered(self, order: Int[np.ndarray, " N"]) -> Self:
         """Return the rows in this order, with new ids from 0."""
-        return replace(self, order=self.order[self.ids[order]], ids=np.arange(len(order)))
+        return replace(
+            self, order=self.order[self.ids[order]], ids=np.arange(len(order), dtype=self.ids.dtype)
+        )
 
     def in_file_order(self) -> Self:
         """Return the rows as they follow one another on disk."""
