@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from avi.errors import ConfigError
-from avi.results.record import lines_of
-from avi.results.store import Files, npz, packed, unpacked
+from avi.results.record import write_lines
+from avi.results.store import Files, npz, packed, unpacked, write_npz
 from avi.rundir import atomic_write
 
 ACCEPTED, REFINED, FLAGGED = "accepted", "refined", "flagged"  # as the mode gives it, searched
@@ -63,11 +63,11 @@ def write(
     """
     arrays = _by_name(posterior)
     packed_too = {name: packed(a) if name in WORDS else a for name, a in arrays.items()}
-    atomic_write(folder / FILE, npz(packed_too))
+    atomic_write(folder / FILE, lambda file: write_npz(file, packed_too))
     lines = _lines(arrays, columns)
     if names is not None:
         lines = ([name, *line] for name, line in zip([title, *names], lines, strict=True))
-    atomic_write(folder / "posterior.csv", lines_of(lines).encode())
+    atomic_write(folder / "posterior.csv", lambda file: write_lines(file, lines))
     return folder / "posterior.csv"
 
 

@@ -16,6 +16,7 @@ from functools import cache
 from typing import (
     Annotated,
     Any,
+    BinaryIO,
     Literal,
     NamedTuple,
     TypeVar,
@@ -180,6 +181,13 @@ def lines_of(rows: Iterable[Iterable[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+def write_lines(file: BinaryIO, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows of cells as CSV, of which only a part is in memory."""
+    text = io.TextIOWrapper(file, "utf-8", newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    text.detach()
 
 
 def cell(value: Any) -> str:

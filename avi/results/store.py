@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -121,5 +121,10 @@ def unpacked(lines: np.ndarray | None) -> tuple[str, ...]:
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Return arrays as the content of an .npz file."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_npz(buffer, arrays)
     return buffer.getvalue()
+
+
+def write_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as an .npz file, of which only a part is in memory."""
+    np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -7,13 +7,16 @@ import numbers
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from avi.errors import ConfigError, ResourceError
 
 TEMPORARY = ".tmp-"  # prefix of whatever is not committed yet; safe to delete once the lock is held
+
+
+Content = bytes | Callable[[BinaryIO], object]  # or what writes it, where it is large
 
 
 @contextlib.contextmanager
@@ -63,15 +66,18 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_synced(path: Path, content: bytes) -> None:
+def write_synced(path: Path, content: Content) -> None:
     """Create `path` (which must not exist) with `content`, on the disk when this returns."""
     with open(path, "xb") as file:
-        file.write(content)
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content(file)
         file.flush()
         os.fsync(file.fileno())
 
 
-def atomic_write(path: Path, content: bytes) -> None:
+def atomic_write(path: Path, content: Content) -> None:
     """Replace `path` by `content`: a reader, or a crash at any time, sees the old or the new file.
 
     The temporary file lies in the same folder and is removed on failure; an operating-system error
