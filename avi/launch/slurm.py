@@ -7,13 +7,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from avi.engine.devices import cores
-from avi.errors import ConfigError, ResourceError
+from avi.errors import BusyError, ConfigError, ResourceError
 from avi.exports.extra import imported
 from avi.launch import work
 from avi.launch.sweep import Ended, Policy, Sweep, Then, follow, has_failed
@@ -22,10 +23,12 @@ from avi.process.grammar import many
 from avi.process.terminal import say
 from avi.results import jobs
 from avi.results.jobs import Attempted, Submission
+from avi.rundir.lock import Lock
 
 LOGS = ".submitit"  # beside the runs: what submitit writes, and what the jobs say
 WARNED = 60  # seconds before the end of a job's time at which it is told
 REQUEUES = 1000  # of one job; each has trained for as long as its time allows
+PATIENCE = 60.0  # seconds that another command may take to submit
 LOOK = {"slurm": 10.0, "local": 0.2}  # seconds between two looks at jobs that are waited for
 
 
@@ -58,14 +61,16 @@ class Slurm(Policy):
         Raises:
             ConfigError: submitit or SLURM is not here.
             ResourceError: SLURM does not take the jobs.
+            BusyError: another command submits to the same sweep, and does not end.
         """
         executor = self._executor(sweep)
-        alive = self._alive(sweep)
-        due = [run for run in sweep.due if run.path.name not in alive]
-        for run in sweep.due:
-            if run.path.name in alive:
-                say(f"in the queue already, job {alive[run.path.name]}: {run.folder}")
-        submitted = self._submit(executor, sweep, due)
+        with _alone(sweep.folder / LOGS):  # or two commands at once would both find none queued
+            alive = self._alive(sweep)
+            due = [run for run in sweep.due if run.path.name not in alive]
+            for run in sweep.due:
+                if run.path.name in alive:
+                    say(f"in the queue already, job {alive[run.path.name]}: {run.folder}")
+            submitted = self._submit(executor, sweep, due)
         if due:
             where = "SLURM" if self.cluster == "slurm" else f"launcher.cluster={self.cluster}"
             say(f"{many(len(due), 'job')} submitted to {where}.")
@@ -173,6 +178,25 @@ class Slurm(Policy):
         except ResourceError as error:  # a cluster is busy now and then
             say(str(error))
             return True
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other command submits to a sweep, whose folder of submissions this is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            lock = Lock(folder / "lock")
+            break
+        except BusyError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class _Task:
