@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from avi.errors import ConfigError
-from avi.results.record import write_lines
+from avi.results.record import lines_of, write_lines
 from avi.results.store import Files, npz, packed, unpacked, write_npz
 from avi.rundir import atomic_write
 
